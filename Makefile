@@ -1,0 +1,100 @@
+# make             both programs into build/
+# make demo        63,000 real documents served and searched (ONCE=1: check and leave)
+# make test        the whole suite     make SAN=address,undefined test    with sanitizers
+# make bench       figures against rivals and limits
+# make lint        format, layers, names, sizes, clang-tidy
+# make deps        install what building and testing need (apt-get)
+
+CC ?= gcc
+SAN ?=
+WERROR ?=
+VERSION := 0.1.0
+
+ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
+KIND := $(if $(SAN),$(shell echo san-$(SAN) | tr , -),release)
+OBJ := build/$(KIND)
+BIN := $(if $(SAN),$(OBJ),build)
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes \
+	-Wmissing-prototypes $(if $(WERROR),-Werror)
+OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer -fsanitize=$(SAN),-O2)
+# gcc's libgomp and TSan do not get along: that build has no OpenMP.
+OPENMP := $(if $(findstring thread,$(SAN)),-Wno-unknown-pragmas,-fopenmp)
+HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g $(OPT) $(WARN) $(HARDEN) $(OPENMP) \
+	-ffp-contract=off -pthread -DHALFTONE_VERSION='"$(VERSION)"' $(CFLAGS)
+ALL_LDFLAGS := -pthread $(OPENMP) $(if $(SAN),-fsanitize=$(SAN)) \
+	-pie -Wl,-z,relro,-z,now $(LDFLAGS)
+LIBS := -levent_core -levent_extra -levent_pthreads -llmdb -lcjson -lutf8proc -lm
+
+FOLDERS := base index binarize attention server client
+SRC := $(foreach d,$(FOLDERS),$(wildcard $(d)/*.c))
+MAINS := server/main.c client/main.c
+LIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(MAINS),$(SRC)))
+LIB := $(OBJ)/libhalftone.a
+TESTS := $(patsubst %.c,$(OBJ)/%,$(wildcard tests/unit/test_*.c tests/property/prop_*.c))
+SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/support/*.c))
+BENCHES := $(patsubst %.c,$(OBJ)/%,$(wildcard bench/bench_*.c))
+BENCH_SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(wildcard bench/bench_*.c),$(wildcard bench/*.c)))
+
+all: $(BIN)/halftone-server $(BIN)/halftone
+
+# The only per-file flags; what is in such a file runs after cpu_has() said so.
+ifneq (,$(filter x86_64,$(ARCH)))
+$(OBJ)/%_avx2.o: ISA := -mavx2
+$(OBJ)/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni \
+	-mavx512vpopcntdq
+endif
+
+$(OBJ)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
+
+# The page is linked in as bytes.
+$(OBJ)/server/page_html.o: server/page.html
+	@mkdir -p $(@D)
+	$(LD) -r -z noexecstack -b binary -o $@ $<
+PAGE := $(if $(wildcard server/page.html),$(OBJ)/server/page_html.o)
+
+$(LIB): $(LIB_OBJ) $(PAGE)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BIN)/halftone-server: $(OBJ)/server/main.o $(LIB)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$(BIN)/halftone: $(OBJ)/client/main.o $(LIB)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$(TESTS): %: %.o $(SUPPORT) $(LIB)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+$(BENCHES): %: %.o $(BENCH_SUPPORT) $(LIB)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+deps:
+	tools/deps.sh build test
+demo:
+	tools/deps.sh build
+	$(MAKE) all
+	demo/demo.sh $(if $(ONCE),--once)
+test:
+	tools/deps.sh build test
+	$(MAKE) all test-programs
+	tests/run.sh $(BIN) $(OBJ) '$(SAN)'
+test-long:
+	tools/deps.sh build test
+	$(MAKE) all test-programs
+	LONG=1 tests/run.sh $(BIN) $(OBJ) '$(SAN)'
+bench:
+	tools/deps.sh build bench
+	$(MAKE) all bench-programs
+	bench/run.sh $(OBJ)
+lint:
+	tools/deps.sh build lint
+	tests/lint/run.sh
+test-programs: $(TESTS)
+bench-programs: $(BENCHES)
+clean:
+	rm -rf build
+
+-include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
+.PHONY: all deps demo test test-long bench lint test-programs bench-programs clean
+.SECONDARY:

@@ -1,0 +1,34 @@
+#ifndef BASE_CPU_H
+#define BASE_CPU_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+/*
+ * What this processor can do, and what the user allows.
+ *
+ * The environment variable SIMD=scalar|avx2|avx512|amx|neon is a ceiling: each
+ * module takes its best kernel at or below it.  The levels of one architecture
+ * are ordered; unset means the best there is.  Any thread may call.
+ */
+enum cpu_level {
+	CPU_SCALAR = 0,
+	CPU_NEON,   /* aarch64 with dot product */
+	CPU_AVX2,   /* AVX2 */
+	CPU_AVX512, /* AVX-512 F BW DQ VL, VNNI, VPOPCNTDQ */
+	CPU_AMX,    /* AMX int8 (kernels for it come later) */
+};
+
+/* "scalar", "neon", "avx2", "avx512", "amx" */
+const char *cpu_level_name(enum cpu_level level);
+
+/* Whether this processor and system run code of `level`. */
+bool cpu_has(enum cpu_level level);
+
+/* *level := the ceiling from $SIMD, or the best this processor has.  ERR_INPUT for
+ * a name that does not exist, ERR_UNSUPPORTED for one that this processor lacks.
+ * Programs call it once at start. */
+int cpu_ceiling(enum cpu_level *level, struct error *err);
+
+#endif /* BASE_CPU_H */

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Install what is missing for the named purposes: build, test, bench, lint.
+# Does nothing, and needs no root, where everything is there.
+set -eu
+
+build="gcc make libc6-dev libevent-dev liblmdb-dev libcjson-dev libutf8proc-dev"
+build="$build curl ca-certificates"
+test="libcmocka-dev python3 python3-venv jq"
+lint="clang-format clang-tidy libomp-dev git"
+bench="python3 python3-venv"
+
+want=""
+for purpose in "$@"; do
+	case $purpose in
+	build) want="$want $build" ;;
+	test) want="$want $test" ;;
+	bench) want="$want $bench" ;;
+	lint) want="$want $lint $test" ;;
+	*) echo "deps.sh: expected build, test, bench or lint, not '$purpose'" >&2
+	   exit 2 ;;
+	esac
+done
+
+missing=""
+for package in $want; do
+	state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+	[ "$state" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+root=""
+if [ "$(id -u)" -ne 0 ]; then
+	command -v sudo >/dev/null || {
+		echo "deps.sh: run as root, or install sudo; missing:$missing" >&2
+		exit 1
+	}
+	root=sudo
+fi
+echo "installing:$missing" >&2
+$root apt-get update -qq
+# shellcheck disable=SC2086 # a list of words
+DEBIAN_FRONTEND=noninteractive $root apt-get install -y -qq --no-install-recommends \
+	$missing >&2
