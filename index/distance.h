@@ -1,0 +1,169 @@
+#ifndef INDEX_DISTANCE_H
+#define INDEX_DISTANCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/code.h"
+#include "base/cpu.h"
+#include "base/heap.h"
+
+/*
+ * Distances from one prepared query to many stored codes, and the choice of the
+ * rows that matter.
+ *
+ * Codes are scanned in *blocks* of DISTANCE_ROWS rows.  A row is its levels packed
+ * into fields of 1, 2 or 4 bits (3-bit levels sit in 4-bit fields) in 32-bit words;
+ * word w of row r is at block + 64 * w + 4 * r, so one 64-byte line holds word w of
+ * all 16 rows and a vector lane is a row:
+ *
+ *     block +   0:  | row 0 word 0 | row 1 word 0 | ... | row 15 word 0 |
+ *     block +  64:  | row 0 word 1 | row 1 word 1 | ... | row 15 word 1 |
+ *     ...
+ *
+ *     a word of F-bit fields (little-endian; 32 / F dimensions, 4 to a group g):
+ *     the level of dimension (32 / F) * w + 4 * g + b sits in byte b,
+ *     bits F * g .. F * g + F - 1
+ *
+ * so (word >> F * g) & mask is 4 consecutive levels as 4 bytes, which meet 4
+ * consecutive signed bytes of the query (docs/formats-index.md draws it).
+ *
+ * A result is an exact integer.  With levels c, query bytes k and top = 2^bits - 1:
+ *     int8, sdc:  dot = sum_i k_i (2 c_i - top)
+ *     hamming:    dot = dims - 2 * (differing bits of plane 0)
+ * and the score of a row is a float computed in this order on every machine:
+ *     int8, sdc, dot:     score = base + factor * (scale * (float)dot)
+ *     int8, sdc, euclid:  score = 2 * (the above) - norm2
+ *     hamming:            score = (float)dot / (float)dims
+ * Higher is better.  Every kernel gives the same integers and the same float bits.
+ *
+ * Nothing here allocates or fails; a broken precondition is a bug.  Any thread may
+ * call, any number at once.  No kernel reads outside the blocks it is given.
+ *
+ * Source: symmetric distance (SDC) of Gan et al., arXiv:2302.08714, as integers
+ * (base/code.h); the blocks are the VNNI layout measured in docs/formats-index.md.
+ */
+#define DISTANCE_ROWS 16
+
+enum distance_kind { DISTANCE_HAMMING, DISTANCE_SDC, DISTANCE_INT8 };
+enum distance_metric { DISTANCE_DOT, DISTANCE_EUCLID };
+
+/* Bits of a field in memory: 1, 2, 4, 4 for codes of 1, 2, 3, 4 bits. */
+static inline uint32_t
+distance_field(uint32_t bits)
+{
+	return bits == 3 ? 4 : bits;
+}
+
+/* 32-bit words of a row. */
+static inline size_t
+distance_words(struct code_shape shape)
+{
+	return (size_t)shape.dims * distance_field(shape.bits) / 32;
+}
+
+/* Bytes of a block of DISTANCE_ROWS rows. */
+static inline size_t
+distance_block_bytes(struct code_shape shape)
+{
+	return distance_words(shape) * 4 * DISTANCE_ROWS;
+}
+
+/* Row `row` (0 .. 15) of the block := the wire code (code_bytes, base/code.h). */
+void distance_pack(
+    uint8_t *block, size_t row, const uint8_t *wire, struct code_shape shape);
+
+/* wire (code_bytes) := row `row` of the block. */
+void distance_unpack(
+    uint8_t *wire, const uint8_t *block, size_t row, struct code_shape shape);
+
+/* What turns the integer into a score, apart from the query's own scale. */
+struct distance_terms {
+	enum distance_metric metric;
+	float base;  /* <q, mu>: zero where the binarizer has no mean */
+	float norm2; /* |q|^2, for euclid alone: see distance_report */
+};
+
+/* A query made ready for one shape of codes: plain memory, copied freely. */
+struct distance_query {
+	union {
+		_Alignas(64) int8_t values[CODE_DIMS_MAX]; /* int8, sdc: k */
+		uint32_t words[CODE_DIMS_MAX / 8]; /* hamming: packed, plane 0 alone */
+	};
+	enum distance_kind kind;
+	struct code_shape shape; /* of the stored codes */
+	uint32_t mask;           /* hamming: the plane-0 bit of every field */
+	int32_t bias;            /* int8, sdc: top * sum k, so dot = 2 sum k c - bias */
+	float scale;             /* score per unit of dot */
+	struct distance_terms terms;
+};
+
+/* *q := the query whose vector is scale * values (shape.dims signed bytes, already
+ * in the coordinates of the codes). */
+void distance_query_int8(struct distance_query *q, const int8_t *values, float scale,
+    struct code_shape shape, struct distance_terms terms);
+
+/* *q := the query whose vector is factor * v(levels): a code of the same shape,
+ * coded without the mean. */
+void distance_query_sdc(struct distance_query *q, const uint8_t *levels, float factor,
+    struct code_shape shape, struct distance_terms terms);
+
+/* *q := plane 0 of the code with these levels (shape.dims, each < 2^shape.bits). */
+void distance_query_hamming(
+    struct distance_query *q, const uint8_t *levels, struct code_shape shape);
+
+/* The score to tell the user: the hit's own for dot and hamming; for euclid the
+ * distance sqrt(max(0, norm2 - score)), of which smaller is better. */
+float distance_report(const struct distance_query *q, float score);
+
+/* What belongs to the rows of consecutive blocks. */
+struct distance_rows {
+	const uint16_t *live; /* one word a block: bit r set if row r is there */
+	const float *factor;  /* one a row, 64-byte aligned; not read for hamming */
+	const float *norm2;   /* one a row, 64-byte aligned; read for euclid alone */
+};
+
+/* dots (16 * n_blocks, 64-byte aligned) := the integers of n_blocks consecutive
+ * blocks (64-byte aligned), dead rows included. */
+typedef void distance_dots_fn(int32_t *dots, const struct distance_query *q,
+    const uint8_t *blocks, size_t n_blocks);
+
+struct distance_kernel {
+	enum cpu_level level;
+	const char *name;
+	distance_dots_fn *hamming; /* any field */
+	distance_dots_fn *dot1;    /* int8 and sdc over fields of 1, 2, 4 bits */
+	distance_dots_fn *dot2;
+	distance_dots_fn *dot4;
+
+	/* found (room for 16 * n_blocks) := the live rows whose score is at least
+	 * `threshold`, rows ascending, with slot = row counted from the first block;
+	 * returns how many.  A score that is NaN is never found. */
+	size_t (*select)(struct hit *found, const int32_t *dots,
+	    const struct distance_query *q, const struct distance_rows *rows,
+	    size_t n_blocks, float threshold);
+};
+
+/* The kernels of exactly this level; NULL if this build or this processor lacks
+ * them.  Does not look at $SIMD. */
+const struct distance_kernel *distance_find(enum cpu_level level);
+
+/* The best kernels at or below cpu_ceiling() that agreed with the scalar ones in a
+ * self-test at first use; never NULL.  A kernel that fails is logged and skipped. */
+const struct distance_kernel *distance_best(void);
+
+/* dots := as distance_dots_fn, with the kernel's function for q. */
+static inline void
+distance_dots(const struct distance_kernel *kernel, int32_t *dots,
+    const struct distance_query *q, const uint8_t *blocks, size_t n_blocks)
+{
+	distance_dots_fn *const by_field[] = {
+	    NULL, kernel->dot1, kernel->dot2, NULL, kernel->dot4};
+
+	if (q->kind == DISTANCE_HAMMING)
+		kernel->hamming(dots, q, blocks, n_blocks);
+	else
+		by_field[distance_field(q->shape.bits)](dots, q, blocks, n_blocks);
+}
+
+#endif /* INDEX_DISTANCE_H */

@@ -1,0 +1,44 @@
+#ifndef INDEX_FLAT_H
+#define INDEX_FLAT_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/heap.h"
+#include "index/distance.h"
+#include "index/store.h"
+
+/*
+ * Exact search: every live row of a snapshot against every query of a batch, in one
+ * pass over the codes (they are read from memory once a batch).
+ *
+ * The hits and the bits of their scores do not depend on the number of threads, the
+ * kernel or the split into batches; of equal scores the lower slot comes first.
+ *
+ * flat_run opens an OpenMP region: one thread of the program calls it (libgomp keeps a
+ * team for each calling thread), with its own scratch.
+ */
+struct flat_search {
+	const struct distance_query *query; /* of the snapshot's shape */
+	size_t k;
+	struct hit *hits; /* room for k; afterwards the best n, best first */
+	size_t n;         /* out: min(k, live rows) */
+};
+
+struct flat_scratch;
+
+/* Scratch for up to `threads` (>= 1) threads and one kernel, usually distance_best().
+ * ERR_MEMORY. */
+struct flat_scratch *flat_scratch_new(
+    const struct distance_kernel *kernel, size_t threads, struct error *err);
+
+/* NULL is fine. */
+void flat_scratch_free(struct flat_scratch *scratch);
+
+/* Answer n searches.  Allocates only when the scratch has never been used for so many
+ * queries or so large a k.  ERR_MEMORY, and then no search has been answered. */
+int flat_run(struct flat_search *searches, size_t n,
+    const struct store_snapshot *snapshot, struct flat_scratch *scratch,
+    struct error *err);
+
+#endif /* INDEX_FLAT_H */

@@ -1,0 +1,123 @@
+#ifndef INDEX_STORE_H
+#define INDEX_STORE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/code.h"
+#include "base/error.h"
+#include "index/distance.h"
+
+/*
+ * Rows of codes in memory: what is scanned.
+ *
+ * A row is a *slot*: a packed code (index/distance.h), a float factor, where the
+ * store has them a float |x|^2, and a live bit; nothing else.  Rows stand in chunks
+ * of STORE_CHUNK_ROWS behind a table of pointers:
+ *
+ *     snapshot 7 --> | chunk 0 | chunk 1 | chunk 2  |
+ *                         ^         ^         (first version of chunk 2)
+ *     snapshot 8 --> | chunk 0 | chunk 1 | chunk 2' | chunk 3 |
+ *
+ * A published chunk never changes.  The writer changes copies of the chunks it
+ * touches (one copy a chunk and transaction) and publishes a new table; readers keep
+ * the snapshot they acquired for as long as they like and never see a torn row.
+ *
+ * Threads: one writer at a time calls store_slot_new, _put, _remove, _publish,
+ * _rollback; store_acquire, store_release, store_bytes and everything that takes a
+ * snapshot: any thread.
+ *
+ * A transaction begins with the first store_slot_new, _put or _remove after a publish
+ * or rollback.  Those may fail with ERR_MEMORY and then have changed nothing (what
+ * was staged before stays staged); publish and rollback cannot fail.
+ */
+#define STORE_CHUNK_ROWS 1024
+#define STORE_CHUNK_BLOCKS (STORE_CHUNK_ROWS / DISTANCE_ROWS)
+#define STORE_SLOTS_MAX UINT32_C(0xFFFFFC00) /* a multiple of STORE_CHUNK_ROWS */
+
+struct store;
+
+/* Readers look and do not touch. */
+struct store_chunk {
+	uint8_t *codes; /* STORE_CHUNK_BLOCKS blocks, 64-byte aligned */
+	float *factor;  /* [STORE_CHUNK_ROWS], 64-byte aligned */
+	float *norm2;   /* [STORE_CHUNK_ROWS], 64-byte aligned; NULL without */
+	uint16_t live[STORE_CHUNK_BLOCKS];
+	uint64_t generation; /* of the transaction that made it */
+	atomic_size_t n_owners;
+};
+
+struct store_snapshot {
+	struct code_shape shape;
+	uint32_t n_slots; /* slots 0 .. n_slots - 1 may be live */
+	uint32_t n_live;
+	uint64_t generation; /* counts publishes */
+	size_t n_chunks;
+	struct store_chunk **chunks;
+
+	struct store *store; /* the rest is the store's own business */
+	size_t chunks_max;
+	size_t n_readers; /* under the store's lock */
+	struct store_snapshot *older, *newer;
+};
+
+/* An empty store for codes of `shape`, with |x|^2 a row if with_norm2 (euclid).
+ * ERR_MEMORY. */
+struct store *store_new(struct code_shape shape, bool with_norm2, struct error *err);
+
+/* Every snapshot must have been released; what is staged is dropped.  NULL is fine. */
+void store_free(struct store *store);
+
+/* *slot := the lowest slot that is free, or the next new one.  A removed slot is free
+ * again once every snapshot that still shows it has been released; so are slots below
+ * the highest live one that a restart did not put.  The slot belongs to this
+ * transaction until publish (where it stays taken if it was put) or rollback.
+ * ERR_MEMORY; ERR_FULL at STORE_SLOTS_MAX. */
+int store_slot_new(uint32_t *slot, struct store *store, struct error *err);
+
+/* A row to stage: borrowed for the call. */
+struct store_row {
+	const uint8_t *wire; /* code_bytes(shape) */
+	float factor;        /* finite */
+	float norm2;         /* finite; ignored by a store without */
+};
+
+/* Stage a row: of a slot from store_slot_new, of a live slot (replaces), or, when a
+ * restart loads rows whose slots are known, of any slot < STORE_SLOTS_MAX.  Many puts
+ * before one publish copy no chunk twice: that is the bulk path.  ERR_MEMORY. */
+int store_put(
+    struct store *store, uint32_t slot, const struct store_row *row, struct error *err);
+
+/* Stage the removal of a slot that is live (or was put in this transaction).
+ * ERR_MEMORY. */
+int store_remove(struct store *store, uint32_t slot, struct error *err);
+
+/* Make what is staged visible to the next store_acquire.  Without anything staged
+ * nothing happens. */
+void store_publish(struct store *store);
+
+/* Forget what is staged; the slots of this transaction are free again. */
+void store_rollback(struct store *store);
+
+/* The newest published snapshot (empty at first): immutable, valid until released. */
+struct store_snapshot *store_acquire(struct store *store);
+
+/* NULL is fine. */
+void store_release(struct store_snapshot *snapshot);
+
+/* Whether the slot is live in the snapshot; if so wire (code_bytes), *factor and
+ * *norm2 (0 in a store without) := its row.  Any of the three may be NULL. */
+bool store_get(uint8_t *wire, float *factor, float *norm2,
+    const struct store_snapshot *snapshot, uint32_t slot);
+
+/* Bytes of memory of the newest snapshot by part. */
+struct store_bytes {
+	size_t codes;   /* packed codes, room for whole chunks */
+	size_t factors; /* factors and |x|^2 */
+	size_t tables;  /* live bits, free slots, tables of pointers */
+};
+struct store_bytes store_bytes(struct store *store);
+
+#endif /* INDEX_STORE_H */
