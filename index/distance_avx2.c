@@ -1,0 +1,207 @@
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "index/distance_kernels.h"
+
+/* Half a block (8 rows) to a register; the two halves share the query's words. */
+
+/* Bytes := the number of set bits in each byte of x (Mula, Kurz & Lemire 2018). */
+static inline __m256i
+popcount_bytes(__m256i x)
+{
+	const __m256i low = _mm256_set1_epi8(15);
+	const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3,
+	    3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+	__m256i high = _mm256_and_si256(_mm256_srli_epi16(x, 4), low);
+
+	return _mm256_add_epi8(_mm256_shuffle_epi8(table, _mm256_and_si256(x, low)),
+	    _mm256_shuffle_epi8(table, high));
+}
+
+/* sum + the 4 bytes of each 32-bit lane. */
+static inline __m256i
+add_bytes(__m256i sum, __m256i bytes)
+{
+	__m256i pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1));
+
+	return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+/* A byte counts at most 8 a word: widened before 31 words have been added. */
+#define WORDS_A_BYTE 31
+
+static void
+hamming(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
+    size_t n_blocks)
+{
+	const size_t words = distance_words(q->shape);
+	const __m256i mask = _mm256_set1_epi32((int)q->mask);
+	const __m256i dims = _mm256_set1_epi32((int)q->shape.dims);
+
+	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
+		__m256i h0 = _mm256_setzero_si256(), h1 = h0;
+		for (size_t w = 0; w < words;) {
+			size_t end =
+			    words - w < WORDS_A_BYTE ? words : w + WORDS_A_BYTE;
+			__m256i n0 = _mm256_setzero_si256(), n1 = n0;
+			for (; w < end; w++, blocks += 64) {
+				__m256i k = _mm256_set1_epi32((int)q->words[w]);
+				__m256i x0 = _mm256_load_si256((const void *)blocks);
+				__m256i x1 =
+				    _mm256_load_si256((const void *)(blocks + 32));
+				x0 = _mm256_and_si256(_mm256_xor_si256(x0, k), mask);
+				x1 = _mm256_and_si256(_mm256_xor_si256(x1, k), mask);
+				n0 = _mm256_add_epi8(n0, popcount_bytes(x0));
+				n1 = _mm256_add_epi8(n1, popcount_bytes(x1));
+			}
+			h0 = add_bytes(h0, n0);
+			h1 = add_bytes(h1, n1);
+		}
+		_mm256_store_si256(
+		    (void *)dots, _mm256_sub_epi32(dims, _mm256_slli_epi32(h0, 1)));
+		_mm256_store_si256((void *)(dots + 8),
+		    _mm256_sub_epi32(dims, _mm256_slli_epi32(h1, 1)));
+	}
+}
+
+/*
+ * 16-bit sums of level * k over `step` words, then 32 bits.  One maddubs is at most
+ * 2 * 15 * 128 = 3840, so nothing saturates; a word adds 8 / field of them, and step
+ * keeps the sum below 2^15:
+ *     field 1: 2 words x 8 x  256 =  4096
+ *     field 2: 4 words x 4 x  768 = 12288
+ *     field 4: 4 words x 2 x 3840 = 30720
+ * Every shape has a multiple of 2, 4 or 8 words.  Inlined with a constant field.
+ */
+static inline __attribute__((always_inline)) void
+dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
+    size_t n_blocks, unsigned field)
+{
+	const size_t words = distance_words(q->shape), step = field == 1 ? 2 : 4;
+	const __m256i mask = _mm256_set1_epi8((char)((1 << field) - 1));
+	const __m256i one = _mm256_set1_epi16(1), bias = _mm256_set1_epi32(q->bias);
+	const int *k4 = (const int *)q->words; /* 4 query bytes each */
+
+	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
+		__m256i sum0 = _mm256_setzero_si256(), sum1 = sum0;
+		const int *k = k4;
+		for (size_t w = 0; w < words; w += step) {
+			__m256i s0 = _mm256_setzero_si256(), s1 = s0;
+			for (size_t i = 0; i < step; i++, blocks += 64) {
+				__m256i x0 = _mm256_load_si256((const void *)blocks);
+				__m256i x1 =
+				    _mm256_load_si256((const void *)(blocks + 32));
+				for (unsigned g = 0; g < 8 / field; g++, k++) {
+					__m256i kk = _mm256_set1_epi32(*k);
+					__m256i c0 = _mm256_and_si256(
+					    _mm256_srli_epi32(x0, (int)(field * g)),
+					    mask);
+					__m256i c1 = _mm256_and_si256(
+					    _mm256_srli_epi32(x1, (int)(field * g)),
+					    mask);
+					s0 = _mm256_add_epi16(
+					    s0, _mm256_maddubs_epi16(c0, kk));
+					s1 = _mm256_add_epi16(
+					    s1, _mm256_maddubs_epi16(c1, kk));
+				}
+			}
+			sum0 = _mm256_add_epi32(sum0, _mm256_madd_epi16(s0, one));
+			sum1 = _mm256_add_epi32(sum1, _mm256_madd_epi16(s1, one));
+		}
+		_mm256_store_si256(
+		    (void *)dots, _mm256_sub_epi32(_mm256_slli_epi32(sum0, 1), bias));
+		_mm256_store_si256((void *)(dots + 8),
+		    _mm256_sub_epi32(_mm256_slli_epi32(sum1, 1), bias));
+	}
+}
+
+static void
+dot1(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
+    size_t n_blocks)
+{
+	dot(dots, q, blocks, n_blocks, 1);
+}
+
+static void
+dot2(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
+    size_t n_blocks)
+{
+	dot(dots, q, blocks, n_blocks, 2);
+}
+
+static void
+dot4(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
+    size_t n_blocks)
+{
+	dot(dots, q, blocks, n_blocks, 4);
+}
+
+static size_t
+select_hamming(struct hit *found, const int32_t *dots, const struct distance_query *q,
+    const uint16_t *live, size_t n_blocks, float threshold)
+{
+	const int32_t floor = distance_hamming_floor(q->shape.dims, threshold);
+	const __m256i below = _mm256_set1_epi32(floor - 1);
+	const __m256 dims = _mm256_set1_ps((float)q->shape.dims);
+	_Alignas(32) float scores[8];
+	size_t n = 0;
+
+	for (size_t row = 0; row < n_blocks * DISTANCE_ROWS; row += 8) {
+		__m256i d = _mm256_load_si256((const void *)(dots + row));
+		__m256 over = _mm256_castsi256_ps(_mm256_cmpgt_epi32(d, below));
+		uint32_t mask = (uint32_t)_mm256_movemask_ps(over);
+		mask &= (uint32_t)live[row / DISTANCE_ROWS] >> row % DISTANCE_ROWS;
+		if (mask == 0)
+			continue;
+		_mm256_store_ps(scores, _mm256_div_ps(_mm256_cvtepi32_ps(d), dims));
+		n = distance_emit(found, n, mask, scores, row);
+	}
+	return n;
+}
+
+static size_t
+select_rows(struct hit *found, const int32_t *dots, const struct distance_query *q,
+    const struct distance_rows *rows, size_t n_blocks, float threshold)
+{
+	const __m256 scale = _mm256_set1_ps(q->scale);
+	const __m256 base = _mm256_set1_ps(q->terms.base);
+	const __m256 least = _mm256_set1_ps(threshold), two = _mm256_set1_ps(2.0f);
+	_Alignas(32) float scores[8];
+	size_t n = 0;
+
+	if (q->kind == DISTANCE_HAMMING)
+		return select_hamming(found, dots, q, rows->live, n_blocks, threshold);
+	for (size_t row = 0; row < n_blocks * DISTANCE_ROWS; row += 8) {
+		__m256i d = _mm256_load_si256((const void *)(dots + row));
+		__m256 s = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(d));
+		s = _mm256_mul_ps(_mm256_load_ps(rows->factor + row), s);
+		s = _mm256_add_ps(base, s);
+		if (q->terms.metric == DISTANCE_EUCLID)
+			s = _mm256_sub_ps(
+			    _mm256_mul_ps(two, s), _mm256_load_ps(rows->norm2 + row));
+		__m256 over = _mm256_cmp_ps(s, least, _CMP_GE_OQ);
+		uint32_t mask = (uint32_t)_mm256_movemask_ps(over);
+		mask &=
+		    (uint32_t)rows->live[row / DISTANCE_ROWS] >> row % DISTANCE_ROWS;
+		if (mask == 0)
+			continue;
+		_mm256_store_ps(scores, s);
+		n = distance_emit(found, n, mask, scores, row);
+	}
+	return n;
+}
+
+const struct distance_kernel distance_avx2 = {
+    .level = CPU_AVX2,
+    .name = "avx2",
+    .hamming = hamming,
+    .dot1 = dot1,
+    .dot2 = dot2,
+    .dot4 = dot4,
+    .select = select_rows,
+};
+
+#else
+typedef int distance_avx2_is_for_x86_64;
+#endif

@@ -1,0 +1,163 @@
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "index/distance_kernels.h"
+
+/* A block's word is one register: lane r is row r.  Blocks are taken two at a time,
+ * so that they share each broadcast of the query and hide each other's latency. */
+
+static inline __m512i
+differing(__m512i count, const uint8_t *line, uint32_t word, __m512i mask)
+{
+	__m512i x = _mm512_load_si512(line);
+	__m512i k = _mm512_set1_epi32((int)word);
+
+	x = _mm512_ternarylogic_epi32(x, k, mask, 0x28); /* (x ^ k) & mask */
+	return _mm512_add_epi32(count, _mm512_popcnt_epi32(x));
+}
+
+/* Every shape has an even number of words. */
+static void
+hamming(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
+    size_t n_blocks)
+{
+	const size_t words = distance_words(q->shape);
+	const __m512i mask = _mm512_set1_epi32((int)q->mask);
+	const __m512i dims = _mm512_set1_epi32((int)q->shape.dims);
+
+	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
+		__m512i h0 = _mm512_setzero_si512(), h1 = h0;
+		for (size_t w = 0; w < words; w += 2, blocks += 128) {
+			h0 = differing(h0, blocks, q->words[w], mask);
+			h1 = differing(h1, blocks + 64, q->words[w + 1], mask);
+		}
+		h0 = _mm512_slli_epi32(_mm512_add_epi32(h0, h1), 1);
+		_mm512_store_si512(dots, _mm512_sub_epi32(dims, h0));
+	}
+}
+
+/*
+ * A field is not shifted down: its bits in place are a byte c << (field * g) <= 255,
+ * which vpdpbusd takes as it is, into a sum of its own for each group g.  Those sums
+ * are multiples of 2^(field * g), at most 255 * 128 * 1024 in size, and are shifted
+ * once a block.  Inlined with a constant field.
+ */
+static inline __attribute__((always_inline)) void
+dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
+    size_t n_blocks, unsigned field)
+{
+	const unsigned groups = 8 / field;
+	const size_t words = distance_words(q->shape);
+	const __m512i bias = _mm512_set1_epi32(q->bias);
+	const int *k4 = (const int *)q->words; /* 4 query bytes each */
+
+	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
+		__m512i sum[8];
+		const int *k = k4;
+		for (unsigned g = 0; g < groups; g++)
+			sum[g] = _mm512_setzero_si512();
+		for (size_t w = 0; w < words; w++, k += groups, blocks += 64) {
+			__m512i x = _mm512_load_si512(blocks);
+			for (unsigned g = 0; g < groups; g++) {
+				uint32_t byte = ((1u << field) - 1) << (field * g);
+				__m512i c =
+				    _mm512_and_si512(x, _mm512_set1_epi8((char)byte));
+				sum[g] = _mm512_dpbusd_epi32(
+				    sum[g], c, _mm512_set1_epi32(k[g]));
+			}
+		}
+		for (unsigned g = 1; g < groups; g++)
+			sum[0] = _mm512_add_epi32(
+			    sum[0], _mm512_srai_epi32(sum[g], field * g));
+		_mm512_store_si512(
+		    dots, _mm512_sub_epi32(_mm512_slli_epi32(sum[0], 1), bias));
+	}
+}
+
+static void
+dot1(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
+    size_t n_blocks)
+{
+	dot(dots, q, blocks, n_blocks, 1);
+}
+
+static void
+dot2(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
+    size_t n_blocks)
+{
+	dot(dots, q, blocks, n_blocks, 2);
+}
+
+static void
+dot4(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
+    size_t n_blocks)
+{
+	dot(dots, q, blocks, n_blocks, 4);
+}
+
+static size_t
+select_hamming(struct hit *found, const int32_t *dots, const struct distance_query *q,
+    const uint16_t *live, size_t n_blocks, float threshold)
+{
+	const __m512i floor =
+	    _mm512_set1_epi32(distance_hamming_floor(q->shape.dims, threshold));
+	const __m512 dims = _mm512_set1_ps((float)q->shape.dims);
+	_Alignas(64) float scores[DISTANCE_ROWS];
+	size_t n = 0;
+
+	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
+		__m512i d = _mm512_load_si512(dots);
+		__mmask16 mask = _mm512_mask_cmpge_epi32_mask(live[b], d, floor);
+		if (mask == 0)
+			continue;
+		_mm512_store_ps(scores, _mm512_div_ps(_mm512_cvtepi32_ps(d), dims));
+		n = distance_emit(found, n, mask, scores, b * DISTANCE_ROWS);
+	}
+	return n;
+}
+
+static size_t
+select_rows(struct hit *found, const int32_t *dots, const struct distance_query *q,
+    const struct distance_rows *rows, size_t n_blocks, float threshold)
+{
+	const __m512 scale = _mm512_set1_ps(q->scale);
+	const __m512 base = _mm512_set1_ps(q->terms.base);
+	const __m512 least = _mm512_set1_ps(threshold), two = _mm512_set1_ps(2.0f);
+	_Alignas(64) float scores[DISTANCE_ROWS];
+	size_t n = 0;
+
+	if (q->kind == DISTANCE_HAMMING)
+		return select_hamming(found, dots, q, rows->live, n_blocks, threshold);
+	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
+		size_t row = b * DISTANCE_ROWS;
+		__m512 s = _mm512_cvtepi32_ps(_mm512_load_si512(dots));
+		s = _mm512_mul_ps(scale, s);
+		s = _mm512_mul_ps(_mm512_load_ps(rows->factor + row), s);
+		s = _mm512_add_ps(base, s);
+		if (q->terms.metric == DISTANCE_EUCLID)
+			s = _mm512_sub_ps(
+			    _mm512_mul_ps(two, s), _mm512_load_ps(rows->norm2 + row));
+		__mmask16 mask =
+		    _mm512_mask_cmp_ps_mask(rows->live[b], s, least, _CMP_GE_OQ);
+		if (mask == 0)
+			continue;
+		_mm512_store_ps(scores, s);
+		n = distance_emit(found, n, mask, scores, row);
+	}
+	return n;
+}
+
+const struct distance_kernel distance_avx512 = {
+    .level = CPU_AVX512,
+    .name = "avx512",
+    .hamming = hamming,
+    .dot1 = dot1,
+    .dot2 = dot2,
+    .dot4 = dot4,
+    .select = select_rows,
+};
+
+#else
+typedef int distance_avx512_is_for_x86_64;
+#endif
