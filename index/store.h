@@ -71,10 +71,11 @@ struct store *store_new(struct code_shape shape, bool with_norm2, struct error *
 void store_free(struct store *store);
 
 /* *slot := the lowest slot that is free, or the next new one.  A removed slot is free
- * again once every snapshot that still shows it has been released; so are slots below
- * the highest live one that a restart did not put.  The slot belongs to this
+ * again once every snapshot from before its removal has been released; so are slots
+ * below the highest live one that a restart did not put.  The slot belongs to this
  * transaction until publish (where it stays taken if it was put) or rollback.
- * ERR_MEMORY; ERR_FULL at STORE_SLOTS_MAX. */
+ * ERR_MEMORY; ERR_FULL at STORE_SLOTS_MAX.
+ */
 int store_slot_new(uint32_t *slot, struct store *store, struct error *err);
 
 /* A row to stage: borrowed for the call. */
