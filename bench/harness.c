@@ -1,0 +1,107 @@
+#include "bench/harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define READ_BYTES ((size_t)512 << 20)
+#define READ_PASSES 7
+
+_Noreturn void
+harness_fail(const char *name, const char *reason)
+{
+	fprintf(stderr, "%s: %s\n", name, reason);
+	exit(1);
+}
+
+struct harness_watch
+harness_start(void)
+{
+	return (struct harness_watch){clock_ns(), clock_cpu_ns()};
+}
+
+struct harness_time
+harness_stop(struct harness_watch watch)
+{
+	return (struct harness_time){(double)(clock_ns() - watch.wall_ns) * 1e-9,
+	    (double)(clock_cpu_ns() - watch.cpu_ns) * 1e-9};
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+struct harness_time
+harness_median(const struct harness_time *times, size_t n)
+{
+	double wall[HARNESS_ROUNDS_MAX], cpu[HARNESS_ROUNDS_MAX];
+
+	for (size_t i = 0; i < n; i++) {
+		wall[i] = times[i].wall;
+		cpu[i] = times[i].cpu;
+	}
+	qsort(wall, n, sizeof *wall, compare);
+	qsort(cpu, n, sizeof *cpu, compare);
+	return (struct harness_time){wall[n / 2], cpu[n / 2]};
+}
+
+/* The sum of n words, with enough sums side by side to keep the loads coming. */
+static uint64_t
+sum(const uint64_t *words, size_t n)
+{
+	uint64_t s[8] = {0}, total = 0;
+
+	for (size_t i = 0; i < n; i += 8)
+		for (size_t j = 0; j < 8; j++)
+			s[j] += words[i + j];
+	for (size_t j = 0; j < 8; j++)
+		total += s[j];
+	return total;
+}
+
+double
+harness_read_bandwidth(size_t threads)
+{
+	struct harness_time times[READ_PASSES];
+	size_t share = READ_BYTES / sizeof(uint64_t) / threads / 8 * 8;
+	uint64_t *words = malloc(READ_BYTES);
+	volatile uint64_t keep = 0;
+
+	if (!words)
+		harness_fail("read bandwidth", "no memory for the buffer");
+	memset(words, 1, READ_BYTES);
+	for (size_t pass = 0; pass < READ_PASSES; pass++) {
+		struct harness_watch watch = harness_start();
+		uint64_t total = 0;
+#pragma omp parallel for num_threads((int)threads) reduction(+ : total)
+		for (size_t t = 0; t < threads; t++)
+			total += sum(words + t * share, share);
+		times[pass] = harness_stop(watch);
+		keep += total;
+	}
+	free(words);
+	return (double)(share * threads * sizeof(uint64_t)) /
+	       harness_median(times, READ_PASSES).wall;
+}
+
+size_t
+harness_rss_anon(void)
+{
+	char line[256];
+	size_t kib = 0;
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof line, f))
+		if (sscanf(line, "RssAnon: %zu kB", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	if (kib == 0)
+		harness_fail("/proc/self/status", "expected RssAnon in it");
+	return kib << 10;
+}

@@ -1,0 +1,34 @@
+#!/bin/bash
+# Figures against rivals and limits.  usage: bench/run.sh OBJ   (folder of the objects)
+# Ratios of one run are what counts; seconds hold on one machine alone.
+set -eu
+cd "$(dirname "$0")/.."
+OBJ=$1
+work=build/bench
+venv=build/peers
+mkdir -p $work
+
+echo "machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)," \
+	"$(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg)"
+echo "commit:  $(git rev-parse --short HEAD 2>/dev/null || echo unknown)" \
+	"$(git diff --quiet HEAD 2>/dev/null || echo '(changed)')"
+echo "system:  $(uname -sr), $("${CC:-gcc}" --version | head -n 1)"
+echo
+
+# The peer comes from PyPI; without a network our figures stand alone.
+peers() {
+	"$venv/bin/python" -c 'import faiss' 2>/dev/null && return
+	python3 -m venv "$venv" &&
+		"$venv/bin/pip" install -q --timeout 20 --retries 1 'faiss-cpu' numpy
+}
+if peers >$work/pip.log 2>&1; then
+	"$OBJ/bench/bench_flat" write $work/codes.bin
+	core=$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')
+	taskset -c "$core" "$venv/bin/python" bench/peers/flat_faiss.py \
+		"$OBJ/bench/bench_flat" $work/codes.bin
+	rm -f $work/codes.bin
+else
+	echo "faiss: pip could not install it ($(tail -n 1 $work/pip.log)); no comparison"
+fi
+
+"$OBJ/bench/bench_flat" table
