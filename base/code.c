@@ -44,7 +44,7 @@ code_to_levels(uint8_t *levels, const uint8_t *wire, struct code_shape shape)
 		for (size_t i = 0; i < shape.dims; i++) {
 			unsigned byte = wire[p * plane_bytes + i / 8];
 			unsigned bit = byte >> (7 - i % 8) & 1u;
-			levels[i] = (uint8_t)(levels[i] << 1 | bit);
+			levels[i] = (uint8_t)((unsigned)levels[i] << 1 | bit);
 		}
 	}
 }
