@@ -1,0 +1,361 @@
+#include "binarize/recurrent.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "binarize/recurrent_model.h"
+
+/* The step t of a unit Gaussian at 1 .. 4 bits: where the quantiser's expected squared
+ * error is least and, at once, its expected cosine largest (Max, "Quantizing for
+ * minimum distortion", IRE Trans. 1960, table II, in units of t = step * 2^bits / 4).
+ * The cosines are .7979, .9387, .9811, .9942. */
+static const float steps[CODE_BITS_MAX + 1] = {
+    0.0f, 0.797885f, 0.995687f, 1.172039f, 1.340802f};
+
+double
+recurrent_dot(const float *a, const float *b, size_t n)
+{
+	double lane[4] = {0.0, 0.0, 0.0, 0.0};
+	size_t i = 0;
+	for (; i + 4 <= n; i += 4)
+		for (size_t j = 0; j < 4; j++)
+			lane[j] += (double)a[i + j] * (double)b[i + j];
+	for (; i < n; i++)
+		lane[i % 4] += (double)a[i] * (double)b[i];
+	return (lane[0] + lane[1]) + (lane[2] + lane[3]);
+}
+
+static int
+check_mean(const float *mean, size_t n, struct error *err)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!isfinite(mean[i]))
+			return error_set(err, ERR_INPUT,
+			    "expected a finite mean, not %g at position %zu",
+			    (double)mean[i], i);
+	return 0;
+}
+
+struct recurrent *
+recurrent_new(const struct recurrent_rotation_config *config, struct error *err)
+{
+	size_t d = config->input_dims;
+	if (code_shape_check(config->shape, err) != 0)
+		return NULL;
+	if (d == 0 || d > RECURRENT_INPUT_DIMS_MAX) {
+		error_set(err, ERR_INPUT,
+		    "expected vectors of 1 to %d numbers, not %zu",
+		    RECURRENT_INPUT_DIMS_MAX, d);
+		return NULL;
+	}
+	if (config->mean && check_mean(config->mean, d, err) != 0)
+		return NULL;
+	struct recurrent *model = array_new(1, sizeof *model);
+	if (!model)
+		goto no_memory;
+	model->info.kind = RECURRENT_ROTATION;
+	model->info.input_dims = config->input_dims;
+	model->info.shape = config->shape;
+	model->info.seed = config->seed;
+	model->mean = array_new(d, sizeof *model->mean);
+	if (!model->mean)
+		goto no_memory;
+	if (config->mean)
+		memcpy(model->mean, config->mean, d * sizeof *model->mean);
+	model->info.mean = model->mean;
+	if (recurrent_rotation_init(model, err) != 0) {
+		recurrent_free(model);
+		return NULL;
+	}
+	return model;
+no_memory:
+	error_set(err, ERR_MEMORY, "out of memory for a rotation");
+	recurrent_free(model);
+	return NULL;
+}
+
+void
+recurrent_free(struct recurrent *model)
+{
+	if (!model)
+		return;
+	tensors_close(model->file);
+	free(model->signs);
+	free(model->mean);
+	free(model);
+}
+
+struct recurrent_info
+recurrent_info(const struct recurrent *model)
+{
+	return model->info;
+}
+
+void
+recurrent_fit_mean(float *mean, const float *rows, size_t n, size_t dims)
+{
+	assert(n > 0);
+	for (size_t first = 0; first < dims; first += 64) {
+		double sums[64] = {0.0};
+		size_t columns = dims - first < 64 ? dims - first : 64;
+		for (size_t i = 0; i < n; i++)
+			for (size_t j = 0; j < columns; j++)
+				sums[j] += (double)rows[i * dims + first + j];
+		for (size_t j = 0; j < columns; j++)
+			mean[first + j] = (float)(sums[j] / (double)n);
+	}
+}
+
+static size_t
+largest(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+struct recurrent_scratch *
+recurrent_scratch_new(const struct recurrent *model, struct error *err)
+{
+	size_t d = model->info.input_dims, m = model->info.shape.dims;
+	struct recurrent_scratch *s = array_new(1, sizeof *s);
+	if (!s)
+		goto no_memory;
+	s->u = array_new_aligned(d, sizeof *s->u);
+	s->y = array_new_aligned(largest(model->n, m), sizeof *s->y);
+	s->v = array_new_aligned(m, sizeof *s->v);
+	s->r = array_new_aligned(largest(d, m), sizeof *s->r);
+	s->low[0] = array_new_aligned(model->width, sizeof *s->r);
+	s->low[1] = array_new_aligned(model->width, sizeof *s->r);
+	s->levels = array_new_aligned(m, 1);
+	if (!s->u || !s->y || !s->v || !s->r || !s->low[0] || !s->low[1] || !s->levels)
+		goto no_memory;
+	return s;
+no_memory:
+	recurrent_scratch_free(s);
+	error_set(err, ERR_MEMORY, "out of memory for binarizing");
+	return NULL;
+}
+
+void
+recurrent_scratch_free(struct recurrent_scratch *scratch)
+{
+	if (!scratch)
+		return;
+	free(scratch->u);
+	free(scratch->y);
+	free(scratch->v);
+	free(scratch->r);
+	free(scratch->low[0]);
+	free(scratch->low[1]);
+	free(scratch->levels);
+	free(scratch);
+}
+
+/* *norm2 := |x|^2 of a vector that can be encoded. */
+static int
+check_vector(double *norm2, const float *x, size_t n, struct error *err)
+{
+	*norm2 = recurrent_dot(x, x, n);
+	if (*norm2 > 0.0 && *norm2 <= (double)3.4e38f)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		if (!isfinite(x[i]))
+			return error_set(err, ERR_INPUT,
+			    "expected a finite number at position %zu of the vector, "
+			    "not %g",
+			    i, (double)x[i]);
+	if (*norm2 == 0.0)
+		return error_set(err, ERR_INPUT,
+		    "expected a vector with a direction, not %zu zeros", n);
+	return error_set(err, ERR_INPUT,
+	    "expected a vector no longer than 1.8e19, not %g; scale it down",
+	    sqrt(*norm2));
+}
+
+/* u := x - mean (NULL: none) at unit length; its length before, 0 if there is none. */
+static double
+centre(float *u, const float *x, const float *mean, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		u[i] = mean ? x[i] - mean[i] : x[i];
+	double length = sqrt(recurrent_dot(u, u, n));
+	double inverse = length > 0.0 ? 1.0 / length : 0.0;
+	for (size_t i = 0; i < n; i++)
+		u[i] = (float)((double)u[i] * inverse);
+	return length;
+}
+
+/* y := Q u. */
+static void
+project(const struct recurrent *model, struct recurrent_scratch *s)
+{
+	if (model->info.kind == RECURRENT_LEARNED) {
+		recurrent_blocks_linear(s->y, s->u, model->query, NULL);
+		return;
+	}
+	memcpy(s->y, s->u, model->info.input_dims * sizeof *s->y);
+	recurrent_rotation_forward(model, s->y);
+}
+
+/* v := the values of u's code, from its rotation y: sign by sign what is left of y at
+ * length sqrt(dims). */
+static void
+code_rotated(const struct recurrent *model, struct recurrent_scratch *s)
+{
+	size_t m = model->info.shape.dims;
+	double length2 = recurrent_dot(s->y, s->y, m);
+	float scale = length2 > 0.0 ? (float)sqrt((double)m / length2) : 0.0f;
+
+	for (size_t i = 0; i < m; i++) {
+		s->r[i] = s->y[i] * scale;
+		s->v[i] = 0.0f;
+	}
+	float weight = 1.0f, step = steps[model->info.shape.bits];
+	for (uint32_t p = 0; p < model->info.shape.bits; p++) {
+#pragma omp simd
+		for (size_t i = 0; i < m; i++) {
+			float sign = s->r[i] >= 0.0f ? 1.0f : -1.0f;
+			s->v[i] += weight * sign;
+			s->r[i] -= step * weight * sign;
+		}
+		weight *= 0.5f;
+	}
+}
+
+/* u -> y = Q u and v, the values of the code; <y, v>. */
+static double
+code_values(const struct recurrent *model, struct recurrent_scratch *s)
+{
+	project(model, s);
+	if (model->info.kind == RECURRENT_LEARNED)
+		recurrent_blocks_code(model, s);
+	else
+		code_rotated(model, s);
+	return recurrent_dot(s->y, s->v, model->info.shape.dims);
+}
+
+/* f of a vector of this length whose unit vector gave s->y and s->v.  Where y and v do
+ * not even point the same way (a learned model far from home), the factor of a code
+ * alone. */
+static float
+factor_of(const struct recurrent *model, const struct recurrent_scratch *s,
+    double length, double dot)
+{
+	if (dot <= 0.0)
+		dot = sqrt(recurrent_dot(s->v, s->v, model->info.shape.dims));
+	return (float)(length / dot);
+}
+
+/* 2 c_i - (2^bits - 1), exact: v is a sum of halves. */
+static int
+odd_number(float v, uint32_t bits)
+{
+	return (int)(v * (float)(1 << (bits - 1)));
+}
+
+int
+recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratch,
+    uint8_t *wire, struct recurrent_numbers *numbers, const float *x, struct error *err)
+{
+	struct code_shape shape = model->info.shape;
+	int top = (1 << shape.bits) - 1;
+	double norm2;
+
+	if (check_vector(&norm2, x, model->info.input_dims, err) != 0)
+		return -1;
+	double length = centre(scratch->u, x, model->mean, model->info.input_dims);
+	double dot = code_values(model, scratch);
+	for (size_t i = 0; i < shape.dims; i++)
+		scratch->levels[i] =
+		    (uint8_t)((odd_number(scratch->v[i], shape.bits) + top) / 2);
+	code_from_levels(wire, scratch->levels, shape);
+	numbers->factor = factor_of(model, scratch, length, dot);
+	numbers->norm2 = (float)norm2;
+	return 0;
+}
+
+float
+recurrent_factor(const uint8_t *wire, struct code_shape shape, float norm)
+{
+	uint8_t levels[CODE_DIMS_MAX];
+	int top = (1 << shape.bits) - 1;
+	long sum = 0;
+
+	code_to_levels(levels, wire, shape);
+	for (size_t i = 0; i < shape.dims; i++) {
+		int odd = 2 * levels[i] - top;
+		sum += odd * odd;
+	}
+	double length = sqrt((double)sum) / (double)(1 << (shape.bits - 1));
+	return (float)((double)norm / length);
+}
+
+void
+recurrent_decode(const struct recurrent *model, struct recurrent_scratch *scratch,
+    float *x, const uint8_t *wire, float factor)
+{
+	struct code_shape shape = model->info.shape;
+	size_t d = model->info.input_dims;
+	float *v = scratch->y;
+
+	code_to_levels(scratch->levels, wire, shape);
+	for (size_t i = 0; i < shape.dims; i++)
+		v[i] = code_value(scratch->levels[i], shape.bits);
+	if (model->info.kind == RECURRENT_ROTATION) {
+		recurrent_rotation_backward(model, v);
+		for (size_t j = 0; j < d; j++)
+			x[j] = model->mean[j] + factor * v[j];
+		return;
+	}
+	const float *q = model->query->data;
+	memset(scratch->u, 0, d * sizeof *scratch->u);
+	for (size_t i = 0; i < shape.dims; i++)
+		for (size_t j = 0; j < d; j++)
+			scratch->u[j] += v[i] * q[i * d + j];
+	for (size_t j = 0; j < d; j++)
+		x[j] = model->mean[j] + factor * scratch->u[j];
+}
+
+int
+recurrent_query_int8(const struct recurrent *model, struct recurrent_scratch *scratch,
+    struct recurrent_query *query, const float *q, struct error *err)
+{
+	size_t d = model->info.input_dims, m = model->info.shape.dims;
+	double norm2;
+
+	if (check_vector(&norm2, q, d, err) != 0)
+		return -1;
+	double length = centre(scratch->u, q, NULL, d);
+	project(model, scratch);
+	float peak = 0.0f;
+	for (size_t i = 0; i < m; i++)
+		peak = fmaxf(peak, fabsf(scratch->y[i]));
+	float inverse = peak > 0.0f ? 127.0f / peak : 0.0f;
+	for (size_t i = 0; i < m; i++)
+		query->k[i] = (int8_t)lrintf(scratch->y[i] * inverse);
+	query->scale = (float)(length * (double)peak / 127.0);
+	query->base = (float)recurrent_dot(q, model->mean, d);
+	return 0;
+}
+
+int
+recurrent_query_sdc(const struct recurrent *model, struct recurrent_scratch *scratch,
+    struct recurrent_query *query, const float *q, struct error *err)
+{
+	uint32_t bits = model->info.shape.bits;
+	size_t d = model->info.input_dims;
+	double norm2;
+
+	if (check_vector(&norm2, q, d, err) != 0)
+		return -1;
+	double length = centre(scratch->u, q, NULL, d);
+	double dot = code_values(model, scratch);
+	for (size_t i = 0; i < model->info.shape.dims; i++)
+		query->k[i] = (int8_t)odd_number(scratch->v[i], bits);
+	query->scale =
+	    factor_of(model, scratch, length, dot) / (float)(1 << (bits - 1));
+	query->base = (float)recurrent_dot(q, model->mean, d);
+	return 0;
+}

@@ -1,0 +1,144 @@
+#ifndef BINARIZE_RECURRENT_H
+#define BINARIZE_RECURRENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/code.h"
+#include "base/error.h"
+
+/*
+ * Recurrent binarization: float vectors into codes (base/code.h) and back.
+ *
+ * A model takes x (input_dims floats) to u = (x - mu) / |x - mu|, mu being its mean
+ * (zeros: none), and u to a code of `bits` sign planes: plane 0 is the sign of a
+ * projection of u, each further plane the sign of what the planes before it have
+ * missed.  There are two kinds:
+ *
+ * RECURRENT_ROTATION needs no training.  P is a seeded random rotation; with
+ *     y = sqrt(dims) * P u / |P u|     (its coordinates are about unit Gaussian)
+ *     s_p = sign(y - t * sum_{r<p} 2^-r s_r),   sign(0) = +1
+ * and t the step that fits a unit Gaussian best at this number of bits.  P: zeros are
+ * appended to u until n = max(input_dims rounded up to 64, dims); four rounds of random
+ * signs and fast Walsh-Hadamard transforms; if dims < n the first dims coordinates are
+ * kept, times sqrt(n / dims).  O(n log n), no matrix, and the same bits on every
+ * machine.
+ *
+ * RECURRENT_LEARNED is the model of the paper (Gan et al., "Binary Embedding-based
+ * Retrieval at Tencent", KDD 2023, arXiv:2302.08714, section 3.2):
+ *     v = sign(W(u));   v += 2^-p * sign(R_p(u - B_p(v) / |B_p(v)|)),  p = 1 .. bits-1
+ * where W, B_p, R_p are perceptrons with batch norm folded in.  A linear map Q (tensor
+ * query.weight) takes the place of P for queries and factors.
+ *
+ * With v the values of x's code (base/code.h), the inner product with any q is
+ * estimated without x by
+ *     <q, x> ~ <q, mu> + f <Q q, v>,    f = |x - mu|^2 / <Q (x - mu), v>
+ * (Q = P for rotations), which is exact for q = x - mu and, over random rotations,
+ * right on average (as Gao & Long, "RaBitQ", SIGMOD 2024, arXiv:2405.12497,
+ * theorem 3.2, show for one bit).
+ *
+ * The first b planes of a code are a b-plane code that the same model gives.
+ *
+ * A struct recurrent never changes once made: any thread may use it, each with its own
+ * scratch.  Floats are added in a fixed order, so equal inputs give equal codes and
+ * factors on every machine.
+ */
+enum recurrent_kind {
+	RECURRENT_ROTATION,
+	RECURRENT_LEARNED,
+};
+
+#define RECURRENT_INPUT_DIMS_MAX 65536
+
+struct recurrent;
+
+/* What the model is; mean (input_dims) is valid until recurrent_free. */
+struct recurrent_info {
+	enum recurrent_kind kind;
+	uint32_t input_dims;
+	struct code_shape shape; /* dims = 0, bits = 0: a file that takes any */
+	uint64_t seed;           /* rotations only */
+	const float *mean;       /* NULL from recurrent_peek */
+};
+
+struct recurrent_rotation_config {
+	uint32_t input_dims; /* 1 .. RECURRENT_INPUT_DIMS_MAX */
+	struct code_shape shape;
+	uint64_t seed;
+	const float *mean; /* (input_dims), copied; NULL = zeros */
+};
+
+/* An untrained model.  NULL: ERR_INPUT, ERR_MEMORY. */
+struct recurrent *recurrent_new(
+    const struct recurrent_rotation_config *config, struct error *err);
+
+/* What the file at `path` holds (docs/formats.md), without loading it: for a rotation
+ * shape is 0 x 0, as it makes codes of any shape.  ERR_NOT_FOUND, ERR_IO, ERR_FORMAT,
+ * ERR_MEMORY. */
+int recurrent_peek(struct recurrent_info *info, const char *path, struct error *err);
+
+/* Load the model at `path` for codes of `shape`; a learned model makes one shape only
+ * (ERR_INPUT for another).  Otherwise as recurrent_peek. */
+struct recurrent *recurrent_open(
+    const char *path, struct code_shape shape, struct error *err);
+
+/* Write the model to `path`, whole or not at all; a rotation's shape is not written.
+ * ERR_IO, ERR_FULL, ERR_MEMORY. */
+int recurrent_save(const struct recurrent *model, const char *path, struct error *err);
+
+void recurrent_free(struct recurrent *model);
+
+struct recurrent_info recurrent_info(const struct recurrent *model);
+
+/* mean (dims) := the mean of n rows (n, dims), n > 0, for a rotation's config.  The
+ * rows are as they will be encoded (normalised for Cosine). */
+void recurrent_fit_mean(float *mean, const float *rows, size_t n, size_t dims);
+
+/* Working memory for one thread at one model.  NULL: ERR_MEMORY. */
+struct recurrent_scratch;
+struct recurrent_scratch *recurrent_scratch_new(
+    const struct recurrent *model, struct error *err);
+void recurrent_scratch_free(struct recurrent_scratch *scratch);
+
+/* What is kept of one vector beside its code. */
+struct recurrent_numbers {
+	float factor; /* f above; 0 where x = mu */
+	float norm2;  /* |x|^2 */
+};
+
+/* wire (code_bytes(shape)), *numbers := the code of x (input_dims).  ERR_INPUT for a
+ * number that is not finite, for the zero vector, and for |x| over 1.8e19. */
+int recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratch,
+    uint8_t *wire, struct recurrent_numbers *numbers, const float *x,
+    struct error *err);
+
+/* The factor of a code that came without its vector: norm / |v|, norm = |x| (1 for
+ * Cosine). */
+float recurrent_factor(const uint8_t *wire, struct code_shape shape, float norm);
+
+/* x (input_dims) := mu + f Q^T v, the vector whose inner product with any q is the
+ * estimate above.  (If a rotation's dims < n, it is longer than what was encoded.) */
+void recurrent_decode(const struct recurrent *model, struct recurrent_scratch *scratch,
+    float *x, const uint8_t *wire, float factor);
+
+/* A query as signed bytes:  <q, x> ~ base + f * scale * sum_i k_i v_i. */
+struct recurrent_query {
+	int8_t *k; /* (dims), the caller's, -127 .. 127 */
+	float scale;
+	float base; /* <q, mu> */
+};
+
+/* The query q (input_dims) rounded to 8 bits (to even, largest = 127).  Fills
+ * query->k's memory, scale and base.  ERR_INPUT as recurrent_encode. */
+int recurrent_query_int8(const struct recurrent *model,
+    struct recurrent_scratch *scratch, struct recurrent_query *query, const float *q,
+    struct error *err);
+
+/* The query's own code (of q without the mean) in the same form: k_i = 2 c_i - (2^bits
+ * - 1), the odd numbers, and scale with the query's factor in it.  k_i > 0 is plane 0.
+ */
+int recurrent_query_sdc(const struct recurrent *model,
+    struct recurrent_scratch *scratch, struct recurrent_query *query, const float *q,
+    struct error *err);
+
+#endif /* BINARIZE_RECURRENT_H */

@@ -1,0 +1,230 @@
+#include "binarize/recurrent_model.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define FORMAT "halftone-binarizer"
+#define FORMAT_VERSION "1"
+
+/* *value := the metadata `key`, a decimal number up to max. */
+static int
+read_number(uint64_t *value, const struct tensors *file, const char *key, uint64_t max,
+    struct error *err)
+{
+	const char *text = tensors_metadata(file, key);
+	const char *p = text ? text : "";
+	uint64_t sum = 0;
+	bool right = *p != '\0';
+
+	for (; right && *p; p++)
+		right = *p >= '0' && *p <= '9' &&
+			!__builtin_mul_overflow(sum, 10, &sum) &&
+			!__builtin_add_overflow(sum, (uint64_t)(*p - '0'), &sum);
+	if (!right || sum > max)
+		return error_set(err, ERR_FORMAT,
+		    "expected the metadata '%s' as a number up to %" PRIu64
+		    ", not '%s'",
+		    key, max, text ? text : "");
+	*value = sum;
+	return 0;
+}
+
+/* The text of the metadata `key`, "" if there is none. */
+static const char *
+metadata(const struct tensors *file, const char *key)
+{
+	const char *text = tensors_metadata(file, key);
+	return text ? text : "";
+}
+
+/* Fill *info, mean included, from the file. */
+static int
+read_info(struct recurrent_info *info, const struct tensors *file, struct error *err)
+{
+	uint64_t dims, bits;
+	memset(info, 0, sizeof *info);
+	if (strcmp(metadata(file, "format"), FORMAT) != 0)
+		return error_set(err, ERR_FORMAT,
+		    "expected the metadata 'format' as '" FORMAT "', not '%s'",
+		    metadata(file, "format"));
+	if (strcmp(metadata(file, "format_version"), FORMAT_VERSION) != 0)
+		return error_set(err, ERR_FORMAT,
+		    "expected format_version " FORMAT_VERSION
+		    ", not '%s'; a newer program may read it",
+		    metadata(file, "format_version"));
+	const char *kind = metadata(file, "kind");
+	if (strcmp(kind, "rotation") == 0) {
+		info->kind = RECURRENT_ROTATION;
+		if (read_number(&info->seed, file, "seed", UINT64_MAX, err) != 0)
+			return -1;
+	} else if (strcmp(kind, "recurrent") == 0) {
+		info->kind = RECURRENT_LEARNED;
+		if (read_number(&dims, file, "dims", CODE_DIMS_MAX, err) != 0 ||
+		    read_number(&bits, file, "bits", CODE_BITS_MAX, err) != 0)
+			return -1;
+		info->shape.dims = (uint32_t)dims;
+		info->shape.bits = (uint32_t)bits;
+		if (code_shape_check(info->shape, err) != 0) {
+			err->code = ERR_FORMAT;
+			return -1;
+		}
+	} else {
+		return error_set(err, ERR_FORMAT,
+		    "expected the kind 'rotation' or 'recurrent', not '%s'", kind);
+	}
+	const struct tensor *mean =
+	    tensors_expect(file, "mean", TENSOR_F32, 1, (const size_t[]){0}, err);
+	if (!mean)
+		return -1;
+	if (mean->shape[0] > RECURRENT_INPUT_DIMS_MAX)
+		return error_set(err, ERR_FORMAT,
+		    "expected a mean of at most %d numbers, not %zu",
+		    RECURRENT_INPUT_DIMS_MAX, mean->shape[0]);
+	info->input_dims = (uint32_t)mean->shape[0];
+	info->mean = mean->data;
+	for (size_t i = 0; i < info->input_dims; i++)
+		if (!isfinite(info->mean[i]))
+			return error_set(err, ERR_FORMAT,
+			    "expected a finite mean, not %g at position %zu",
+			    (double)info->mean[i], i);
+	return 0;
+}
+
+/* Put the path before a message that does not begin with it yet. */
+static int
+name_file(struct error *err, const char *path)
+{
+	return strncmp(err->text, path, strlen(path)) == 0
+		   ? -1
+		   : error_prefix(err, "%s", path);
+}
+
+int
+recurrent_peek(struct recurrent_info *info, const char *path, struct error *err)
+{
+	struct recurrent_info found;
+	struct tensors *file = tensors_open(path, err);
+	if (!file)
+		return -1;
+	int rc = read_info(&found, file, err);
+	tensors_close(file);
+	if (rc != 0)
+		return name_file(err, path);
+	*info = found;
+	info->mean = NULL;
+	return 0;
+}
+
+/* Takes the file over, also on failure. */
+static struct recurrent *
+open_learned(struct tensors *file, const struct recurrent_info *info, struct error *err)
+{
+	struct recurrent *model = array_new(1, sizeof *model);
+	if (!model) {
+		tensors_close(file);
+		error_set(err, ERR_MEMORY, "out of memory");
+		return NULL;
+	}
+	model->info = *info;
+	model->file = file;
+	model->mean = array_new(info->input_dims, sizeof *model->mean);
+	if (!model->mean) {
+		error_set(err, ERR_MEMORY, "out of memory");
+		goto err0;
+	}
+	memcpy(model->mean, info->mean, info->input_dims * sizeof *model->mean);
+	model->info.mean = model->mean;
+	if (recurrent_blocks_open(model, err) != 0)
+		goto err0;
+	return model;
+err0:
+	recurrent_free(model);
+	return NULL;
+}
+
+struct recurrent *
+recurrent_open(const char *path, struct code_shape shape, struct error *err)
+{
+	struct recurrent_info info;
+	struct recurrent *model = NULL;
+	struct tensors *file = tensors_open(path, err);
+	if (!file)
+		return NULL;
+	if (read_info(&info, file, err) != 0) {
+		tensors_close(file);
+	} else if (info.kind == RECURRENT_ROTATION) {
+		struct recurrent_rotation_config config = {
+		    .input_dims = info.input_dims,
+		    .shape = shape,
+		    .seed = info.seed,
+		    .mean = info.mean};
+		model = recurrent_new(&config, err);
+		tensors_close(file);
+	} else if (shape.dims != info.shape.dims || shape.bits != info.shape.bits) {
+		tensors_close(file);
+		error_set(err, ERR_INPUT,
+		    "expected codes of %u dims and %u bits, which this learned model "
+		    "makes, not of %u and %u",
+		    info.shape.dims, info.shape.bits, shape.dims, shape.bits);
+	} else {
+		model = open_learned(file, &info, err);
+	}
+	if (!model)
+		name_file(err, path);
+	return model;
+}
+
+/* A rotation, a mean and a query map, and per block and layer a weight and a bias. */
+#define TENSORS_MAX (2 + 2 * RECURRENT_LAYERS_MAX * (2 * CODE_BITS_MAX - 1))
+
+static size_t
+add_block(struct tensor *list, const struct recurrent_block *block)
+{
+	size_t n = 0;
+	for (size_t j = 0; j < block->n; j++) {
+		list[n++] = *block->layers[j].weight;
+		list[n++] = *block->layers[j].bias;
+	}
+	return n;
+}
+
+int
+recurrent_save(const struct recurrent *model, const char *path, struct error *err)
+{
+	const struct recurrent_info *info = &model->info;
+	bool learned = info->kind == RECURRENT_LEARNED;
+	char seed[24], dims[12], bits[12], layers[12];
+	struct tensor list[TENSORS_MAX];
+	size_t n = 0;
+
+	list[n++] = (struct tensor){.name = "mean",
+	    .type = TENSOR_F32,
+	    .n_dims = 1,
+	    .shape = {info->input_dims},
+	    .data = model->mean,
+	    .size_bytes = info->input_dims * sizeof *model->mean};
+	if (learned) {
+		n += add_block(list + n, &model->base);
+		for (uint32_t p = 1; p < info->shape.bits; p++) {
+			n += add_block(list + n, &model->reconstruct[p]);
+			n += add_block(list + n, &model->residual[p]);
+		}
+		list[n++] = *model->query;
+	}
+	snprintf(seed, sizeof seed, "%" PRIu64, info->seed);
+	snprintf(dims, sizeof dims, "%u", info->shape.dims);
+	snprintf(bits, sizeof bits, "%u", info->shape.bits);
+	snprintf(layers, sizeof layers, "%zu", model->base.n);
+	struct tensors_pair rotation[] = {{"format", FORMAT},
+	    {"format_version", FORMAT_VERSION}, {"kind", "rotation"}, {"seed", seed}};
+	struct tensors_pair recurrent[] = {{"format", FORMAT},
+	    {"format_version", FORMAT_VERSION}, {"kind", "recurrent"}, {"dims", dims},
+	    {"bits", bits}, {"layers", layers}};
+	return learned ? tensors_save(path, list, n, recurrent, 6, err)
+		       : tensors_save(path, list, n, rotation, 4, err);
+}

@@ -1,0 +1,76 @@
+#ifndef BINARIZE_RECURRENT_MODEL_H
+#define BINARIZE_RECURRENT_MODEL_H
+
+#include "base/tensors.h"
+#include "binarize/recurrent.h"
+
+/* What the parts of recurrent.h share.  Internal to binarize/recurrent*.c; threads as
+ * there. */
+
+#define RECURRENT_ROUNDS 4
+#define RECURRENT_LAYERS_MAX 8
+#define RECURRENT_WIDTH_MAX 65536
+
+/* One linear layer, y = W x + b; borrowed from the model's file. */
+struct recurrent_linear {
+	const struct tensor *weight; /* F32 (out, in) */
+	const struct tensor *bias;   /* F32 (out) */
+};
+
+/* Linear layers with ReLU between them. */
+struct recurrent_block {
+	struct recurrent_linear layers[RECURRENT_LAYERS_MAX];
+	size_t n;
+};
+
+struct recurrent {
+	struct recurrent_info info;
+	float *mean; /* (input_dims) */
+
+	/* Rotations: coordinate i of round r changes its sign bit where
+	 * signs[r * n + i] says so. */
+	size_t n;
+	uint32_t *signs; /* (RECURRENT_ROUNDS, n) of 0 or 1 << 31 */
+
+	/* Learned models; reconstruct[p], residual[p] make plane p >= 1. */
+	struct tensors *file;
+	struct recurrent_block base;
+	struct recurrent_block reconstruct[CODE_BITS_MAX];
+	struct recurrent_block residual[CODE_BITS_MAX];
+	const struct tensor *query; /* F32 (dims, input_dims) */
+	size_t width;               /* of the widest layer */
+};
+
+struct recurrent_scratch {
+	float *u;        /* (input_dims): the centred vector at unit length */
+	float *y;        /* (max(n, dims)): its projection */
+	float *v;        /* (dims): the code's values */
+	float *r;        /* (max(input_dims, dims)): what is still missing */
+	float *low[2];   /* (width): between layers */
+	uint8_t *levels; /* (dims) */
+};
+
+/* sum a_i b_i, in double and in one fixed order. */
+double recurrent_dot(const float *a, const float *b, size_t n);
+
+/* Fill model->n and signs from its info; ERR_MEMORY. */
+int recurrent_rotation_init(struct recurrent *model, struct error *err);
+
+/* y (n) := P of y's first input_dims entries; the first dims entries count. */
+void recurrent_rotation_forward(const struct recurrent *model, float *y);
+
+/* y (n) := P^T of y's first dims entries; the first input_dims entries count. */
+void recurrent_rotation_backward(const struct recurrent *model, float *y);
+
+/* v (dims) := the code's values of u, by the learned blocks. */
+void recurrent_blocks_code(
+    const struct recurrent *model, struct recurrent_scratch *scratch);
+
+/* y (out) := W x, without bias where bias is NULL. */
+void recurrent_blocks_linear(
+    float *y, const float *x, const struct tensor *weight, const struct tensor *bias);
+
+/* Take the learned blocks out of model->file and check them; ERR_FORMAT. */
+int recurrent_blocks_open(struct recurrent *model, struct error *err);
+
+#endif /* BINARIZE_RECURRENT_MODEL_H */
