@@ -33,9 +33,11 @@ pack(uint8_t *column, const uint8_t *wire, uint32_t dims, uint32_t bits)
 
 	for (size_t w = 0; w < words; w++) {
 		uint32_t word = 0;
+#pragma GCC unroll 8
 		for (uint32_t g = 0; g < groups; g++) {
 			size_t nibble = groups * w + g;
 			unsigned shift = nibble % 2 ? 0 : 4;
+#pragma GCC unroll 4
 			for (uint32_t p = 0; p < bits; p++) {
 				unsigned byte = wire[p * plane_bytes + nibble / 2];
 				word |= spread[byte >> shift & 15u]
@@ -50,19 +52,20 @@ static inline __attribute__((always_inline)) void
 unpack(uint8_t *wire, const uint8_t *column, uint32_t dims, uint32_t bits)
 {
 	const uint32_t field = distance_field(bits), groups = 8 / field;
-	const size_t plane_bytes = dims / 8;
+	const size_t plane_bytes = dims / 8, words = (size_t)dims * field / 32;
 
-	for (uint32_t p = 0; p < bits; p++) {
-		for (size_t i = 0; i < plane_bytes; i++) {
-			unsigned byte = 0;
-			for (size_t nibble = 2 * i; nibble < 2 * i + 2; nibble++) {
-				size_t w = nibble / groups, g = nibble % groups;
-				uint32_t word =
-				    bytes_get32le(column + 4 * DISTANCE_ROWS * w);
-				byte = byte << 4 |
-				       gather(word >> (field * g + bits - 1 - p));
+	for (size_t w = 0; w < words; w++) {
+		uint32_t word = bytes_get32le(column + 4 * DISTANCE_ROWS * w);
+#pragma GCC unroll 4
+		for (uint32_t g = 0; g < groups; g += 2) {
+			size_t byte = (groups * w + g) / 2;
+#pragma GCC unroll 4
+			for (uint32_t p = 0; p < bits; p++) {
+				uint32_t at = word >> (field * g + bits - 1 - p);
+				uint32_t high = gather(at), low = gather(at >> field);
+				wire[p * plane_bytes + byte] =
+				    (uint8_t)(high << 4 | low);
 			}
-			wire[p * plane_bytes + i] = (uint8_t)byte;
 		}
 	}
 }

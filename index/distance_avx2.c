@@ -88,10 +88,12 @@ dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 		const int *k = k4;
 		for (size_t w = 0; w < words; w += step) {
 			__m256i s0 = _mm256_setzero_si256(), s1 = s0;
+#pragma GCC unroll 4
 			for (size_t i = 0; i < step; i++, blocks += 64) {
 				__m256i x0 = _mm256_load_si256((const void *)blocks);
 				__m256i x1 =
 				    _mm256_load_si256((const void *)(blocks + 32));
+#pragma GCC unroll 8
 				for (unsigned g = 0; g < 8 / field; g++, k++) {
 					__m256i kk = _mm256_set1_epi32(*k);
 					__m256i c0 = _mm256_and_si256(
