@@ -40,64 +40,47 @@ hamming(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
  * A field is not shifted down: its bits in place are a byte c << (field * g) <= 255,
  * which vpdpbusd takes as it is, into a sum of its own for each group g.  Those sums
  * are multiples of 2^(field * g), at most 255 * 128 * 1024 in size, and are shifted
- * once a block.  As many blocks are taken together as give SUMS independent sums, which
- * hides the latency of vpdpbusd.  Inlined with constant field and n.
+ * once a block.  Several words have sums of their own too: SUMS in all hide the latency
+ * of vpdpbusd.  (Several blocks side by side would do so as well, but reading from more
+ * than one place at a time halves the rate from memory.)  Every shape has a multiple of
+ * 2, 4, 8 words for fields of 1, 2, 4 bits.  Inlined with a constant field.
  */
 #define SUMS 8
-
-static inline __attribute__((always_inline)) void
-dot_together(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
-    unsigned field, size_t n)
-{
-	const unsigned groups = 8 / field;
-	const size_t words = distance_words(q->shape), block_bytes = words * 64;
-	const __m512i bias = _mm512_set1_epi32(q->bias);
-	const int *k = (const int *)q->words; /* 4 query bytes each */
-	__m512i sum[SUMS];
-
-#pragma GCC unroll 8
-	for (unsigned i = 0; i < SUMS; i++)
-		sum[i] = _mm512_setzero_si512();
-	for (size_t w = 0; w < words; w++, k += groups, blocks += 64) {
-#pragma GCC unroll 8
-		for (size_t b = 0; b < n; b++) {
-			__m512i x = _mm512_load_si512(blocks + b * block_bytes);
-#pragma GCC unroll 8
-			for (unsigned g = 0; g < groups; g++) {
-				uint32_t mask = ((1u << field) - 1) << (field * g);
-				__m512i c =
-				    _mm512_and_si512(x, _mm512_set1_epi8((char)mask));
-				sum[b * groups + g] = _mm512_dpbusd_epi32(
-				    sum[b * groups + g], c, _mm512_set1_epi32(k[g]));
-			}
-		}
-	}
-#pragma GCC unroll 8
-	for (size_t b = 0; b < n; b++, dots += DISTANCE_ROWS) {
-		__m512i all = sum[b * groups];
-#pragma GCC unroll 8
-		for (unsigned g = 1; g < groups; g++)
-			all = _mm512_add_epi32(
-			    all, _mm512_srai_epi32(sum[b * groups + g], field * g));
-		_mm512_store_si512(
-		    dots, _mm512_sub_epi32(_mm512_slli_epi32(all, 1), bias));
-	}
-}
 
 static inline __attribute__((always_inline)) void
 dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
     size_t n_blocks, unsigned field)
 {
-	const size_t block_bytes = distance_block_bytes(q->shape);
-	const size_t together = SUMS * field / 8;
-	size_t b = 0;
+	const unsigned groups = 8 / field;
+	const size_t words = distance_words(q->shape), step = SUMS / groups;
+	const __m512i bias = _mm512_set1_epi32(q->bias);
 
-	for (; b + together <= n_blocks; b += together)
-		dot_together(dots + b * DISTANCE_ROWS, q, blocks + b * block_bytes,
-		    field, together);
-	for (; b < n_blocks; b++)
-		dot_together(
-		    dots + b * DISTANCE_ROWS, q, blocks + b * block_bytes, field, 1);
+	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
+		const int *k = (const int *)q->words; /* 4 query bytes each */
+		__m512i sum[SUMS];
+#pragma GCC unroll 8
+		for (unsigned i = 0; i < SUMS; i++)
+			sum[i] = _mm512_setzero_si512();
+		for (size_t w = 0; w < words; w += step, k += SUMS) {
+#pragma GCC unroll 8
+			for (unsigned i = 0; i < SUMS; i++) {
+				unsigned shift = field * (i % groups);
+				uint32_t mask = ((1u << field) - 1) << shift;
+				__m512i x =
+				    _mm512_load_si512(blocks + 64 * (i / groups));
+				x = _mm512_and_si512(x, _mm512_set1_epi8((char)mask));
+				sum[i] = _mm512_dpbusd_epi32(
+				    sum[i], x, _mm512_set1_epi32(k[i]));
+			}
+			blocks += 64 * step;
+		}
+#pragma GCC unroll 8
+		for (unsigned i = 1; i < SUMS; i++)
+			sum[0] = _mm512_add_epi32(
+			    sum[0], _mm512_srai_epi32(sum[i], field * (i % groups)));
+		_mm512_store_si512(
+		    dots, _mm512_sub_epi32(_mm512_slli_epi32(sum[0], 1), bias));
+	}
 }
 
 static void
