@@ -3,8 +3,8 @@
 #   base <- index, binarize, attention (these three never see one another) <- server;
 #   client sees base, its offline commands (embed, eval, train, convert) also index,
 #   binarize and attention; nothing but server sees server; tests and bench see all.
-# libevent is used in server/ and client/ only, LMDB in server/db*.c only.  Our own
-# headers are named from the root.
+# libevent is used in server/ and client/ only, LMDB in server/db*.c (and server/db_*.h)
+# only.  Our own headers are named from the root.
 # usage: tests/lint/layers.sh [ROOT]
 set -eu
 cd "${1:-$(dirname "$0")/../..}"
@@ -57,8 +57,8 @@ FNR == 1 {
 		refuse("libevent belongs in server/ and client/")
 }
 /^[ \t]*#[ \t]*include[ \t]*<lmdb\.h>/ {
-	if (FILENAME !~ /^server\/db[a-z_]*\.c$/)
-		refuse("LMDB belongs in server/db*.c")
+	if (FILENAME !~ /^server\/db(_[a-z]+)*\.c$/ && FILENAME !~ /^server\/db_[a-z]+\.h$/)
+		refuse("LMDB belongs in server/db*.c and their own headers server/db_*.h")
 }
 END {
 	if (includes == 0)
