@@ -1,0 +1,234 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "base/json.h"
+#include "client/import_job.h"
+#include "client/lines.h"
+#include "client/stop.h"
+
+#define ID_BYTES_MAX 256
+
+static int
+append_id(struct body *point, const struct json *object, uint64_t number,
+    struct error *err)
+{
+	struct json id;
+	uint64_t exact;
+	if (!json_member(object, "id", &id)) {
+		body_format(point, "%llu", (unsigned long long)number);
+		return 0;
+	}
+	if (id.type == JSON_NUMBER && !json_u64(&exact, &id))
+		return error_set(err, ERR_INPUT,
+		    "expected \"id\" to be a whole number 0 to 2^64 - 1 or a string, not "
+		    "%.*s",
+		    id.len > 40 ? 40 : (int)id.len, id.text);
+	if (id.type != JSON_NUMBER && id.type != JSON_STRING)
+		return error_set(err, ERR_INPUT,
+		    "expected \"id\" to be a number or a string, not %s",
+		    json_type_name(id.type));
+	if (id.type == JSON_STRING && id.len <= 2)
+		return error_set(err, ERR_INPUT, "expected \"id\" not to be empty");
+	body_bytes(point, id.text, id.len);
+	return 0;
+}
+
+/* A vector as base64 of its floats: a fifth of its digits, and read at once. */
+static int
+append_vector(struct body *point, const struct json *array, size_t *want,
+    struct error *err)
+{
+	size_t n = json_count(array);
+	if (n < 1 || n > IMPORT_DIMS_MAX)
+		return error_set(err, ERR_INPUT,
+		    "expected \"vector\" to have 1 to %d numbers, not %zu", IMPORT_DIMS_MAX,
+		    n);
+	if (*want != 0 && n != *want)
+		return error_set(err, ERR_INPUT,
+		    "expected %zu dimensions as in the first vector, not %zu", *want, n);
+	float *values = array_new(n, sizeof *values);
+	uint8_t *bytes = array_new(n, 4);
+	int rc = 0;
+	if (values == NULL || bytes == NULL)
+		rc = error_set(err, ERR_MEMORY, "no memory for a vector");
+	if (rc == 0 && (rc = json_floats(values, n, &n, array, err)) == -1)
+		error_prefix(err, "\"vector\"");
+	if (rc == 0) {
+		for (size_t i = 0; i < n; i++)
+			bytes_putfle(bytes + 4 * i, values[i]);
+		body_text(point, "{\"object\":{\"b64\":\"");
+		body_base64(point, bytes, 4 * n);
+		body_text(point, "\"},\"model\":\"float32\"}");
+		*want = n;
+	}
+	free(bytes);
+	free(values);
+	return rc;
+}
+
+/* The member that the document is made of: exactly one of three. */
+static int
+find_content(struct json *content, enum import_kind *kind, const struct json *object,
+    struct error *err)
+{
+	static const struct {
+		const char *name;
+		enum import_kind kind;
+		enum json_type type;
+	} members[] = {
+		{ "text", IMPORT_TEXT, JSON_STRING },
+		{ "vector", IMPORT_VECTOR, JSON_ARRAY },
+		{ "code", IMPORT_CODE, JSON_STRING },
+	};
+	size_t found = 0;
+	for (size_t i = 0; i < 3; i++) {
+		struct json value;
+		if (!json_member(object, members[i].name, &value))
+			continue;
+		if (value.type != members[i].type)
+			return error_set(err, ERR_INPUT, "expected \"%s\" to be %s, not %s",
+			    members[i].name, json_type_name(members[i].type),
+			    json_type_name(value.type));
+		if (value.type == JSON_STRING && value.len <= 2)
+			return error_set(
+			    err, ERR_INPUT, "expected \"%s\" not to be empty", members[i].name);
+		*content = value;
+		*kind = members[i].kind;
+		found++;
+	}
+	if (found != 1)
+		return error_set(err, ERR_INPUT,
+		    "expected one of \"text\", \"vector\" and \"code\", not %s",
+		    found == 0 ? "none" : "several");
+	return 0;
+}
+
+/* All other members, as they came. */
+static void
+append_payload(struct body *point, const struct json *object, const struct json *text)
+{
+	const char *comma = "";
+	struct json_walk w = json_walk(object);
+	body_text(point, ",\"payload\":{");
+	while (json_next(&w)) {
+		if (json_equals(&w.key, "id") || json_equals(&w.key, "text") ||
+		    json_equals(&w.key, "vector") || json_equals(&w.key, "code"))
+			continue;
+		body_text(point, comma);
+		body_bytes(point, w.key.text, w.key.len);
+		body_text(point, ":");
+		body_bytes(point, w.value.text, w.value.len);
+		comma = ",";
+	}
+	if (text != NULL) {
+		body_text(point, comma);
+		body_text(point, "\"text\":");
+		body_bytes(point, text->text, text->len);
+	}
+	body_text(point, "}");
+}
+
+int
+import_point(struct body *point, struct import_line *line, struct error *err)
+{
+	struct json object, content;
+	if (json_check(&object, line->text, line->len, err) == -1)
+		return -1;
+	if (object.type != JSON_OBJECT)
+		return error_set(err, ERR_INPUT,
+		    "expected an object {\"id\", \"text\" or \"vector\" or \"code\", ...}, not "
+		    "%s",
+		    json_type_name(object.type));
+	if (find_content(&content, &line->kind, &object, err) == -1)
+		return -1;
+	body_text(point, "{\"id\":");
+	if (append_id(point, &object, line->number, err) == -1)
+		return -1;
+	body_text(point, ",\"vector\":");
+	switch (line->kind) {
+	case IMPORT_VECTOR:
+		if (append_vector(point, &content, &line->dims, err) == -1)
+			return -1;
+		break;
+	case IMPORT_CODE:
+		body_text(point, "{\"object\":{\"b64\":");
+		body_bytes(point, content.text, content.len);
+		body_text(point, "},\"model\":\"codes\"}");
+		break;
+	case IMPORT_TEXT:
+	case IMPORT_NOTHING:
+		body_text(point, "{\"text\":");
+		body_bytes(point, content.text, content.len);
+		body_text(point, "}");
+		break;
+	}
+	append_payload(point, &object,
+	    line->kind == IMPORT_TEXT && line->keep_text ? &content : NULL);
+	body_text(point, "}");
+	if (point->failed)
+		return error_set(err, ERR_MEMORY, "no memory for a point");
+	return 0;
+}
+
+static bool
+is_blank(const char *text, size_t len)
+{
+	return strspn(text, " \t") == len;
+}
+
+static int
+add_line(struct import_job *job, const struct lines *lines, const char *text, size_t len,
+    struct error *err)
+{
+	struct import_line line = {
+		.text = text,
+		.len = len,
+		.number = job->number + lines_number(lines),
+		.keep_text = job->settings.keep_text,
+		.dims = job->vector_dims,
+	};
+	size_t before = job->points.len;
+	if (job->n_points > 0)
+		body_text(&job->points, ",");
+	if (import_point(&job->points, &line, err) == -1) {
+		/* Take back what stands of it: what came before is whole. */
+		job->points.len = before;
+		return error_prefix(err, "%s:%llu", lines_name(lines),
+		    (unsigned long long)lines_number(lines));
+	}
+	job->vector_dims = line.dims;
+	if (job->upload == NULL && import_prepare(job, line.kind, err) == -1)
+		return -1;
+	return import_added(job, lines_number(lines), err);
+}
+
+int
+import_lines(struct import_job *job, const char *path, struct error *err)
+{
+	char *text;
+	size_t len;
+	int rc;
+	struct lines *lines = lines_open(path, err);
+	if (lines == NULL)
+		return -1;
+	job->file = lines_name(lines);
+	job->unit = "line";
+	while ((rc = lines_next(lines, &text, &len, err)) == 1) {
+		job->file_bytes = lines_read_bytes(lines);
+		if (!is_blank(text, len) && add_line(job, lines, text, len, err) == -1) {
+			rc = -1;
+			break;
+		}
+	}
+	if (rc == 0 && stop_requested())
+		rc = error_set(err, ERR_NONE, "stopped");
+	if (rc == 0)
+		rc = import_flush(job, err);
+	job->number += lines_number(lines);
+	job->read_bytes += lines_read_bytes(lines);
+	job->file_bytes = 0;
+	lines_close(lines);
+	return rc;
+}

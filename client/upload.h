@@ -1,0 +1,71 @@
+#ifndef CLIENT_UPLOAD_H
+#define CLIENT_UPLOAD_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "client/body.h"
+#include "client/remote.h"
+
+/*
+ * Batches of points on their way to a collection, a few requests at a time.
+ *
+ * Each of `connections` threads sends one batch after the other as
+ * PUT /collections/{c}/points?wait=true.  What the server refuses for now (429 and
+ * its kin) or a connection that cannot be made or breaks is tried again, after
+ * Retry-After or a growing pause, until patience_s have passed without any batch
+ * acknowledged; a point is upserted by its id, so a batch that is sent twice is
+ * stored once.  Any other refusal ends the upload.
+ *
+ * Batches of different threads may be applied in any order: of two points with one
+ * id in different batches either may win unless connections = 1.
+ * Owner only; on_tick is called on the owner's thread.
+ */
+#define UPLOAD_CONNECTIONS_DEFAULT 4
+#define UPLOAD_CONNECTIONS_MAX 64
+#define UPLOAD_PATIENCE_DEFAULT_S 60
+
+struct upload_settings {
+	const struct remote_address *address;
+	const char *collection;
+	uint32_t connections; /* 1 .. UPLOAD_CONNECTIONS_MAX */
+	uint32_t patience_s;
+	/* Called about ten times a second while upload_put or upload_finish wait;
+	 * NULL = not. */
+	void (*on_tick)(void *arg);
+	void *arg;
+};
+
+struct upload_counts {
+	uint64_t acknowledged; /* points the server has stored */
+	uint64_t retries;      /* requests sent again */
+	double waiting_s;      /* that upload_put and upload_finish have waited */
+	char trouble[160];     /* why the last request has to be sent again, or "" */
+};
+
+struct upload;
+
+/* Start the threads.  NULL: ERR_MEMORY, ERR_IO. */
+struct upload *upload_open(const struct upload_settings *settings, struct error *err);
+
+/* Send a batch: `points` is JSON objects with commas between them, n of them, and
+ * `source` (for messages: "corpus.jsonl:1-256") is copied.  *points is taken over and
+ * left empty.  Waits while all threads are busy.  -1: the upload has ended because a
+ * batch, this or an earlier one, was refused (then *err says why and which), or a stop
+ * was requested (then err->code is ERR_NONE). */
+int upload_put(struct upload *upload, struct body *points, uint32_t n,
+    const char *source, struct error *err);
+
+/* Wait for all that is on its way, then say as upload_put how it ended; *counts is
+ * filled either way.  After a refusal or a stop, batches that no thread has begun are
+ * dropped and those on their way are waited for. */
+int upload_finish(
+    struct upload *upload, struct upload_counts *counts, struct error *err);
+
+/* The counts so far. */
+void upload_count(struct upload *upload, struct upload_counts *counts);
+
+/* Ends the threads (upload_finish, if it was not called) and frees; NULL is legal. */
+void upload_close(struct upload *upload);
+
+#endif /* CLIENT_UPLOAD_H */
