@@ -1,7 +1,81 @@
 #ifndef CLIENT_EVAL_H
 #define CLIENT_EVAL_H
 
-/* halftone eval: how well a collection, or a model, finds judged documents.  Returns the exit code. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/code.h"
+#include "base/error.h"
+#include "client/beir.h"
+#include "client/remote.h"
+#include "client/trec.h"
+
+/* halftone eval: how well a server, or a model in this process, finds judged
+ * documents.  Returns the exit code. */
 int eval_main(int argc, char **argv);
+
+/* The rest is between the files eval*.c.  Main thread only, which may open OpenMP
+ * regions. */
+#define EVAL_DEPTH 100 /* hits of a query that are looked at */
+
+struct eval_task {
+	struct beir_texts corpus;
+	struct beir_texts queries;
+	struct beir_qrels qrels;
+};
+
+/* What was found: for query i of task->qrels.queries counts[i] documents, best first,
+ * at docs + i * EVAL_DEPTH. */
+struct eval_ranks {
+	uint32_t *docs;
+	uint32_t *counts;
+	size_t n_queries;
+};
+
+/* ERR_MEMORY. */
+int eval_ranks_new(struct eval_ranks *ranks, size_t n_queries, struct error *err);
+void eval_ranks_free(struct eval_ranks *ranks);
+struct trec_ranking eval_ranks_of(const struct eval_ranks *ranks, size_t query);
+
+/* Embeddings of texts, rows of length 1; a text that the model gives no meaning has
+ * valid[i] = 0 and a row of zeros. */
+struct eval_vectors {
+	float *values;  /* (n, dims) */
+	uint8_t *valid; /* (n) */
+	size_t n;
+	size_t dims;
+};
+struct eval_embedded {
+	struct eval_vectors corpus;
+	struct eval_vectors queries; /* those that have judgements, in their order */
+};
+
+/* Embed corpus and judged queries with the model in the folder `model`.  Errors as
+ * encoder_open; ERR_NONE: stopped. */
+int eval_embed(struct eval_embedded *embedded, const struct eval_task *task,
+    const char *model, struct error *err);
+void eval_embedded_free(struct eval_embedded *embedded);
+
+/* Exact search by float inner products; equal ones in the order of the corpus. */
+int eval_exact(
+    struct eval_ranks *ranks, const struct eval_embedded *embedded, struct error *err);
+
+/* Search by codes in this process.  `binarizer` is a file, or NULL for the untrained
+ * one; shape->dims 0 = the embeddings' dims rounded up. */
+int eval_codes(struct eval_ranks *ranks, struct code_shape *shape,
+    const struct eval_embedded *embedded, const char *binarizer, struct error *err);
+
+struct eval_server {
+	struct remote_address address;
+	const char *text_model;
+	const char *binarizer; /* NULL = the server's choice */
+};
+
+/* Import into a temporary collection, ask every judged query, drop the collection (on
+ * failure and stop too).  shape: what is wished, 0 = the server's choice; then what
+ * the collection has. */
+int eval_remote(struct eval_ranks *ranks, struct code_shape *shape,
+    const struct eval_task *task, const struct eval_server *server, struct error *err);
 
 #endif /* CLIENT_EVAL_H */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/vectors.h"
 #include "client/body.h"
 #include "client/progress.h"
 #include "client/remote.h"
@@ -14,8 +15,10 @@
 
 #define IMPORT_BATCH_DEFAULT 256
 #define IMPORT_BATCH_MAX 10000
-#define IMPORT_BATCH_BYTES (4 * 1024 * 1024) /* a batch is sent once it is this long */
-#define IMPORT_DIMS_MAX 65536                /* of a vector in a line */
+#define IMPORT_BATCH_BYTES                                            \
+	(4 * 1024 * 1024)     /* a batch is sent once it is this long \
+			       */
+#define IMPORT_DIMS_MAX 65536 /* of a vector in a line */
 
 /* What a document is made of. */
 enum import_kind {
@@ -41,7 +44,7 @@ struct import_settings {
 struct import_line {
 	const char *text;
 	size_t len;
-	uint64_t number;       /* the id if the line has none */
+	uint64_t number; /* the id if the line has none */
 	bool keep_text;
 	size_t dims;           /* what a vector must have; 0 = any */
 	enum import_kind kind; /* out */
@@ -58,8 +61,8 @@ struct import_job {
 	struct progress progress;
 	struct body points; /* the batch that is being filled */
 	uint32_t n_points;
-	const char *file;    /* that the batch comes from */
-	const char *unit;    /* "line" or "row" */
+	const char *file;     /* that the batch comes from */
+	const char *unit;     /* "line" or "row" */
 	uint64_t batch_first; /* its first line or row */
 	uint64_t batch_last;
 	uint64_t n_read;     /* documents read from all files */
@@ -82,7 +85,7 @@ int import_flush(struct import_job *job, struct error *err);
 
 /* Read one file to its end; -1 with ERR_NONE: stopped. */
 int import_lines(struct import_job *job, const char *path, struct error *err);
-int import_vectors(struct import_job *job, const char *path, const char *format,
+int import_vectors(struct import_job *job, const char *path, enum vectors_format format,
     struct error *err);
 
 #endif /* CLIENT_IMPORT_JOB_H */

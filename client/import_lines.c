@@ -11,8 +11,8 @@
 #define ID_BYTES_MAX 256
 
 static int
-append_id(struct body *point, const struct json *object, uint64_t number,
-    struct error *err)
+append_id(
+    struct body *point, const struct json *object, uint64_t number, struct error *err)
 {
 	struct json id;
 	uint64_t exact;
@@ -22,7 +22,8 @@ append_id(struct body *point, const struct json *object, uint64_t number,
 	}
 	if (id.type == JSON_NUMBER && !json_u64(&exact, &id))
 		return error_set(err, ERR_INPUT,
-		    "expected \"id\" to be a whole number 0 to 2^64 - 1 or a string, not "
+		    "expected \"id\" to be a whole number 0 to 2^64 - 1 or a string, "
+		    "not "
 		    "%.*s",
 		    id.len > 40 ? 40 : (int)id.len, id.text);
 	if (id.type != JSON_NUMBER && id.type != JSON_STRING)
@@ -37,17 +38,18 @@ append_id(struct body *point, const struct json *object, uint64_t number,
 
 /* A vector as base64 of its floats: a fifth of its digits, and read at once. */
 static int
-append_vector(struct body *point, const struct json *array, size_t *want,
-    struct error *err)
+append_vector(
+    struct body *point, const struct json *array, size_t *want, struct error *err)
 {
 	size_t n = json_count(array);
 	if (n < 1 || n > IMPORT_DIMS_MAX)
 		return error_set(err, ERR_INPUT,
-		    "expected \"vector\" to have 1 to %d numbers, not %zu", IMPORT_DIMS_MAX,
-		    n);
+		    "expected \"vector\" to have 1 to %d numbers, not %zu",
+		    IMPORT_DIMS_MAX, n);
 	if (*want != 0 && n != *want)
 		return error_set(err, ERR_INPUT,
-		    "expected %zu dimensions as in the first vector, not %zu", *want, n);
+		    "expected %zu dimensions as in the first vector, not %zu", *want,
+		    n);
 	float *values = array_new(n, sizeof *values);
 	uint8_t *bytes = array_new(n, 4);
 	int rc = 0;
@@ -78,9 +80,9 @@ find_content(struct json *content, enum import_kind *kind, const struct json *ob
 		enum import_kind kind;
 		enum json_type type;
 	} members[] = {
-		{ "text", IMPORT_TEXT, JSON_STRING },
-		{ "vector", IMPORT_VECTOR, JSON_ARRAY },
-		{ "code", IMPORT_CODE, JSON_STRING },
+	    {"text", IMPORT_TEXT, JSON_STRING},
+	    {"vector", IMPORT_VECTOR, JSON_ARRAY},
+	    {"code", IMPORT_CODE, JSON_STRING},
 	};
 	size_t found = 0;
 	for (size_t i = 0; i < 3; i++) {
@@ -88,12 +90,13 @@ find_content(struct json *content, enum import_kind *kind, const struct json *ob
 		if (!json_member(object, members[i].name, &value))
 			continue;
 		if (value.type != members[i].type)
-			return error_set(err, ERR_INPUT, "expected \"%s\" to be %s, not %s",
-			    members[i].name, json_type_name(members[i].type),
+			return error_set(err, ERR_INPUT,
+			    "expected \"%s\" to be %s, not %s", members[i].name,
+			    json_type_name(members[i].type),
 			    json_type_name(value.type));
 		if (value.type == JSON_STRING && value.len <= 2)
-			return error_set(
-			    err, ERR_INPUT, "expected \"%s\" not to be empty", members[i].name);
+			return error_set(err, ERR_INPUT,
+			    "expected \"%s\" not to be empty", members[i].name);
 		*content = value;
 		*kind = members[i].kind;
 		found++;
@@ -138,7 +141,8 @@ import_point(struct body *point, struct import_line *line, struct error *err)
 		return -1;
 	if (object.type != JSON_OBJECT)
 		return error_set(err, ERR_INPUT,
-		    "expected an object {\"id\", \"text\" or \"vector\" or \"code\", ...}, not "
+		    "expected an object {\"id\", \"text\" or \"vector\" or \"code\", "
+		    "...}, not "
 		    "%s",
 		    json_type_name(object.type));
 	if (find_content(&content, &line->kind, &object, err) == -1)
@@ -179,15 +183,15 @@ is_blank(const char *text, size_t len)
 }
 
 static int
-add_line(struct import_job *job, const struct lines *lines, const char *text, size_t len,
-    struct error *err)
+add_line(struct import_job *job, const struct lines *lines, const char *text,
+    size_t len, struct error *err)
 {
 	struct import_line line = {
-		.text = text,
-		.len = len,
-		.number = job->number + lines_number(lines),
-		.keep_text = job->settings.keep_text,
-		.dims = job->vector_dims,
+	    .text = text,
+	    .len = len,
+	    .number = job->number + lines_number(lines),
+	    .keep_text = job->settings.keep_text,
+	    .dims = job->vector_dims,
 	};
 	size_t before = job->points.len;
 	if (job->n_points > 0)
@@ -217,7 +221,8 @@ import_lines(struct import_job *job, const char *path, struct error *err)
 	job->unit = "line";
 	while ((rc = lines_next(lines, &text, &len, err)) == 1) {
 		job->file_bytes = lines_read_bytes(lines);
-		if (!is_blank(text, len) && add_line(job, lines, text, len, err) == -1) {
+		if (!is_blank(text, len) &&
+		    add_line(job, lines, text, len, err) == -1) {
 			rc = -1;
 			break;
 		}

@@ -1,18 +1,15 @@
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
-#include "base/vectors.h"
 #include "client/import_job.h"
 #include "client/stop.h"
 
 static void
 append_row(struct import_job *job, uint64_t id, const uint8_t *bytes, size_t n)
 {
-	body_format(&job->points,
-	    "%s{\"id\":%llu,\"vector\":{\"object\":{\"b64\":\"", job->n_points > 0 ? "," : "",
-	    (unsigned long long)id);
+	body_format(&job->points, "%s{\"id\":%llu,\"vector\":{\"object\":{\"b64\":\"",
+	    job->n_points > 0 ? "," : "", (unsigned long long)id);
 	body_base64(&job->points, bytes, n);
 	body_text(&job->points, "\"},\"model\":\"float32\"}}");
 }
@@ -46,17 +43,10 @@ add_rows(struct import_job *job, struct vectors *vectors, float *row, struct err
 }
 
 int
-import_vectors(
-    struct import_job *job, const char *path, const char *format, struct error *err)
+import_vectors(struct import_job *job, const char *path, enum vectors_format format,
+    struct error *err)
 {
-	enum vectors_format form;
-	char ending[16] = ".";
-	strncat(ending, format, sizeof ending - 2);
-	char name[20] = "x";
-	strcat(name, ending);
-	if (vectors_format_of(&form, name, err) == -1)
-		return -1;
-	struct vectors *vectors = vectors_open(path, form, err);
+	struct vectors *vectors = vectors_open(path, format, err);
 	if (vectors == NULL)
 		return -1;
 	size_t dims = vectors_dims(vectors);
@@ -68,8 +58,8 @@ import_vectors(
 		rc = error_set(err, ERR_MEMORY, "no memory for a vector");
 	else if (dims != 0 && job->vector_dims != 0 && dims != job->vector_dims)
 		rc = error_set(err, ERR_FORMAT,
-		    "%s: expected %zu dimensions as before, not %zu", path, job->vector_dims,
-		    dims);
+		    "%s: expected %zu dimensions as before, not %zu", path,
+		    job->vector_dims, dims);
 	if (rc == 0) {
 		job->vector_dims = dims == 0 ? job->vector_dims : dims;
 		rc = add_rows(job, vectors, row, err);

@@ -12,10 +12,10 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *help;
 } commands[] = {
-	{ "import", import_main, "files of documents into a collection" },
-	{ "search", search_main, "the documents of a collection nearest to a text" },
-	{ "embed", embed_main, "lines of text to float vectors, without a server" },
-	{ "eval", eval_main, "nDCG, recall and overlap on judged queries" },
+    {"import", import_main, "files of documents into a collection"},
+    {"search", search_main, "the documents of a collection nearest to a text"},
+    {"embed", embed_main, "lines of text to float vectors, without a server"},
+    {"eval", eval_main, "nDCG, recall and overlap on judged queries"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -25,7 +25,8 @@ help(FILE *to)
 	fputs("usage: halftone COMMAND [OPTIONS] ...\n\nCommands:\n", to);
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
-	fputs("\n\"halftone COMMAND --help\" tells a command's options; --version prints the "
+	fputs("\n\"halftone COMMAND --help\" tells a command's options; --version "
+	      "prints the "
 	      "version.\nExit codes: 0 done, 1 failed, 2 wrong use.\n",
 	    to);
 }

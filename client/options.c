@@ -40,8 +40,8 @@ options_failed(const struct error *err)
 }
 
 bool
-options_number(uint32_t *out, const char *option, const char *text, uint32_t min,
-    uint32_t max)
+options_number(
+    uint32_t *out, const char *option, const char *text, uint32_t min, uint32_t max)
 {
 	uint64_t v = 0;
 	size_t n = strspn(text, "0123456789");
@@ -49,8 +49,8 @@ options_number(uint32_t *out, const char *option, const char *text, uint32_t min
 	if (ok)
 		v = strtoull(text, NULL, 10);
 	if (!ok || v < min || v > max) {
-		options_usage("expected %s to be a whole number %u to %u, not \"%s\"", option,
-		    min, max, text);
+		options_usage("expected %s to be a whole number %u to %u, not \"%s\"",
+		    option, min, max, text);
 		return false;
 	}
 	*out = (uint32_t)v;
@@ -60,7 +60,7 @@ options_number(uint32_t *out, const char *option, const char *text, uint32_t min
 int
 options_default_model(char *out, size_t cap, struct error *err)
 {
-	static const char *const places[] = { "models/static", "../models/static" };
+	static const char *const places[] = {"models/static", "../models/static"};
 	char self[4096];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 	if (n == -1)
@@ -75,6 +75,7 @@ options_default_model(char *out, size_t cap, struct error *err)
 			return 0;
 	}
 	return error_set(err, ERR_NOT_FOUND,
-	    "expected a model in models/static beside this program; name one with --model "
+	    "expected a model in models/static beside this program; name one with "
+	    "--model "
 	    "DIR");
 }

@@ -25,8 +25,8 @@ int options_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int options_failed(const struct error *err);
 
 /* *out := the whole number in `text`, min .. max; else a message and false. */
-bool options_number(uint32_t *out, const char *option, const char *text, uint32_t min,
-    uint32_t max);
+bool options_number(
+    uint32_t *out, const char *option, const char *text, uint32_t min, uint32_t max);
 
 /* out (cap) := the model directory to use when none is named: models/static beside
  * this program, or beside the folder it is in.  ERR_NOT_FOUND. */

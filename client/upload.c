@@ -62,7 +62,8 @@ try_again(struct upload *u, const struct remote_answer *answer, const struct err
 	bool again = !u->failed && silent_s < u->settings.patience_s;
 	if (again) {
 		u->counts.retries++;
-		snprintf(u->counts.trouble, sizeof u->counts.trouble, "%.150s", why->text);
+		snprintf(
+		    u->counts.trouble, sizeof u->counts.trouble, "%.150s", why->text);
 	}
 	pthread_mutex_unlock(&u->lock);
 	*pause = *pause == 0 ? PAUSE_FIRST_S : *pause * 2;

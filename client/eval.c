@@ -1,0 +1,383 @@
+#include "client/eval.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "client/options.h"
+#include "client/stop.h"
+
+static const char help[] =
+    "usage: halftone eval --corpus F --queries F --qrels F (--url U | --model DIR)\n"
+    "                     [OPTIONS]\n"
+    "\n"
+    "Measures retrieval on a judged collection of documents in BEIR's form: corpus "
+    "and\n"
+    "queries are lines {\"id\" or \"_id\", \"title\", \"text\"}, qrels are lines\n"
+    "query-id TAB doc-id TAB grade. A document's text is title, space, text.\n"
+    "\n"
+    "  --url U            import into a temporary collection of this server, ask it, "
+    "and\n"
+    "                     drop the collection\n"
+    "  --model DIR        embed in this process; alone: search in this process, "
+    "beside\n"
+    "                     --url: for overlap@k only\n"
+    "  --bits B           bits of a dimension, 1 to 4; 0 (the default with --model "
+    "alone)\n"
+    "                     is exact search by floats\n"
+    "  --dims M           dimensions of a code, a multiple of 64 (default: the "
+    "model's)\n"
+    "  --binarizer NAME   what makes the codes: a file (with --url: a name the server\n"
+    "                     knows), or untrained (default: the one beside the model)\n"
+    "  --text-model NAME  the server's model (default: the last part of --model DIR, "
+    "or\n"
+    "                     static)\n"
+    "  --api-key-file F   file with the API key (default: $HALFTONE_API_KEY)\n"
+    "  --json             print one JSON object\n"
+    "\n"
+    "nDCG@10, recall@10 and recall@100 are those of trec_eval: linear gain, relevant "
+    "is\n"
+    "grade > 0; the mean is over the queries that have judgements, and one of which "
+    "no\n"
+    "document is relevant counts as 0. overlap@k is the share of the exact float top "
+    "k\n"
+    "that was found; it needs --model. A document's bytes are its code and its "
+    "factor.\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong use.\n";
+
+enum {
+	OPT_CORPUS = 256,
+	OPT_QUERIES,
+	OPT_QRELS,
+	OPT_URL,
+	OPT_MODEL,
+	OPT_BITS,
+	OPT_DIMS,
+	OPT_BINARIZER,
+	OPT_TEXT_MODEL,
+	OPT_KEY,
+	OPT_JSON,
+};
+
+static const struct option long_options[] = {
+    {"corpus", required_argument, NULL, OPT_CORPUS},
+    {"queries", required_argument, NULL, OPT_QUERIES},
+    {"qrels", required_argument, NULL, OPT_QRELS},
+    {"url", required_argument, NULL, OPT_URL},
+    {"model", required_argument, NULL, OPT_MODEL},
+    {"bits", required_argument, NULL, OPT_BITS},
+    {"dims", required_argument, NULL, OPT_DIMS},
+    {"binarizer", required_argument, NULL, OPT_BINARIZER},
+    {"text-model", required_argument, NULL, OPT_TEXT_MODEL},
+    {"api-key-file", required_argument, NULL, OPT_KEY},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+struct arguments {
+	const char *corpus;
+	const char *queries;
+	const char *qrels;
+	const char *url;
+	const char *model;
+	const char *binarizer; /* NULL = not named */
+	const char *text_model;
+	const char *key_path;
+	struct code_shape shape; /* zeros: not named */
+	bool json;
+};
+
+struct report {
+	double ndcg_10;
+	double recall_10;
+	double recall_100;
+	double overlap_10; /* negative: unknown */
+	double overlap_100;
+	size_t bytes_per_document;
+};
+
+static bool
+set_option(struct arguments *a, int option)
+{
+	const char **const texts[] = {&a->corpus, &a->queries, &a->qrels, &a->url,
+	    &a->model, NULL, NULL, &a->binarizer, &a->text_model, &a->key_path};
+	switch (option) {
+	case OPT_BITS:
+		return options_number(
+		    &a->shape.bits, "--bits", optarg, 0, CODE_BITS_MAX);
+	case OPT_DIMS:
+		if (!options_number(&a->shape.dims, "--dims", optarg, CODE_DIMS_STEP,
+			CODE_DIMS_MAX))
+			return false;
+		if (a->shape.dims % CODE_DIMS_STEP == 0)
+			return true;
+		options_usage("expected --dims to be a multiple of %d, not %u",
+		    CODE_DIMS_STEP, a->shape.dims);
+		return false;
+	case OPT_JSON:
+		a->json = true;
+		return true;
+	default:
+		if (option < OPT_CORPUS || option > OPT_KEY) {
+			options_usage("%s", ""); /* getopt_long has said the rest */
+			return false;
+		}
+		*texts[option - OPT_CORPUS] = optarg;
+		return true;
+	}
+}
+
+static int
+parse(struct arguments *a, int argc, char **argv, bool *done)
+{
+	int option;
+	bool bits_named = false;
+	*done = true;
+	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		if (option == 'h') {
+			fputs(help, stdout);
+			return OPTIONS_OK;
+		}
+		if (!set_option(a, option))
+			return OPTIONS_USAGE;
+		bits_named = bits_named || option == OPT_BITS;
+	}
+	if (optind != argc)
+		return options_usage(
+		    "expected no \"%s\" behind the options", argv[optind]);
+	if (a->corpus == NULL || a->queries == NULL || a->qrels == NULL)
+		return options_usage("expected --corpus, --queries and --qrels");
+	if (a->url == NULL && a->model == NULL)
+		return options_usage("expected --url U or --model DIR");
+	if (a->url != NULL && bits_named && a->shape.bits == 0)
+		return options_usage(
+		    "expected --bits 1 to 4 with --url: a server keeps codes");
+	if (a->url == NULL && a->shape.bits == 0 &&
+	    (a->shape.dims != 0 || a->binarizer != NULL))
+		return options_usage(
+		    "expected --bits 1 to 4 with --dims and --binarizer");
+	*done = false;
+	return OPTIONS_OK;
+}
+
+/* name (cap) := the last part of the path of a folder, or "static". */
+static void
+default_text_model(char *name, size_t cap, const char *model)
+{
+	size_t n = model == NULL ? 0 : strlen(model);
+	while (n > 0 && model[n - 1] == '/')
+		n--;
+	size_t start = n;
+	while (start > 0 && model[start - 1] != '/')
+		start--;
+	if (n == start)
+		snprintf(name, cap, "static");
+	else
+		snprintf(name, cap, "%.*s", (int)(n - start), model + start);
+}
+
+static int
+ask_server(struct eval_ranks *ranks, struct arguments *a, const struct eval_task *task,
+    struct error *err)
+{
+	char name[256];
+	default_text_model(name, sizeof name, a->model);
+	struct eval_server server = {
+	    .text_model = a->text_model == NULL ? name : a->text_model,
+	    .binarizer = a->binarizer,
+	};
+	if (remote_address_read(&server.address, a->url, a->key_path, err) == -1)
+		return -1;
+	return eval_remote(ranks, &a->shape, task, &server, err);
+}
+
+static int
+search_codes(struct eval_ranks *ranks, struct arguments *a,
+    const struct eval_embedded *embedded, struct error *err)
+{
+	char beside[4096];
+	const char *binarizer = a->binarizer;
+	if (binarizer == NULL) {
+		snprintf(beside, sizeof beside, "%s/binarizer.safetensors", a->model);
+		if (access(beside, F_OK) == 0)
+			binarizer = beside;
+	} else if (strcmp(binarizer, "untrained") == 0) {
+		binarizer = NULL;
+	}
+	uint64_t start = clock_ns();
+	if (eval_codes(ranks, &a->shape, embedded, binarizer, err) == -1)
+		return -1;
+	fprintf(stderr, "coded and searched with %s in %.3f s\n",
+	    binarizer == NULL ? "the untrained binarizer" : binarizer,
+	    clock_since(start));
+	return 0;
+}
+
+/* Means over the judged queries.  `exact` NULL: no overlap. */
+static struct report
+measure(const struct eval_task *task, const struct eval_ranks *ranks,
+    const struct eval_ranks *exact)
+{
+	struct report r = {.overlap_10 = exact == NULL ? -1 : 0};
+	size_t n = task->qrels.n_queries;
+	r.overlap_100 = r.overlap_10;
+	for (size_t i = 0; i < n; i++) {
+		const struct beir_query *q = &task->qrels.queries[i];
+		struct trec_judged judged = {task->qrels.list + q->first, q->n};
+		struct trec_ranking found = eval_ranks_of(ranks, i);
+		r.ndcg_10 += trec_ndcg(found, judged, 10) / (double)n;
+		r.recall_10 += trec_recall(found, judged, 10) / (double)n;
+		r.recall_100 += trec_recall(found, judged, 100) / (double)n;
+		if (exact == NULL)
+			continue;
+		struct trec_ranking best = eval_ranks_of(exact, i);
+		r.overlap_10 += trec_overlap(found, best, 10) / (double)n;
+		r.overlap_100 += trec_overlap(found, best, 100) / (double)n;
+	}
+	return r;
+}
+
+static void
+print_share(const char *name, double value, bool json)
+{
+	if (json && value < 0)
+		printf("\"%s\": null, ", name);
+	else if (json)
+		printf("\"%s\": %.6f, ", name, value);
+	else if (value < 0)
+		printf("%-12s -  (needs --model)\n", name);
+	else
+		printf("%-12s %.4f\n", name, value);
+}
+
+static void
+print_report(
+    const struct report *r, const struct eval_task *task, uint32_t bits, bool json)
+{
+	fputs(json ? "{" : "", stdout);
+	print_share("ndcg@10", r->ndcg_10, json);
+	print_share("recall@10", r->recall_10, json);
+	print_share("recall@100", r->recall_100, json);
+	print_share("overlap@10", r->overlap_10, json);
+	print_share("overlap@100", r->overlap_100, json);
+	printf(json ? "\"documents\": %zu, \"queries\": %zu, \"bits\": %u, "
+		      "\"bytes_per_document\": %zu}\n"
+		    : "%zu documents, %zu queries, %u bits, %zu bytes per document\n",
+	    task->corpus.n, task->qrels.n_queries, bits, r->bytes_per_document);
+}
+
+/* Say what the means hide. */
+static void
+print_notes(const struct eval_task *task)
+{
+	size_t empty = 0;
+	for (size_t i = 0; i < task->qrels.n_queries; i++) {
+		const struct beir_query *q = &task->qrels.queries[i];
+		struct trec_judged judged = {task->qrels.list + q->first, q->n};
+		empty += trec_relevant(judged) == 0;
+	}
+	if (empty > 0)
+		fprintf(stderr,
+		    "%zu queries have no relevant document and count as 0\n", empty);
+	if (task->qrels.n_unknown_docs > 0)
+		fprintf(stderr,
+		    "%zu judgements are of documents that the corpus lacks\n",
+		    task->qrels.n_unknown_docs);
+	if (task->qrels.n_unknown_queries > 0)
+		fprintf(stderr,
+		    "%zu judgements are of queries that are not there, and left "
+		    "out\n",
+		    task->qrels.n_unknown_queries);
+}
+
+static int
+load(struct eval_task *task, const struct arguments *a, struct error *err)
+{
+	if (beir_texts_load(&task->corpus, a->corpus, err) == -1 ||
+	    beir_texts_load(&task->queries, a->queries, err) == -1 ||
+	    beir_qrels_load(
+		&task->qrels, a->qrels, &task->corpus, &task->queries, err) == -1)
+		return -1;
+	return stop_requested() ? error_set(err, ERR_NONE, "stopped") : 0;
+}
+
+/* Embed with the model in this process and rank by floats. */
+static int
+search_exact(struct eval_ranks *exact, struct eval_embedded *embedded,
+    const struct eval_task *task, const char *model, struct error *err)
+{
+	uint64_t start = clock_ns();
+	if (eval_embed(embedded, task, model, err) == -1)
+		return -1;
+	double embedding_s = clock_since(start);
+	start = clock_ns();
+	if (eval_exact(exact, embedded, err) == -1)
+		return -1;
+	fprintf(stderr, "embedded in %.3f s, searched by floats in %.3f s\n",
+	    embedding_s, clock_since(start));
+	return 0;
+}
+
+static int
+evaluate(struct arguments *a, struct eval_task *task, struct error *err)
+{
+	struct eval_ranks exact = {NULL, NULL, 0}, coded = {NULL, NULL, 0};
+	struct eval_embedded embedded = {.corpus = {.n = 0}};
+	int rc = load(task, a, err);
+	if (rc == 0)
+		rc = eval_ranks_new(&exact, task->qrels.n_queries, err);
+	if (rc == 0)
+		rc = eval_ranks_new(&coded, task->qrels.n_queries, err);
+	if (rc == 0 && a->model != NULL)
+		rc = search_exact(&exact, &embedded, task, a->model, err);
+	bool floats = a->url == NULL && a->shape.bits == 0;
+	if (rc == 0 && a->url != NULL)
+		rc = ask_server(&coded, a, task, err);
+	else if (rc == 0 && !floats)
+		rc = search_codes(&coded, a, &embedded, err);
+	if (rc == 0) {
+		struct report r = measure(
+		    task, floats ? &exact : &coded, a->model == NULL ? NULL : &exact);
+		r.bytes_per_document = floats ? embedded.corpus.dims * sizeof(float)
+					      : code_bytes(a->shape) + sizeof(float);
+		print_notes(task);
+		print_report(&r, task, floats ? 0 : a->shape.bits, a->json);
+	}
+	eval_embedded_free(&embedded);
+	eval_ranks_free(&exact);
+	eval_ranks_free(&coded);
+	return rc;
+}
+
+int
+eval_main(int argc, char **argv)
+{
+	struct arguments arguments = {.corpus = NULL};
+	struct eval_task task = {.corpus = {NULL, 0, NULL}};
+	struct error err = {ERR_NONE, ""};
+	uint64_t start_ns = clock_ns();
+	bool done;
+
+	options_begin("eval", argv);
+	int code = parse(&arguments, argc, argv, &done);
+	if (done)
+		return code;
+	stop_watch();
+	int rc = evaluate(&arguments, &task, &err);
+	if (rc == -1 && err.code == ERR_NONE)
+		fputs("stopped\n", stderr);
+	if (rc == -1)
+		code = err.code == ERR_NONE ? OPTIONS_FAILED : options_failed(&err);
+	else if (fflush(stdout) != 0)
+		code = OPTIONS_FAILED;
+	fprintf(stderr, "%s in %.3f s\n", code == OPTIONS_OK ? "evaluated" : "failed",
+	    clock_since(start_ns));
+	beir_qrels_free(&task.qrels);
+	beir_texts_free(&task.corpus);
+	beir_texts_free(&task.queries);
+	return code;
+}

@@ -1,0 +1,208 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "client/import_job.h"
+#include "client/stop.h"
+
+/* A request that waits while the server says "later"; for the few before the
+ * upload. */
+static int
+insist(struct remote *remote, struct remote_answer *answer, const char *method,
+    const char *path, const struct body *body, struct error *err)
+{
+	for (int i = 0;; i++) {
+		if (remote_request(remote, answer, method, path, body, err) == -1)
+			return -1;
+		if (!remote_busy(answer->status) || i == 30 || stop_requested())
+			return 0;
+		stop_sleep(answer->says_when ? answer->retry_after_s : 1);
+	}
+}
+
+static int
+check_kind(const struct import_settings *s, enum import_kind kind, struct error *err)
+{
+	if (kind == IMPORT_CODE && (s->bits == 0 || s->dims == 0))
+		return error_set(err, ERR_INPUT,
+		    "expected --dims and --bits, because a code does not say them, to "
+		    "make "
+		    "the collection \"%s\"",
+		    s->collection);
+	if (kind != IMPORT_TEXT && s->text_model != NULL)
+		return error_set(err, ERR_INPUT,
+		    "expected lines with \"text\" where --text-model is given");
+	return 0;
+}
+
+/* What PUT /collections/{c} needs for documents of this kind. */
+static void
+compose(struct body *body, const struct import_settings *s, enum import_kind kind,
+    size_t vector_dims)
+{
+	size_t size = kind == IMPORT_VECTOR ? vector_dims
+		      : kind == IMPORT_CODE ? s->dims
+					    : 0;
+	const char *comma = "";
+	body_text(body, "{");
+	if (size != 0) {
+		body_format(body, "\"vectors\":{\"size\":%zu,\"distance\":\"%s\"},",
+		    size, s->distance == NULL ? "Cosine" : s->distance);
+	} else if (s->distance != NULL) {
+		body_format(body, "\"vectors\":{\"distance\":\"%s\"},", s->distance);
+	}
+	if (kind == IMPORT_TEXT) {
+		const char *model = s->text_model == NULL ? "static" : s->text_model;
+		body_text(body, "\"text_model\":");
+		body_json(body, model, strlen(model));
+		body_text(body, ",");
+	}
+	body_text(body, "\"codes\":{");
+	if (s->dims != 0) {
+		body_format(body, "\"dims\":%u", s->dims);
+		comma = ",";
+	}
+	if (s->bits != 0)
+		body_format(body, "%s\"bits\":%u", comma, s->bits);
+	body_text(body, "}}");
+}
+
+static int
+create(const struct import_job *job, struct remote *remote, const char *path,
+    enum import_kind kind, struct error *err)
+{
+	struct body body = {NULL, 0, 0, false};
+	struct remote_answer answer;
+	int rc = check_kind(&job->settings, kind, err);
+	if (rc == 0) {
+		compose(&body, &job->settings, kind, job->vector_dims);
+		if (body.failed)
+			rc = error_set(err, ERR_MEMORY, "no memory for a request");
+	}
+	if (rc == 0)
+		rc = insist(remote, &answer, "PUT", path, &body, err);
+	body_free(&body);
+	/* 409: another import has made it meanwhile. */
+	if (rc == 0 && answer.status >= 300 && answer.status != 409)
+		rc = remote_refused(&answer, err);
+	if (rc == 0)
+		fprintf(
+		    stderr, "made the collection \"%s\"\n", job->settings.collection);
+	return rc;
+}
+
+/* What the user has named must be what the collection has. */
+static int
+check_number(const struct json *codes, const char *name, uint32_t want,
+    const char *collection, struct error *err)
+{
+	struct json value;
+	uint64_t have;
+	if (want == 0 || !json_member(codes, name, &value) ||
+	    !json_u64(&have, &value) || have == want)
+		return 0;
+	return error_set(err, ERR_EXISTS,
+	    "the collection \"%s\" is there already, with %llu %s, not %u", collection,
+	    (unsigned long long)have, name, want);
+}
+
+static int
+check_existing(const struct import_settings *s, const struct remote_answer *answer,
+    struct error *err)
+{
+	struct json root, codes;
+	if (json_check(&root, answer->body, answer->len, err) == -1)
+		return error_prefix(err, "the server's answer");
+	if (!json_member(&root, "result", &codes) ||
+	    !json_member(&codes, "config", &codes) ||
+	    !json_member(&codes, "params", &codes) ||
+	    !json_member(&codes, "codes", &codes))
+		return 0;
+	if (check_number(&codes, "dims", s->dims, s->collection, err) == -1)
+		return -1;
+	return check_number(&codes, "bits", s->bits, s->collection, err);
+}
+
+static int
+ensure(const struct import_job *job, enum import_kind kind, struct error *err)
+{
+	struct remote_answer answer;
+	struct body path = {NULL, 0, 0, false};
+	struct remote *remote = remote_open(&job->settings.address, err);
+	int rc = remote == NULL ? -1 : 0;
+
+	body_text(&path, "/collections/");
+	body_segment(&path, job->settings.collection);
+	if (rc == 0 && path.failed)
+		rc = error_set(err, ERR_MEMORY, "no memory for a request");
+	if (rc == 0)
+		rc = insist(remote, &answer, "GET", path.text, NULL, err);
+	if (rc == 0 && answer.status == 404)
+		rc = create(job, remote, path.text, kind, err);
+	else if (rc == 0 && answer.status >= 300)
+		rc = remote_refused(&answer, err);
+	else if (rc == 0)
+		rc = check_existing(&job->settings, &answer, err);
+	remote_close(remote);
+	body_free(&path);
+	return rc;
+}
+
+static void
+on_tick(void *arg)
+{
+	struct import_job *job = arg;
+	struct upload_counts counts;
+	upload_count(job->upload, &counts);
+	memcpy(job->progress.note, counts.trouble, sizeof job->progress.note);
+	progress_show(
+	    &job->progress, counts.acknowledged, job->read_bytes + job->file_bytes);
+}
+
+int
+import_prepare(struct import_job *job, enum import_kind kind, struct error *err)
+{
+	if (ensure(job, kind, err) == -1)
+		return -1;
+	struct upload_settings settings = {
+	    .address = &job->settings.address,
+	    .collection = job->settings.collection,
+	    .connections = job->settings.connections,
+	    .patience_s = UPLOAD_PATIENCE_DEFAULT_S,
+	    .on_tick = on_tick,
+	    .arg = job,
+	};
+	job->upload = upload_open(&settings, err);
+	return job->upload == NULL ? -1 : 0;
+}
+
+int
+import_flush(struct import_job *job, struct error *err)
+{
+	char source[200];
+	if (job->n_points == 0)
+		return 0;
+	snprintf(source, sizeof source, "%.120s, %ss %llu to %llu", job->file,
+	    job->unit, (unsigned long long)job->batch_first,
+	    (unsigned long long)job->batch_last);
+	uint32_t n = job->n_points;
+	job->n_points = 0;
+	if (upload_put(job->upload, &job->points, n, source, err) == -1)
+		return -1;
+	on_tick(job);
+	return 0;
+}
+
+int
+import_added(struct import_job *job, uint64_t place, struct error *err)
+{
+	if (job->n_points == 0)
+		job->batch_first = place;
+	job->batch_last = place;
+	job->n_points++;
+	job->n_read++;
+	if (job->n_points < job->settings.batch && job->points.len < IMPORT_BATCH_BYTES)
+		return 0;
+	return import_flush(job, err);
+}
