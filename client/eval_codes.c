@@ -1,0 +1,252 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include <omp.h>
+
+#include "base/alloc.h"
+#include "binarize/recurrent.h"
+#include "client/eval.h"
+#include "client/stop.h"
+#include "index/flat.h"
+#include "index/store.h"
+
+#define SEARCH_BATCH 256 /* queries that share a pass over the codes */
+
+/* Codes of a corpus on their way into a store. */
+struct coded {
+	uint8_t *wire;  /* (n, code_bytes) */
+	float *factors; /* (n) */
+	bool *valid;    /* (n) */
+	size_t n;
+};
+
+static void
+coded_free(struct coded *c)
+{
+	free(c->wire);
+	free(c->factors);
+	free(c->valid);
+}
+
+static int
+coded_new(struct coded *c, size_t n, size_t bytes, struct error *err)
+{
+	c->n = n;
+	c->wire = array_new(n, bytes);
+	c->factors = array_new(n, sizeof *c->factors);
+	c->valid = array_new(n, sizeof *c->valid);
+	if (c->wire == NULL || c->factors == NULL || c->valid == NULL)
+		return error_set(err, ERR_MEMORY, "no memory for %zu codes", n);
+	return 0;
+}
+
+/* The model in `path`, or the untrained one, for vectors of `dims`. */
+static struct recurrent *
+open_model(const char *path, struct code_shape shape, size_t dims, struct error *err)
+{
+	struct recurrent *model;
+	if (path != NULL) {
+		model = recurrent_open(path, shape, err);
+	} else {
+		struct recurrent_rotation_config config = {
+		    .input_dims = (uint32_t)dims,
+		    .shape = shape,
+		};
+		model = recurrent_new(&config, err);
+	}
+	if (model != NULL && recurrent_info(model).input_dims != dims) {
+		error_set(err, ERR_FORMAT,
+		    "%s: expected a binarizer of vectors of %zu dimensions, not %u",
+		    path == NULL ? "untrained" : path, dims,
+		    recurrent_info(model).input_dims);
+		recurrent_free(model);
+		model = NULL;
+	}
+	return model;
+}
+
+/* Encode all embeddings, on all processors. */
+static int
+encode_all(struct coded *coded, const struct recurrent *model,
+    const struct eval_vectors *vectors, struct error *err)
+{
+	size_t bytes = code_bytes(recurrent_info(model).shape);
+	bool failed = false;
+#pragma omp parallel
+	{
+		struct error mine;
+		struct recurrent_scratch *scratch = recurrent_scratch_new(model, &mine);
+		if (scratch == NULL) {
+#pragma omp atomic write
+			failed = true;
+		}
+#pragma omp for schedule(dynamic, 64)
+		for (size_t i = 0; i < vectors->n; i++) {
+			struct recurrent_numbers numbers = {0, 0};
+			if (scratch == NULL || !vectors->valid[i])
+				continue;
+			coded->valid[i] =
+			    recurrent_encode(model, scratch, coded->wire + i * bytes,
+				&numbers, vectors->values + i * vectors->dims,
+				&mine) == 0;
+			coded->factors[i] = numbers.factor;
+		}
+		recurrent_scratch_free(scratch);
+	}
+	return failed ? error_set(err, ERR_MEMORY, "no memory to encode") : 0;
+}
+
+/* Row i of the corpus goes to slot i. */
+static int
+fill_store(
+    struct store *store, const struct coded *coded, size_t bytes, struct error *err)
+{
+	for (size_t i = 0; i < coded->n; i++) {
+		struct store_row row = {
+		    .wire = coded->wire + i * bytes,
+		    .factor = coded->factors[i],
+		};
+		if (coded->valid[i] && store_put(store, (uint32_t)i, &row, err) == -1)
+			return -1;
+	}
+	store_publish(store);
+	return 0;
+}
+
+static int
+prepare_query(struct distance_query *query, const struct recurrent *model,
+    struct recurrent_scratch *scratch, const float *vector, struct error *err)
+{
+	int8_t k[CODE_DIMS_MAX];
+	struct recurrent_query q = {.k = k};
+	if (recurrent_query_int8(model, scratch, &q, vector, err) == -1)
+		return -1;
+	distance_query_int8(query, k, q.scale, recurrent_info(model).shape,
+	    (struct distance_terms){.metric = DISTANCE_DOT, .base = q.base});
+	return 0;
+}
+
+/* What a batch of queries needs. */
+struct searching {
+	const struct recurrent *model;
+	struct recurrent_scratch *scratch;
+	const struct store_snapshot *snapshot;
+	struct flat_scratch *flat;
+	struct distance_query *queries; /* (SEARCH_BATCH) */
+	struct flat_search *searches;   /* (SEARCH_BATCH) */
+	struct hit *hits;               /* (SEARCH_BATCH, EVAL_DEPTH) */
+};
+
+/* Queries first .. first + n - 1. */
+static int
+search_batch(struct eval_ranks *ranks, struct searching *s,
+    const struct eval_vectors *vectors, size_t first, struct error *err)
+{
+	size_t index[SEARCH_BATCH], n = 0;
+	for (size_t i = first; i < vectors->n && i < first + SEARCH_BATCH; i++) {
+		if (!vectors->valid[i])
+			continue; /* it finds nothing */
+		if (prepare_query(&s->queries[n], s->model, s->scratch,
+			vectors->values + i * vectors->dims, err) == -1)
+			return -1;
+		s->searches[n] = (struct flat_search){
+		    .query = &s->queries[n],
+		    .k = EVAL_DEPTH,
+		    .hits = s->hits + n * EVAL_DEPTH,
+		};
+		index[n++] = i;
+	}
+	if (n > 0 && flat_run(s->searches, n, s->snapshot, s->flat, err) == -1)
+		return -1;
+	for (size_t j = 0; j < n; j++) {
+		for (size_t i = 0; i < s->searches[j].n; i++)
+			ranks->docs[index[j] * EVAL_DEPTH + i] =
+			    s->searches[j].hits[i].slot;
+		ranks->counts[index[j]] = (uint32_t)s->searches[j].n;
+	}
+	return 0;
+}
+
+static int
+search_all(struct eval_ranks *ranks, const struct recurrent *model,
+    const struct store_snapshot *snapshot, const struct eval_vectors *queries,
+    struct error *err)
+{
+	struct searching s = {
+	    .model = model,
+	    .scratch = recurrent_scratch_new(model, err),
+	    .snapshot = snapshot,
+	    .queries = array_new_aligned(SEARCH_BATCH, sizeof *s.queries),
+	    .searches = array_new(SEARCH_BATCH, sizeof *s.searches),
+	    .hits = array_new(SEARCH_BATCH * EVAL_DEPTH, sizeof *s.hits),
+	};
+	int rc = s.scratch == NULL ? -1 : 0;
+	if (rc == 0 && (s.queries == NULL || s.searches == NULL || s.hits == NULL))
+		rc = error_set(err, ERR_MEMORY, "no memory for queries");
+	if (rc == 0) {
+		s.flat = flat_scratch_new(
+		    distance_best(), (size_t)omp_get_max_threads(), err);
+		rc = s.flat == NULL ? -1 : 0;
+	}
+	for (size_t i = 0; rc == 0 && i < queries->n; i += SEARCH_BATCH) {
+		if (stop_requested())
+			rc = error_set(err, ERR_NONE, "stopped");
+		else
+			rc = search_batch(ranks, &s, queries, i, err);
+	}
+	flat_scratch_free(s.flat);
+	recurrent_scratch_free(s.scratch);
+	free(s.queries);
+	free(s.searches);
+	free(s.hits);
+	return rc;
+}
+
+/* Encode the corpus and keep the codes as a server would. */
+static int
+make_store(struct store **store, const struct recurrent *model,
+    const struct eval_vectors *corpus, struct error *err)
+{
+	struct code_shape shape = recurrent_info(model).shape;
+	struct coded coded = {NULL, NULL, NULL, 0};
+	int rc = coded_new(&coded, corpus->n, code_bytes(shape), err);
+	*store = NULL;
+	if (rc == 0)
+		rc = encode_all(&coded, model, corpus, err);
+	if (rc == 0) {
+		*store = store_new(shape, false, err);
+		rc = *store == NULL ? -1 : 0;
+	}
+	if (rc == 0)
+		rc = fill_store(*store, &coded, code_bytes(shape), err);
+	coded_free(&coded);
+	return rc;
+}
+
+int
+eval_codes(struct eval_ranks *ranks, struct code_shape *shape,
+    const struct eval_embedded *embedded, const char *binarizer, struct error *err)
+{
+	size_t dims = embedded->corpus.dims;
+	struct code_shape wish = *shape;
+	struct store *store = NULL;
+	if (wish.dims == 0)
+		wish.dims = (uint32_t)((dims + CODE_DIMS_STEP - 1) / CODE_DIMS_STEP *
+				       CODE_DIMS_STEP);
+	if (code_shape_check(wish, err) == -1)
+		return -1;
+	struct recurrent *model = open_model(binarizer, wish, dims, err);
+	int rc = model == NULL ? -1 : 0;
+	if (rc == 0)
+		rc = make_store(&store, model, &embedded->corpus, err);
+	if (rc == 0) {
+		struct store_snapshot *snapshot = store_acquire(store);
+		rc = search_all(ranks, model, snapshot, &embedded->queries, err);
+		store_release(snapshot);
+	}
+	store_free(store);
+	recurrent_free(model);
+	if (rc == 0)
+		*shape = wish;
+	return rc;
+}
