@@ -93,10 +93,8 @@ hash_page(uint32_t page)
 {
 	static const char *const alone[] = {"", ""};
 	static const char *const between[] = {"a", "b"};
-	static const char *const marks[] = {"A\xCC\x81\xE1\xAD\x84",
-	    "\xE3\x80\xAE\xCC\xB4\xE1\xAE\xAA"
-	    "B",
-	    "", ""};
+	static const char *const marks[] = {
+	    "A\xCC\x81\xE1\xAD\x84", "\xE3\x80\xAE\xCC\xB4\xE1\xAE\xAA\x42", "", ""};
 	uint64_t hash = 0xCBF29CE484222325u;
 	char text[64];
 	struct error err;
