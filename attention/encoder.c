@@ -51,19 +51,31 @@ encoder_scratch_free(struct encoder_scratch *scratch)
 	free(scratch);
 }
 
-/* sum (dims) := sum over the n pieces of scale * weight, in their order. */
-static void
-sum_pieces(float *sum, const struct encoder *encoder, const uint32_t *ids, size_t n)
-{
-	size_t dims = encoder->dims;
+/* Dimensions summed at a time: one cache line of a row, and a number the compiler
+ * knows, so that it takes several at once.  Each dimension's sum stays in the order of
+ * the pieces whatever it does. */
+#define BLOCK 64
 
-	memset(sum, 0, dims * sizeof *sum);
-	for (size_t i = 0; i < n; i++) {
-		const int8_t *row = encoder->weight + ids[i] * dims;
-		float scale = encoder->scale[ids[i]];
-		for (size_t d = 0; d < dims; d++)
-			sum[d] += scale * (float)row[d];
+/* sum (n_dims <= BLOCK) := dimensions first .. first + n_dims - 1 of the sum over the n
+ * pieces of scale * weight, in their order. */
+static void
+sum_block(float *sum, size_t first, size_t n_dims, const struct encoder *encoder,
+    const struct wordpiece_ids *pieces)
+{
+	float part[BLOCK] = {0};
+
+	for (size_t i = 0; i < pieces->n; i++) {
+		uint32_t id = pieces->ids[i];
+		const int8_t *row = encoder->weight + id * encoder->dims + first;
+		float scale = encoder->scale[id];
+		if (n_dims == BLOCK)
+			for (size_t d = 0; d < BLOCK; d++)
+				part[d] += scale * (float)row[d];
+		else
+			for (size_t d = 0; d < n_dims; d++)
+				part[d] += scale * (float)row[d];
 	}
+	memcpy(sum, part, n_dims * sizeof *sum);
 }
 
 int
@@ -77,7 +89,11 @@ encoder_embed(const struct encoder *encoder, struct encoder_scratch *scratch,
 		return error_set(err, ERR_INPUT, "expected a text, not an empty one");
 	if (wordpiece_encode(encoder->wordpiece, &ids, text, n, err) != 0)
 		return -1;
-	sum_pieces(scratch->sum, encoder, ids.ids, ids.n);
+	for (size_t d = 0; d < encoder->dims; d += BLOCK) {
+		size_t left = encoder->dims - d;
+		sum_block(
+		    scratch->sum + d, d, left < BLOCK ? left : BLOCK, encoder, &ids);
+	}
 	for (size_t d = 0; d < encoder->dims; d++)
 		square += scratch->sum[d] * scratch->sum[d];
 	if (!(square >= SQUARE_MIN))
