@@ -1,0 +1,647 @@
+/* Claims: rotation and learned models give the codes, factors, queries and vectors that
+ * numpy computes from the equations (tests/golden/make_recurrent.py); a learned model
+ * built from the rotation's matrix gives the rotation's codes; what is saved comes
+ * back; files and vectors that are not right are refused with a message; no write
+ * leaves its buffer; a failing allocation leaves nothing behind. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "base/tensors.h"
+#include "binarize/recurrent.h"
+#include "tests/support/guard.h"
+
+static char path[512];
+
+/* A model with its scratch; fails the test if there is none. */
+struct bench {
+	struct recurrent *model;
+	struct recurrent_scratch *scratch;
+};
+
+static struct bench
+bench_of(struct recurrent *model, const struct error *err)
+{
+	struct error scratch_err;
+	struct bench b = {.model = model};
+	if (!model)
+		fail_msg("%s", err->text);
+	b.scratch = recurrent_scratch_new(model, &scratch_err);
+	assert_non_null(b.scratch);
+	return b;
+}
+
+static struct bench
+rotation(uint32_t input_dims, struct code_shape shape, uint64_t seed, const float *mean)
+{
+	struct error err;
+	struct recurrent_rotation_config config = {input_dims, shape, seed, mean};
+	struct recurrent *model = recurrent_new(&config, &err);
+	return bench_of(model, &err);
+}
+
+static struct bench
+from_file(const char *file, struct code_shape shape)
+{
+	struct error err;
+	struct recurrent *model = recurrent_open(file, shape, &err);
+	return bench_of(model, &err);
+}
+
+static void
+bench_free(struct bench *b)
+{
+	recurrent_scratch_free(b->scratch);
+	recurrent_free(b->model);
+}
+
+static void
+assert_near(double got, double want, double tolerance)
+{
+	if (!(fabs(got - want) <= tolerance))
+		fail_msg("%.9g, expected %.9g", got, want);
+}
+
+static const void *
+data_of(const struct tensors *file, const char *name)
+{
+	const struct tensor *t = tensors_find(file, name);
+	assert_non_null(t);
+	return t->data;
+}
+
+static void
+check_golden(const char *name, struct code_shape shape)
+{
+	struct error err;
+	char file[256];
+	snprintf(file, sizeof file, "tests/golden/recurrent_%s.safetensors", name);
+	struct bench b = from_file(file, shape);
+	snprintf(
+	    file, sizeof file, "tests/golden/recurrent_%s_results.safetensors", name);
+	struct tensors *want = tensors_open(file, &err);
+	assert_non_null(want);
+	size_t d = recurrent_info(b.model).input_dims, bytes = code_bytes(shape);
+	size_t n = tensors_find(want, "x")->shape[0];
+	const float *xs = data_of(want, "x"), *factors = data_of(want, "factor");
+	const float *int8_numbers = data_of(want, "int8_numbers");
+	const float *sdc_numbers = data_of(want, "sdc_numbers");
+	const float *decoded = data_of(want, "decoded");
+	uint8_t *wire = guard_new(bytes);
+	int8_t *k = guard_new(shape.dims);
+	float *back = guard_new(d * sizeof *back);
+
+	assert_true(n >= 8);
+	for (size_t i = 0; i < n; i++) {
+		float *x = guard_copy(xs + i * d, d * sizeof *x);
+		struct recurrent_numbers numbers;
+		struct recurrent_query query = {.k = k};
+		assert_int_equal(
+		    recurrent_encode(b.model, b.scratch, wire, &numbers, x, &err), 0);
+		assert_memory_equal(
+		    wire, (const uint8_t *)data_of(want, "wire") + i * bytes, bytes);
+		assert_near(numbers.factor, factors[i], 1e-4 * fabsf(factors[i]));
+		double norm2 = 0;
+		for (size_t j = 0; j < d; j++)
+			norm2 += (double)x[j] * (double)x[j];
+		assert_near(numbers.norm2, norm2, 1e-6 * norm2);
+
+		recurrent_decode(b.model, b.scratch, back, wire, numbers.factor);
+		for (size_t j = 0; j < d; j++)
+			assert_near(back[j], decoded[i * d + j],
+			    2e-4 * (1 + fabsf(factors[i])));
+
+		assert_int_equal(
+		    recurrent_query_int8(b.model, b.scratch, &query, x, &err), 0);
+		assert_memory_equal(k,
+		    (const int8_t *)data_of(want, "int8") + i * shape.dims, shape.dims);
+		assert_near(query.scale, int8_numbers[2 * i],
+		    1e-5 * fabsf(int8_numbers[2 * i]));
+		assert_near(query.base, int8_numbers[2 * i + 1], 1e-4);
+
+		assert_int_equal(
+		    recurrent_query_sdc(b.model, b.scratch, &query, x, &err), 0);
+		assert_memory_equal(k,
+		    (const int8_t *)data_of(want, "sdc") + i * shape.dims, shape.dims);
+		assert_near(
+		    query.scale, sdc_numbers[2 * i], 1e-4 * fabsf(sdc_numbers[2 * i]));
+		assert_near(query.base, sdc_numbers[2 * i + 1], 1e-4);
+		guard_free(x, d * sizeof *x);
+	}
+	guard_free(wire, bytes);
+	guard_free(k, shape.dims);
+	guard_free(back, d * sizeof *back);
+	tensors_close(want);
+	bench_free(&b);
+}
+
+static void
+test_golden(void **state)
+{
+	(void)state;
+	check_golden("learned", (struct code_shape){64, 3});
+	check_golden("padded", (struct code_shape){192, 4});
+	check_golden("projected", (struct code_shape){128, 2});
+}
+
+static void
+random_vector(struct rng *rng, float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = rng_normal(rng);
+}
+
+static struct tensor
+tensor_of(const char *name, const float *data, size_t rows, size_t columns)
+{
+	return (struct tensor){.name = name,
+	    .type = TENSOR_F32,
+	    .n_dims = columns ? 2 : 1,
+	    .shape = {rows, columns ? columns : 1, 1, 1},
+	    .data = data,
+	    .size_bytes = rows * (columns ? columns : 1) * sizeof *data};
+}
+
+/* P (m, d), row i being P^T of the i-th unit vector: decode gives it, by steps of one
+ * level at a time, f = 1 and no mean. */
+static float *
+matrix_of(struct bench *b)
+{
+	struct recurrent_info info = recurrent_info(b->model);
+	size_t m = info.shape.dims, d = info.input_dims;
+	float *matrix = calloc(m * d, sizeof *matrix);
+	float *all = calloc(2 * d, sizeof *all), *flipped = all + d;
+	uint8_t wire[CODE_BYTES_MAX] = {0};
+	assert_non_null(matrix);
+	assert_non_null(all);
+	recurrent_decode(b->model, b->scratch, all, wire, 1);
+	for (size_t i = 0; i < m; i++) {
+		wire[i / 8] = (uint8_t)(0x80 >> i % 8); /* plane 0: -1 -> +1 */
+		recurrent_decode(b->model, b->scratch, flipped, wire, 1);
+		wire[i / 8] = 0;
+		for (size_t j = 0; j < d; j++)
+			matrix[i * d + j] = (flipped[j] - all[j]) / 2;
+	}
+	free(all);
+	return matrix;
+}
+
+/* The paper's model made of P alone: W = P, B = P^T, R = P.  Its plane 1 compares with
+ * 1 (the unit length of the reconstruction) where the rotation compares with .9957 (the
+ * fitted step), so coordinates between may differ and are left out. */
+static void
+test_learned_from_rotation(void **state)
+{
+	(void)state;
+	enum { D = 128 };
+	struct code_shape shape = {D, 2};
+	struct error err;
+	struct rng rng;
+	struct bench b = rotation(D, shape, 7, NULL);
+	float *P = matrix_of(&b), *PT = calloc(D * D, sizeof *PT);
+	static const float zeros[D];
+	assert_non_null(PT);
+	for (size_t i = 0; i < D; i++)
+		for (size_t j = 0; j < D; j++)
+			PT[j * D + i] = P[i * D + j];
+	struct tensor list[] = {tensor_of("mean", zeros, D, 0),
+	    tensor_of("base.0.weight", P, D, D), tensor_of("base.0.bias", zeros, D, 0),
+	    tensor_of("reconstruct.1.0.weight", PT, D, D),
+	    tensor_of("reconstruct.1.0.bias", zeros, D, 0),
+	    tensor_of("residual.1.0.weight", P, D, D),
+	    tensor_of("residual.1.0.bias", zeros, D, 0),
+	    tensor_of("query.weight", P, D, D)};
+	struct tensors_pair metadata[] = {{"format", "halftone-binarizer"},
+	    {"format_version", "1"}, {"kind", "recurrent"}, {"dims", "128"},
+	    {"bits", "2"}, {"layers", "1"}};
+	assert_int_equal(tensors_save(path, list, 8, metadata, 6, &err), 0);
+	struct bench learned = from_file(path, shape);
+
+	size_t different = 0, close = 0, total = 0;
+	rng_init(&rng, test_seed(), 1);
+	for (int t = 0; t < 400; t++) {
+		float x[D];
+		uint8_t wire[2][2 * D / 8], levels[2][D];
+		struct recurrent_numbers numbers[2];
+		random_vector(&rng, x, D);
+		recurrent_encode(b.model, b.scratch, wire[0], &numbers[0], x, &err);
+		recurrent_encode(
+		    learned.model, learned.scratch, wire[1], &numbers[1], x, &err);
+		assert_near(numbers[0].factor, numbers[1].factor, 5e-2);
+		code_to_levels(levels[0], wire[0], shape);
+		code_to_levels(levels[1], wire[1], shape);
+		double length = sqrt((double)numbers[0].norm2 / D);
+		for (size_t i = 0; i < D; i++) {
+			double y = 0;
+			for (size_t j = 0; j < D; j++)
+				y += (double)P[i * D + j] * (double)x[j] / length;
+			if (fabs(y) > 0.995 && fabs(y) < 1.001) {
+				close++;
+				continue;
+			}
+			different += levels[0][i] != levels[1][i];
+			total++;
+		}
+	}
+	assert_true(total > 40000 && close < total / 100);
+	assert_true((double)different < 1e-4 * (double)total);
+	free(P);
+	free(PT);
+	bench_free(&b);
+	bench_free(&learned);
+}
+
+static void
+test_save_and_open(void **state)
+{
+	(void)state;
+	enum { D = 70 };
+	struct error err;
+	struct recurrent_info info;
+	struct rng rng;
+	float x[D], mean[D];
+	struct code_shape shape = {128, 3};
+	uint8_t wire[2][CODE_BYTES_MAX];
+	struct recurrent_numbers numbers[2];
+
+	rng_init(&rng, test_seed(), 2);
+	random_vector(&rng, mean, D);
+	random_vector(&rng, x, D);
+	struct bench a = rotation(D, shape, UINT64_MAX, mean);
+	assert_int_equal(recurrent_save(a.model, path, &err), 0);
+	assert_int_equal(recurrent_peek(&info, path, &err), 0);
+	assert_int_equal(info.kind, RECURRENT_ROTATION);
+	assert_int_equal(info.input_dims, D);
+	assert_int_equal(info.shape.dims, 0);
+	assert_true(info.seed == UINT64_MAX && !info.mean);
+	struct bench b = from_file(path, shape);
+	assert_memory_equal(recurrent_info(b.model).mean, mean, sizeof mean);
+	recurrent_encode(a.model, a.scratch, wire[0], &numbers[0], x, &err);
+	recurrent_encode(b.model, b.scratch, wire[1], &numbers[1], x, &err);
+	assert_memory_equal(wire[0], wire[1], code_bytes(shape));
+	assert_memory_equal(&numbers[0], &numbers[1], sizeof numbers[0]);
+	bench_free(&a);
+	bench_free(&b);
+
+	shape = (struct code_shape){64, 3};
+	a = from_file("tests/golden/recurrent_learned.safetensors", shape);
+	assert_int_equal(recurrent_save(a.model, path, &err), 0);
+	assert_int_equal(recurrent_peek(&info, path, &err), 0);
+	assert_int_equal(info.kind, RECURRENT_LEARNED);
+	assert_int_equal(info.shape.dims, 64);
+	assert_int_equal(info.shape.bits, 3);
+	b = from_file(path, shape);
+	recurrent_encode(a.model, a.scratch, wire[0], &numbers[0], x, &err);
+	recurrent_encode(b.model, b.scratch, wire[1], &numbers[1], x, &err);
+	assert_memory_equal(wire[0], wire[1], code_bytes(shape));
+	bench_free(&a);
+	bench_free(&b);
+	assert_null(recurrent_open(path, (struct code_shape){64, 2}, &err));
+	assert_int_equal(err.code, ERR_INPUT);
+	assert_non_null(strstr(err.text, "64 dims and 3 bits"));
+	recurrent_free(NULL);
+	recurrent_scratch_free(NULL);
+}
+
+/* The file of a small learned model in parts that the tests alter. */
+struct file {
+	struct tensor list[12];
+	size_t n;
+	struct tensors_pair metadata[6];
+	size_t n_metadata;
+};
+
+static float some[64 * 8];
+
+static struct file
+good_file(void)
+{
+	for (size_t i = 0; i < 64 * 8; i++)
+		some[i] = 1;
+	struct file f = {.list = {tensor_of("mean", some, 8, 0),
+			     tensor_of("base.0.weight", some, 64, 8),
+			     tensor_of("base.0.bias", some, 64, 0),
+			     tensor_of("reconstruct.1.0.weight", some, 8, 64),
+			     tensor_of("reconstruct.1.0.bias", some, 8, 0),
+			     tensor_of("residual.1.0.weight", some, 64, 8),
+			     tensor_of("residual.1.0.bias", some, 64, 0),
+			     tensor_of("query.weight", some, 64, 8)},
+	    .n = 8,
+	    .metadata = {{"format", "halftone-binarizer"}, {"format_version", "1"},
+		{"kind", "recurrent"}, {"dims", "64"}, {"bits", "2"}, {"layers", "1"}},
+	    .n_metadata = 6};
+	return f;
+}
+
+static void
+check_refused(const struct file *f, const char *reason)
+{
+	struct error err = {0};
+	assert_int_equal(
+	    tensors_save(path, f->list, f->n, f->metadata, f->n_metadata, &err), 0);
+	struct recurrent *model =
+	    recurrent_open(path, (struct code_shape){64, 2}, &err);
+	if (!model != !!reason || (reason && !strstr(err.text, reason)))
+		fail_msg("'%s', expected '%s'", err.text, reason ? reason : "accepted");
+	if (reason) {
+		assert_int_equal(err.code, ERR_FORMAT);
+		/* The path once, in front. */
+		assert_true(strncmp(err.text, path, strlen(path)) == 0);
+		assert_null(strstr(err.text + 1, path));
+	}
+	recurrent_free(model);
+}
+
+static void
+test_files_refused(void **state)
+{
+	(void)state;
+	struct file f = good_file();
+	check_refused(&f, NULL);
+	static const struct {
+		size_t index;
+		const char *value;
+		const char *reason;
+	} texts[] = {
+	    {0, "halftone", "expected the metadata 'format'"},
+	    {1, "2", "expected format_version 1, not '2'"},
+	    {2, "other", "'rotation' or 'recurrent', not 'other'"},
+	    {2, "rotation", "'seed' as a number"},
+	    {3, "63", "multiple of 64"},
+	    {3, "4160", "up to 4096"},
+	    {3, "", "'dims'"},
+	    {4, "0", "1 to 4 bits"},
+	    {4, "5", "up to 4"},
+	    {4, "2x", "not '2x'"},
+	    {4, "99999999999999999999", "'bits' as a number"},
+	    {5, "0", "'layers' as 1 to 8"},
+	    {5, "9", "'layers' as 1 to 8"},
+	    {5, "2", "'base.1.weight'"},
+	};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		f = good_file();
+		f.metadata[texts[i].index].value = texts[i].value;
+		check_refused(&f, texts[i].reason);
+	}
+	for (size_t i = 0; i < 8; i++) { /* each tensor: missing, other type, shape */
+		char reason[64];
+		f = good_file();
+		snprintf(reason, sizeof reason, "'%s'", f.list[i].name);
+		f.list[i].name = "elsewhere";
+		check_refused(&f, reason);
+		f = good_file();
+		f.list[i].type = TENSOR_I32;
+		check_refused(&f, reason);
+		f = good_file();
+		f.list[i].n_dims = 4;
+		check_refused(&f, reason);
+		f = good_file();
+		some[5] = NAN;
+		f.list[0].data = some + 16; /* the mean stays finite */
+		if (i > 0)
+			check_refused(&f, "finite");
+	}
+	f = good_file();
+	some[3] = INFINITY;
+	check_refused(&f, "expected a finite mean, not inf at position 3");
+
+	struct error err;
+	struct recurrent_info info;
+	assert_int_equal(recurrent_peek(&info, "/nonexistent", &err), -1);
+	assert_int_equal(err.code, ERR_NOT_FOUND);
+	assert_null(recurrent_open("/nonexistent", (struct code_shape){64, 2}, &err));
+	assert_int_equal(err.code, ERR_NOT_FOUND);
+}
+
+/* Every flipped bit of a learned model's header, and every prefix of it. */
+static void
+test_flips(void **state)
+{
+	(void)state;
+	struct error err;
+	struct file f = good_file();
+	uint8_t bytes[16384];
+	assert_int_equal(
+	    tensors_save(path, f.list, f.n, f.metadata, f.n_metadata, &err), 0);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	ssize_t n = read(fd, bytes, sizeof bytes);
+	assert_true(n > 2000 && n < (ssize_t)sizeof bytes);
+	size_t header = 8 + bytes[0] + 256u * bytes[1], loaded = 0;
+	for (size_t bit = 0; bit < 8 * header; bit += 3) {
+		uint8_t flipped = (uint8_t)(bytes[bit / 8] ^ 1 << bit % 8);
+		assert_int_equal(pwrite(fd, &flipped, 1, (off_t)(bit / 8)), 1);
+		struct recurrent *model =
+		    recurrent_open(path, (struct code_shape){64, 2}, &err);
+		loaded += model != NULL;
+		recurrent_free(model);
+		assert_int_equal(pwrite(fd, bytes + bit / 8, 1, (off_t)(bit / 8)), 1);
+	}
+	/* Only white space may change unnoticed: the padding, mostly. */
+	assert_true(loaded < header / 8);
+	for (ssize_t i = n - 1; i >= 0; i -= 37) {
+		assert_int_equal(ftruncate(fd, i), 0);
+		assert_null(recurrent_open(path, (struct code_shape){64, 2}, &err));
+	}
+	close(fd);
+}
+
+static void
+test_vectors_refused(void **state)
+{
+	(void)state;
+	enum { D = 100 };
+	struct error err;
+	struct code_shape shape = {64, 2};
+	struct bench b = rotation(D, shape, 1, NULL);
+	uint8_t wire[16];
+	int8_t k[64];
+	struct recurrent_numbers numbers;
+	struct recurrent_query query = {.k = k};
+	static const struct {
+		float value;
+		const char *reason;
+	} rows[] = {
+	    {NAN, "position 99 of the vector, not nan"},
+	    {INFINITY, "position 99 of the vector, not inf"},
+	    {-INFINITY, "not -inf"},
+	    {0, "a vector with a direction, not 100 zeros"},
+	    {-0.0f, "a vector with a direction"},
+	    {2e19f, "no longer than 1.8e19, not 2e+19"},
+	    {3.4e38f, "no longer than"},
+	    {1.8e19f, NULL},
+	    {1e-19f, NULL},
+	    {1e-45f, NULL},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		float x[D] = {0};
+		int want = rows[i].reason ? -1 : 0;
+		x[99] = rows[i].value;
+		assert_int_equal(
+		    recurrent_encode(b.model, b.scratch, wire, &numbers, x, &err),
+		    want);
+		assert_true(want == 0 || strstr(err.text, rows[i].reason));
+		assert_true(want == 0 || err.code == ERR_INPUT);
+		assert_int_equal(
+		    recurrent_query_int8(b.model, b.scratch, &query, x, &err), want);
+		assert_int_equal(
+		    recurrent_query_sdc(b.model, b.scratch, &query, x, &err), want);
+		if (want == 0)
+			assert_true(isfinite(numbers.factor) && isfinite(query.scale) &&
+				    (numbers.factor > 0 || rows[i].value < 1e-40f));
+	}
+	bench_free(&b);
+}
+
+/* x = mean is a vector like others: its code says nothing, and its factor 0 says so. */
+static void
+test_at_the_mean(void **state)
+{
+	(void)state;
+	struct error err;
+	float mean[64], back[64];
+	uint8_t wire[32];
+	struct recurrent_numbers numbers = {.factor = -1};
+	for (size_t i = 0; i < 64; i++)
+		mean[i] = (float)i;
+	struct bench b = rotation(64, (struct code_shape){64, 4}, 1, mean);
+	assert_int_equal(
+	    recurrent_encode(b.model, b.scratch, wire, &numbers, mean, &err), 0);
+	assert_true(numbers.factor == 0);
+	assert_near(numbers.norm2, 85344, 0);
+	recurrent_decode(b.model, b.scratch, back, wire, numbers.factor);
+	assert_memory_equal(back, mean, sizeof mean);
+	bench_free(&b);
+}
+
+static void
+test_configs_refused(void **state)
+{
+	(void)state;
+	struct error err;
+	float mean[3] = {1, NAN, 2};
+	struct recurrent_rotation_config config = {
+	    .input_dims = 3, .shape = {64, 1}, .mean = mean};
+	assert_null(recurrent_new(&config, &err));
+	assert_string_equal(err.text, "expected a finite mean, not nan at position 1");
+	config.mean = NULL;
+	config.input_dims = 0;
+	assert_null(recurrent_new(&config, &err));
+	config.input_dims = RECURRENT_INPUT_DIMS_MAX + 1;
+	assert_null(recurrent_new(&config, &err));
+	assert_int_equal(err.code, ERR_INPUT);
+	config.input_dims = 3;
+	config.shape.dims = 100;
+	assert_null(recurrent_new(&config, &err));
+	config.shape = (struct code_shape){64, 5};
+	assert_null(recurrent_new(&config, &err));
+	assert_int_equal(err.code, ERR_INPUT);
+}
+
+static void
+test_fit_mean(void **state)
+{
+	(void)state;
+	enum { N = 37, D = 131 };
+	struct rng rng;
+	float *rows = guard_new(N * D * sizeof *rows);
+	float *mean = guard_new(D * sizeof *mean);
+	rng_init(&rng, test_seed(), 3);
+	random_vector(&rng, rows, N * D);
+	recurrent_fit_mean(mean, rows, N, D);
+	for (size_t j = 0; j < D; j++) {
+		double sum = 0;
+		for (size_t i = 0; i < N; i++)
+			sum += (double)rows[i * D + j];
+		assert_near(mean[j], sum / N, 1e-7);
+	}
+	guard_free(rows, N * D * sizeof *rows);
+	guard_free(mean, D * sizeof *mean);
+}
+
+static void
+test_factor_of_code(void **state)
+{
+	(void)state;
+	struct code_shape shape = {64, 2};
+	uint8_t levels[64], wire[16];
+	double sum = 0;
+	for (size_t i = 0; i < 64; i++) {
+		levels[i] = i % 4;
+		float v = code_value(levels[i], 2);
+		sum += (double)(v * v);
+	}
+	code_from_levels(wire, levels, shape);
+	assert_near(recurrent_factor(wire, shape, 3), 3 / sqrt(sum), 1e-7);
+}
+
+/* Allocation k fails, k = 1, 2, ...: a message, and nothing left behind. */
+static void
+test_no_memory(void **state)
+{
+	(void)state;
+	struct error err;
+	struct recurrent_rotation_config config = {.input_dims = 64, .shape = {64, 2}};
+	long k;
+	for (k = 1;; k++) {
+		array_fail_at(k);
+		struct recurrent *model = recurrent_new(&config, &err);
+		struct recurrent_scratch *scratch =
+		    model ? recurrent_scratch_new(model, &err) : NULL;
+		array_fail_at(0);
+		recurrent_scratch_free(scratch);
+		recurrent_free(model);
+		if (scratch)
+			break;
+		assert_int_equal(err.code, ERR_MEMORY);
+	}
+	assert_true(k > 8);
+	static const char *const files[] = {"learned", "padded"};
+	for (size_t i = 0; i < 2; i++) {
+		char file[128];
+		snprintf(file, sizeof file, "tests/golden/recurrent_%s.safetensors",
+		    files[i]);
+		struct code_shape shape = {i == 0 ? 64 : 192, 3};
+		for (k = 1;; k++) {
+			array_fail_at(k);
+			struct recurrent *model = recurrent_open(file, shape, &err);
+			array_fail_at(0);
+			recurrent_free(model);
+			if (model)
+				break;
+			assert_int_equal(err.code, ERR_MEMORY);
+		}
+		assert_true(k > 4);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_golden),
+	    cmocka_unit_test(test_learned_from_rotation),
+	    cmocka_unit_test(test_save_and_open),
+	    cmocka_unit_test(test_files_refused),
+	    cmocka_unit_test(test_flips),
+	    cmocka_unit_test(test_vectors_refused),
+	    cmocka_unit_test(test_at_the_mean),
+	    cmocka_unit_test(test_configs_refused),
+	    cmocka_unit_test(test_fit_mean),
+	    cmocka_unit_test(test_factor_of_code),
+	    cmocka_unit_test(test_no_memory),
+	};
+	snprintf(path, sizeof path, "%s/m.safetensors", test_folder());
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
