@@ -103,7 +103,7 @@ static int
 open_block(struct recurrent *model, struct recurrent_block *block,
     const struct plan *plan, struct error *err)
 {
-	char name[64], stem[40];
+	char name[80], stem[40];
 	size_t in = plan->in;
 
 	snprintf(
