@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "index/slab.h"
 
 /* A slot whose removal was published as `generation`: snapshots before it show it. */
 struct pending {
@@ -22,6 +23,7 @@ struct slots {
 struct store {
 	struct code_shape shape;
 	bool with_norm2;
+	struct slab *slab; /* of chunks */
 
 	/* Guards what follows up to the writer's part, and every snapshot's n_readers,
 	 * older and newer.  The store is a reader of `newest`. */
@@ -56,36 +58,44 @@ chunk_code_bytes(struct code_shape shape)
 	return STORE_CHUNK_BLOCKS * distance_block_bytes(shape);
 }
 
+/* Bytes before a chunk's codes, and of codes, factors and |x|^2. */
+#define CHUNK_HEAD_BYTES ((sizeof(struct store_chunk) + 63) / 64 * 64)
+
+static size_t
+chunk_body_bytes(struct code_shape shape, bool with_norm2)
+{
+	return chunk_code_bytes(shape) +
+	       STORE_CHUNK_ROWS * sizeof(float) * (with_norm2 ? 2 : 1);
+}
+
 /* A chunk without rows, or a copy of `from`; NULL if memory is short. */
 static struct store_chunk *
-chunk_new(const struct store *store, const struct store_chunk *from)
+chunk_new(struct store *store, const struct store_chunk *from)
 {
-	const size_t head = (sizeof(struct store_chunk) + 63) / 64 * 64;
-	const size_t codes = chunk_code_bytes(store->shape);
-	const size_t floats = STORE_CHUNK_ROWS * sizeof(float);
-	const size_t body = codes + floats * (store->with_norm2 ? 2 : 1);
-	uint8_t *memory = array_new_aligned(head + body, 1);
-	struct store_chunk *chunk = (void *)memory;
+	const size_t body = chunk_body_bytes(store->shape, store->with_norm2);
+	struct store_chunk *chunk = slab_take(store->slab);
 
 	if (!chunk)
 		return NULL;
-	chunk->codes = memory + head;
-	chunk->factor = (void *)(memory + head + codes);
+	*chunk = (struct store_chunk){.codes = (uint8_t *)chunk + CHUNK_HEAD_BYTES};
+	chunk->factor = (void *)(chunk->codes + chunk_code_bytes(store->shape));
 	if (store->with_norm2)
-		chunk->norm2 = (void *)(memory + head + codes + floats);
+		chunk->norm2 = chunk->factor + STORE_CHUNK_ROWS;
 	if (from) {
 		memcpy(chunk->live, from->live, sizeof chunk->live);
 		memcpy(chunk->codes, from->codes, body);
+	} else {
+		memset(chunk->codes, 0, body);
 	}
 	atomic_init(&chunk->n_owners, 1);
 	return chunk;
 }
 
 static void
-chunk_drop(struct store_chunk *chunk)
+chunk_drop(struct store *store, struct store_chunk *chunk)
 {
 	if (chunk && atomic_fetch_sub(&chunk->n_owners, 1) == 1)
-		free(chunk);
+		slab_give(store->slab, chunk);
 }
 
 static bool
@@ -141,7 +151,7 @@ snapshot_free(struct store_snapshot *s)
 	if (!s)
 		return;
 	for (size_t i = 0; i < s->n_chunks; i++)
-		chunk_drop(s->chunks[i]);
+		chunk_drop(s->store, s->chunks[i]);
 	free(s->chunks);
 	free(s);
 }
@@ -180,12 +190,17 @@ store_new(struct code_shape shape, bool with_norm2, struct error *err)
 		goto err0;
 	store->shape = shape;
 	store->with_norm2 = with_norm2;
+	store->slab = slab_new(CHUNK_HEAD_BYTES + chunk_body_bytes(shape, with_norm2));
+	if (!store->slab)
+		goto err1;
 	store->newest = store->oldest = snapshot_new(store, NULL);
 	if (!store->newest)
-		goto err1;
+		goto err2;
 	pthread_mutex_init(&store->lock, NULL);
 	return store;
 
+err2:
+	slab_free(store->slab);
 err1:
 	free(store);
 err0:
@@ -201,6 +216,7 @@ store_free(struct store *store)
 	assert(store->oldest == store->newest && store->newest->n_readers == 1);
 	snapshot_free(store->staged);
 	snapshot_free(store->newest);
+	slab_free(store->slab);
 	pthread_mutex_destroy(&store->lock);
 	free(store->busy);
 	free(store->pending);
@@ -360,7 +376,7 @@ stage_chunk(struct store *store, uint32_t slot, struct error *err)
 		return NULL;
 	}
 	chunk->generation = s->generation;
-	chunk_drop(*place);
+	chunk_drop(store, *place);
 	*place = chunk;
 	return chunk;
 }
@@ -421,7 +437,7 @@ store_remove(struct store *store, uint32_t slot, struct error *err)
 	s->n_live--;
 	store->removed.items[store->removed.n++] = slot;
 	if (chunk_is_empty(chunk)) {
-		chunk_drop(chunk);
+		chunk_drop(store, chunk);
 		s->chunks[slot / STORE_CHUNK_ROWS] = NULL;
 	}
 	return 0;
