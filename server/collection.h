@@ -1,0 +1,125 @@
+#ifndef SERVER_COLLECTION_H
+#define SERVER_COLLECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/code.h"
+#include "base/error.h"
+#include "index/distance.h"
+#include "index/store.h"
+#include "server/db.h"
+
+struct recurrent;
+struct models;
+
+/*
+ * A collection: its settings, the codes of its points in memory (index/store.h), and
+ * the binarizer that makes and reads them.
+ *
+ * The binarizer's own data are kept in the data directory with the settings, so the
+ * codes of a collection can be read whatever becomes of the models directory; its id
+ * (a hash of what it computes) is stored too and checked at every start.
+ *
+ * A struct collection is counted: registry_find and collection_retain give a
+ * reference, collection_release takes it back, and a collection that was dropped
+ * lives until its last reference is gone.  Settings and binarizer never change; any
+ * thread may read.  The store has one writer (server/writer.h) and any readers.
+ */
+#define COLLECTION_NAME_MAX 255          /* bytes; also of vector and model names */
+#define COLLECTION_SIZE_MAX 16384        /* dimensions of a vector */
+#define COLLECTION_BITS_DEFAULT 4        /* for a client that does not say */
+#define COLLECTION_CODE_VERSION 1        /* of struct db_codes */
+#define COLLECTION_UNTRAINED "untrained" /* the rotation without a mean */
+
+enum collection_distance {
+	COLLECTION_COSINE,
+	COLLECTION_DOT,
+	COLLECTION_EUCLID,
+};
+
+struct collection_settings {
+	char name[COLLECTION_NAME_MAX + 1];
+	uint32_t id;                       /* 0 until the writer has stored it */
+	uint32_t size;                     /* of a vector, 1 .. COLLECTION_SIZE_MAX */
+	enum collection_distance distance; /* of vectors */
+	char vector[COLLECTION_NAME_MAX + 1]; /* the vector's name; "" = the default */
+	struct code_shape shape;              /* dims 0 = size rounded up (at most
+						 CODE_DIMS_MAX); bits 0 = default */
+	enum distance_kind code_distance;
+	char binarizer[COLLECTION_NAME_MAX + 1];  /* a name under --models,
+						     COLLECTION_UNTRAINED, or "" = beside
+						     the text model, else untrained */
+	char text_model[COLLECTION_NAME_MAX + 1]; /* "" = vectors only */
+	uint64_t created_s;                       /* Unix time; 0 = now */
+};
+
+/* "Cosine", "Dot", "Euclid"; parsing knows "Manhattan" too: ERR_UNSUPPORTED. */
+const char *collection_distance_name(enum collection_distance distance);
+int collection_distance_parse(
+    enum collection_distance *distance, const char *name, struct error *err);
+
+/* "hamming", "sdc", "int8". */
+const char *collection_code_distance_name(enum distance_kind kind);
+int collection_code_distance_parse(
+    enum distance_kind *kind, const char *name, struct error *err);
+
+/* A collection's name: 1 .. 255 bytes of UTF-8 without '/' and control characters. */
+int collection_name_check(const char *name, size_t n, struct error *err);
+
+/* 0 if a collection can have these settings (names, ranges, shape; defaults that are
+ * spelled 0 or "" are fine); ERR_INPUT. */
+int collection_settings_check(
+    const struct collection_settings *settings, struct error *err);
+
+/* A new, empty collection that is in no registry yet (WRITER_CREATE puts it there).
+ * Fills in what the settings left to the defaults; resolves the binarizer, and size
+ * where a text model is named and size is 0, from `models`.  One reference is the
+ * caller's.  ERR_INPUT, ERR_NOT_FOUND (no such model), ERR_MEMORY. */
+struct collection *collection_new(const struct collection_settings *settings,
+    const struct models *models, struct error *err);
+
+/* The collection whose row in the data directory this is, with all its codes read
+ * into memory.  ERR_FORMAT, ERR_MEMORY, ERR_IO. */
+struct collection *collection_load(
+    struct db_txn *txn, const struct db_collection *row, struct error *err);
+
+struct collection *collection_retain(struct collection *collection);
+void collection_release(struct collection *collection); /* NULL is fine */
+
+/* The rest is valid while the caller holds a reference. */
+const struct collection_settings *collection_settings(const struct collection *c);
+struct store *collection_store(const struct collection *c);
+const struct recurrent *collection_binarizer(const struct collection *c);
+
+/* 16 hexadecimal digits: a hash of kind, seed, mean and shape of the binarizer.  Two
+ * collections with the same id have codes that can be compared. */
+const char *collection_binarizer_id(const struct collection *c);
+
+/* The key and shape of its codes in the data directory. */
+const struct db_codes *collection_codes(const struct collection *c);
+
+/* Points in the newest snapshot. */
+size_t collection_count(const struct collection *c);
+
+/* Bytes in memory (exact, index/store.h) and in the data directory: codes exact (blocks
+ * are whole pages), ids and points as this collection's share, by points, of the pages
+ * of these databases. */
+struct collection_bytes {
+	size_t memory_codes;
+	size_t memory_factors;
+	size_t memory_tables;
+	uint64_t disk_codes;
+	uint64_t disk_ids;
+	uint64_t disk_points;
+};
+int collection_bytes(struct collection_bytes *bytes, const struct collection *c,
+    struct db *db, struct error *err);
+
+/* For the writer: the row to store (valid while the collection lives), and the id that
+ * it was given, before anybody else has seen the collection. */
+int collection_row(
+    struct db_collection *row, struct collection *c, uint32_t id, struct error *err);
+
+#endif /* SERVER_COLLECTION_H */

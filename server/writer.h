@@ -1,0 +1,114 @@
+#ifndef SERVER_WRITER_H
+#define SERVER_WRITER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "server/collection.h"
+#include "server/db.h"
+#include "server/point_id.h"
+#include "server/registry.h"
+
+/*
+ * The thread that changes things: group commit.
+ *
+ * It takes every operation that waits, does them in order in one transaction, commits
+ * (the data are on the disk then), publishes the changed stores and collections, and
+ * calls every operation's on_done, in order.  While it commits, the next group
+ * gathers: a hundred clients cost the same two flushes as one.
+ *
+ * An operation is done whole or not at all.  One that is wrong (an unknown collection,
+ * a name that is taken) fails alone.  When the transaction itself fails (a full disk)
+ * and the group had several operations, they are tried again one by one, so that the
+ * ones that fit succeed.
+ *
+ * on_done is called exactly once for an operation that writer_submit took, on the
+ * writer's thread: it must be quick and must not wait for the writer; it may submit.
+ */
+#define WRITER_QUEUE_BYTES_DEFAULT ((size_t)256 << 20)
+#define WRITER_QUEUE_OPERATIONS_DEFAULT 65536
+#define WRITER_GROUP_BYTES_MAX ((size_t)64 << 20)
+
+enum writer_kind {
+	WRITER_UPSERT, /* points: the last of equal ids wins; an id that is there keeps
+			  its slot and gets the new code and payload */
+	WRITER_DELETE, /* ids: those that are not there are fine */
+	WRITER_CREATE, /* collection, from collection_new: ERR_EXISTS */
+	WRITER_DROP,   /* collection: its name is free at once; ERR_NOT_FOUND if it was
+			  dropped already */
+};
+
+struct writer_point {
+	struct point_id id;
+	const uint8_t *wire; /* code_bytes of the collection's shape */
+	float factor;        /* finite */
+	float norm2;         /* |x|^2, finite; read for COLLECTION_EUCLID alone */
+	const char *payload; /* a JSON object, or NULL with payload_len 0 */
+	size_t payload_len;
+};
+
+struct writer_result {
+	const struct error *err; /* NULL: it is done and on the disk; valid until
+				    on_done returns */
+	uint64_t operation;      /* its number, rising; 0 when it failed */
+	size_t n_affected;       /* points written or deleted, collections */
+};
+
+struct writer_operation;
+typedef void writer_on_done(
+    struct writer_operation *operation, const struct writer_result *result);
+
+/* The caller's memory, with everything it points to, until on_done is called; the
+ * caller holds a reference to the collection until then. */
+struct writer_operation {
+	enum writer_kind kind;
+	struct collection *collection;
+	const struct writer_point *points; /* WRITER_UPSERT */
+	const struct point_id *ids;        /* WRITER_DELETE */
+	size_t n;                          /* points or ids */
+	writer_on_done *on_done;
+	void *arg; /* the caller's */
+
+	struct writer_operation *next; /* the writer's, as the rest */
+	size_t size_bytes;
+	struct writer_result result;
+	struct error err;
+};
+
+struct writer_options {
+	size_t queue_bytes_max;      /* 0 = default */
+	size_t queue_operations_max; /* 0 = default */
+};
+
+struct writer;
+
+/* Start the thread; it also goes on with deletions of dropped collections that an
+ * earlier process left.  db and registry outlive the writer.  ERR_MEMORY, ERR_IO. */
+struct writer *writer_start(struct db *db, struct registry *registry,
+    const struct writer_options *options, struct error *err);
+
+/* Refuse what comes from now on (ERR_UNAVAILABLE), finish what is queued, end the
+ * thread.  NULL is fine. */
+void writer_stop(struct writer *writer);
+
+/* Queue an operation.  -1, and on_done is never called: ERR_BUSY (the queue is full:
+ * 429), ERR_UNAVAILABLE (stopping, or the disk failed earlier), ERR_INPUT (a point
+ * that is not as struct writer_point says).  Any thread. */
+int writer_submit(
+    struct writer *writer, struct writer_operation *operation, struct error *err);
+
+/* For /metrics.  Any thread. */
+struct writer_stats {
+	size_t queued_operations;
+	size_t queued_bytes;
+	uint64_t commits;
+	uint64_t operations; /* done, also those that failed */
+	uint64_t failed;
+	uint64_t points_written;
+	uint64_t points_deleted;
+	double commit_s; /* seconds spent in transactions, all together */
+};
+struct writer_stats writer_stats(struct writer *writer);
+
+#endif /* SERVER_WRITER_H */
