@@ -1,0 +1,343 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "base/log.h"
+#include "server/db_internal.h"
+
+const char *const db_names[DB_NAMES] = {
+    [DB_META] = "meta",
+    [DB_COLLECTIONS] = "collections",
+    [DB_BINARIZERS] = "binarizers",
+    [DB_IDS] = "ids",
+    [DB_POINTS] = "points",
+    [DB_CODES] = "codes",
+    [DB_DROPPED] = "dropped",
+};
+
+static int
+make_dir(const char *dir, struct error *err)
+{
+	if (mkdir(dir, 0755) == 0 || errno == EEXIST)
+		return 0;
+	return error_set(err, errno == ENOSPC ? ERR_FULL : ERR_IO,
+	    "cannot make the data directory %s: %s", dir, strerror(errno));
+}
+
+/* The lock is on a file of its own: it goes with the process, however that ends. */
+static int
+lock_dir(struct db *db, struct error *err)
+{
+	char path[4096];
+
+	if ((size_t)snprintf(path, sizeof path, "%s/halftone.lock", db->dir) >=
+	    sizeof path)
+		return error_set(
+		    err, ERR_INPUT, "the data directory's path is too long");
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return error_set(err, errno == ENOSPC ? ERR_FULL : ERR_IO, "%s: %s",
+		    path, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		int e = errno;
+		close(fd);
+		if (e != EWOULDBLOCK)
+			return error_set(err, ERR_IO, "%s: %s", path, strerror(e));
+		return error_set(err, ERR_BUSY,
+		    "the data directory %s is in use by another server: stop it, or "
+		    "choose "
+		    "another directory",
+		    db->dir);
+	}
+	db->lock_fd = fd;
+	return 0;
+}
+
+static void
+warn_about_filesystem(const char *dir)
+{
+	struct statfs fs;
+
+	if (statfs(dir, &fs) != 0)
+		return;
+	if (fs.f_type == OVERLAYFS_SUPER_MAGIC)
+		log_event(LOG_WARN, "data_on_overlay",
+		    "dir=%s advice=\"mount a volume: data in a container's layer go "
+		    "with it\"",
+		    dir);
+	if (fs.f_type == NFS_SUPER_MAGIC)
+		log_event(LOG_WARN, "data_on_nfs",
+		    "dir=%s advice=\"use a local disk: LMDB cannot lock over NFS\"",
+		    dir);
+}
+
+static int
+check_before(const struct db *db, bool *is_new, struct error *err)
+{
+	char path[4096];
+	struct stat st;
+
+	snprintf(path, sizeof path, "%s/data.mdb", db->dir);
+	*is_new = stat(path, &st) != 0 || st.st_size == 0;
+	if (*is_new)
+		return 0;
+	return db_check_file(db->dir, err) == 0 ? 0 : error_prefix(err, "%s", db->dir);
+}
+
+static void
+on_assert(MDB_env *env, const char *text)
+{
+	(void)env;
+	log_event(LOG_ERROR, "db_damaged",
+	    "assertion=\"%s\" advice=\"restore the data from a copy\"", text);
+}
+
+static int
+open_env(struct db *db, struct error *err)
+{
+	int rc = mdb_env_create(&db->env);
+
+	if (rc != 0)
+		return db_fail(db, rc, "opening", err);
+	mdb_env_set_assert(db->env, on_assert);
+	if (rc == 0)
+		rc = mdb_env_set_mapsize(db->env, db->map_bytes);
+	if (rc == 0)
+		rc = mdb_env_set_maxreaders(db->env, DB_READERS_MAX);
+	if (rc == 0)
+		rc = mdb_env_set_maxdbs(db->env, DB_NAMES);
+	if (rc == 0)
+		rc = mdb_env_open(db->env, db->dir, MDB_NOTLS, 0644);
+	if (rc == ENOMEM)
+		return error_set(err, ERR_MEMORY,
+		    "no address space for a map of %zu MiB: choose a smaller map size "
+		    "or raise "
+		    "the limit (ulimit -v)",
+		    db->map_bytes >> 20);
+	if (rc == 0)
+		rc = mdb_env_get_fd(db->env, &db->data_fd);
+	return rc == 0 ? 0 : db_fail(db, rc, "opening", err);
+}
+
+/* Make the databases in a new file, or check that it is ours and of our version. */
+static int
+check_format(struct db_txn *txn, struct error *err)
+{
+	uint8_t version[4];
+	MDB_val value;
+	bool found = false;
+
+	if (db_get(txn, DB_META, DB_FORMAT_KEY, strlen(DB_FORMAT_KEY), &found, &value,
+		err) != 0)
+		return -1;
+	if (!found) {
+		bytes_put32le(version, DB_FORMAT_VERSION);
+		return db_put(txn, DB_META, DB_FORMAT_KEY, strlen(DB_FORMAT_KEY),
+		    version, sizeof version, err);
+	}
+	if (value.mv_size != sizeof version)
+		return db_damaged(txn->db, "the format version has another size", err);
+	uint32_t n = bytes_get32le(value.mv_data);
+	if (n > DB_FORMAT_VERSION)
+		return error_set(err, ERR_FORMAT,
+		    "%s was written by a newer release (format %u; this one reads %d): "
+		    "use "
+		    "that release",
+		    txn->db->dir, n, DB_FORMAT_VERSION);
+	if (n < DB_FORMAT_VERSION)
+		return error_set(err, ERR_FORMAT,
+		    "%s has format %u, which no release wrote: expected %d",
+		    txn->db->dir, n, DB_FORMAT_VERSION);
+	return 0;
+}
+
+static int
+open_names(struct db_txn *txn, struct error *err)
+{
+	struct db *db = txn->db;
+	MDB_dbi main_dbi;
+	MDB_stat stat;
+
+	int rc = mdb_dbi_open(txn->txn, NULL, 0, &main_dbi);
+	if (rc == 0)
+		rc = mdb_stat(txn->txn, main_dbi, &stat);
+	if (rc != 0)
+		return db_fail(db, rc, "opening", err);
+	if (stat.ms_entries > 0) {
+		rc = mdb_dbi_open(txn->txn, db_names[DB_META], 0, &db->dbi[DB_META]);
+		if (rc == MDB_NOTFOUND)
+			return error_set(err, ERR_FORMAT,
+			    "%s holds an LMDB file of another program: choose another "
+			    "directory",
+			    db->dir);
+		if (rc != 0)
+			return db_fail(db, rc, "opening", err);
+		/* A newer format is refused before anything is made in it. */
+		if (check_format(txn, err) != 0)
+			return -1;
+	}
+	for (int i = 0; i < DB_NAMES; i++) {
+		rc = mdb_dbi_open(txn->txn, db_names[i], MDB_CREATE, &db->dbi[i]);
+		if (rc != 0)
+			return db_fail(db, rc, "opening", err);
+	}
+	return check_format(txn, err);
+}
+
+static int
+open_databases(struct db *db, struct error *err)
+{
+	struct db_txn *txn = db_begin_write(db, err);
+
+	if (!txn)
+		return -1;
+	if (open_names(txn, err) != 0) {
+		db_end(txn);
+		return -1;
+	}
+	return db_commit(txn, err);
+}
+
+/* A file that is new must also be in its directory after a power cut. */
+static void
+sync_dir(const char *dir)
+{
+	char path[4096];
+
+	snprintf(path, sizeof path, "%s/..", dir);
+	for (int i = 0; i < 2; i++) {
+		int fd = open(i == 0 ? dir : path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (fsync(fd) != 0)
+			log_event(LOG_WARN, "sync_dir", "dir=%s error=\"%s\"", dir,
+			    strerror(errno));
+		close(fd);
+	}
+}
+
+struct db *
+db_open(const char *dir, size_t map_bytes, struct error *err)
+{
+	struct db *db = array_new(1, sizeof *db);
+	bool is_new = false;
+
+	if (!db || !(db->dir = array_copy(dir, strlen(dir)))) {
+		free(db);
+		error_set(err, ERR_MEMORY, "out of memory opening %s", dir);
+		return NULL;
+	}
+	db->lock_fd = -1;
+	db->data_fd = -1;
+	db->map_bytes = map_bytes ? map_bytes : DB_MAP_BYTES_DEFAULT;
+	if (db->map_bytes < DB_MAP_BYTES_MIN) {
+		error_set(err, ERR_INPUT,
+		    "expected a map size of at least %zu bytes, not %zu",
+		    DB_MAP_BYTES_MIN, map_bytes);
+		goto fail;
+	}
+	if (make_dir(dir, err) != 0 || lock_dir(db, err) != 0 ||
+	    check_before(db, &is_new, err) != 0)
+		goto fail;
+	warn_about_filesystem(dir);
+	if (open_env(db, err) != 0 || open_databases(db, err) != 0)
+		goto fail;
+	if (is_new)
+		sync_dir(dir);
+	db_check_readers(db);
+	return db;
+fail:
+	db_close(db);
+	return NULL;
+}
+
+void
+db_close(struct db *db)
+{
+	if (!db)
+		return;
+	if (db->env)
+		mdb_env_close(db->env);
+	if (db->lock_fd >= 0)
+		close(db->lock_fd);
+	free(db->dir);
+	free(db);
+}
+
+bool
+db_broken(const struct db *db)
+{
+	return atomic_load(&db->broken);
+}
+
+int
+db_check_readers(struct db *db)
+{
+	int dead = 0;
+
+	mdb_reader_check(db->env, &dead);
+	return dead;
+}
+
+static uint64_t
+pages_of(const MDB_stat *stat)
+{
+	return stat->ms_branch_pages + stat->ms_leaf_pages + stat->ms_overflow_pages;
+}
+
+static int
+count_sizes(struct db_txn *txn, struct db_sizes *sizes, struct error *err)
+{
+	const MDB_dbi free_dbi = 0, main_dbi = 1, n_meta_pages = 2;
+	struct db *db = txn->db;
+	uint64_t pages[DB_NAMES + 2], used = n_meta_pages;
+	MDB_envinfo info;
+	MDB_stat stat;
+	struct stat st;
+
+	int rc = mdb_env_info(db->env, &info);
+	for (int i = 0; rc == 0 && i < DB_NAMES + 2; i++) {
+		MDB_dbi dbi = i < DB_NAMES    ? db->dbi[i]
+			      : i == DB_NAMES ? main_dbi
+					      : free_dbi;
+		rc = mdb_stat(txn->txn, dbi, &stat);
+		pages[i] = rc == 0 ? pages_of(&stat) : 0;
+		used += pages[i];
+	}
+	if (rc != 0)
+		return db_fail(db, rc, "counting pages", err);
+	if (fstat(db->data_fd, &st) != 0)
+		return error_set(err, ERR_IO, "%s: %s", db->dir, strerror(errno));
+	uint64_t all = info.me_last_pgno + 1, size = stat.ms_psize;
+	*sizes = (struct db_sizes){
+	    .file_bytes = (uint64_t)st.st_blocks * 512,
+	    .ids_bytes = pages[DB_IDS] * size,
+	    .points_bytes = pages[DB_POINTS] * size,
+	    .codes_bytes = pages[DB_CODES] * size,
+	    .free_bytes = all > used ? (all - used) * size : 0,
+	};
+	sizes->other_bytes =
+	    used * size - sizes->ids_bytes - sizes->points_bytes - sizes->codes_bytes;
+	return 0;
+}
+
+int
+db_sizes(struct db *db, struct db_sizes *sizes, struct error *err)
+{
+	struct db_txn *txn = db_begin_read(db, err);
+
+	if (!txn)
+		return -1;
+	int result = count_sizes(txn, sizes, err);
+	db_end(txn);
+	return result;
+}

@@ -1,0 +1,186 @@
+#include <string.h>
+
+#include "base/bytes.h"
+#include "server/db_internal.h"
+
+/*
+ * collections: name -> settings (JSON)          binarizers: collection -> bytes
+ * dropped:     collection -> nothing            meta, "next_collection" -> 4 bytes
+ */
+static const char next_key[] = "next_collection";
+
+int
+db_collection_new_id(struct db_txn *txn, uint32_t *id, struct error *err)
+{
+	uint8_t bytes[4];
+	MDB_val value;
+	bool found = false;
+
+	if (db_get(txn, DB_META, next_key, strlen(next_key), &found, &value, err) != 0)
+		return -1;
+	if (found && value.mv_size != 4)
+		return db_damaged(
+		    txn->db, "the collection counter has another size", err);
+	uint32_t next = found ? bytes_get32le(value.mv_data) : 1;
+	if (next == UINT32_MAX)
+		return error_set(
+		    err, ERR_FULL, "every collection number has been used");
+	bytes_put32le(bytes, next + 1);
+	if (db_put(txn, DB_META, next_key, strlen(next_key), bytes, sizeof bytes,
+		err) != 0)
+		return -1;
+	*id = next;
+	return 0;
+}
+
+int
+db_collection_put(
+    struct db_txn *txn, const struct db_collection *collection, struct error *err)
+{
+	uint8_t key[4];
+
+	bytes_put32be(key, collection->id);
+	if (collection->binarizer_len > 0 &&
+	    db_put(txn, DB_BINARIZERS, key, sizeof key, collection->binarizer,
+		collection->binarizer_len, err) != 0)
+		return -1;
+	return db_put(txn, DB_COLLECTIONS, collection->name, strlen(collection->name),
+	    collection->settings, collection->settings_len, err);
+}
+
+static int
+read_collection(struct db *db, struct db_collection *collection,
+    char name[DB_NAME_BYTES], const MDB_val *key, const MDB_val *value,
+    struct error *err)
+{
+	if (key->mv_size >= DB_NAME_BYTES)
+		return db_damaged(db, "a collection's name is too long", err);
+	memcpy(name, key->mv_data, key->mv_size);
+	name[key->mv_size] = '\0';
+	*collection = (struct db_collection){
+	    .name = name,
+	    .settings = value->mv_data,
+	    .settings_len = value->mv_size,
+	};
+	return 0;
+}
+
+int
+db_collections(
+    struct db_txn *txn, db_on_collection *on_collection, void *arg, struct error *err)
+{
+	char name[DB_NAME_BYTES];
+	struct db_collection collection;
+	MDB_val key, value;
+	MDB_cursor *cursor;
+
+	int rc = mdb_cursor_open(txn->txn, txn->db->dbi[DB_COLLECTIONS], &cursor);
+	if (rc != 0)
+		return db_fail(txn->db, rc, "reading collections", err);
+	int result = 0;
+	while (
+	    result == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+		result = read_collection(txn->db, &collection, name, &key, &value, err);
+		if (result == 0)
+			result = on_collection(arg, &collection, err);
+	}
+	mdb_cursor_close(cursor);
+	if (result == 0 && rc != MDB_NOTFOUND)
+		return db_fail(txn->db, rc, "reading collections", err);
+	return result;
+}
+
+int
+db_binarizer(struct db_txn *txn, uint32_t collection, const void **bytes, size_t *n,
+    struct error *err)
+{
+	uint8_t key[4];
+	MDB_val value;
+	bool found = false;
+
+	bytes_put32be(key, collection);
+	if (db_get(txn, DB_BINARIZERS, key, sizeof key, &found, &value, err) != 0)
+		return -1;
+	*bytes = found ? value.mv_data : NULL;
+	*n = found ? value.mv_size : 0;
+	return 0;
+}
+
+int
+db_collection_drop(struct db_txn *txn, const char *name, uint32_t id, struct error *err)
+{
+	uint8_t key[4];
+
+	bytes_put32be(key, id);
+	if (db_put(txn, DB_DROPPED, key, sizeof key, "", 0, err) != 0)
+		return -1;
+	return db_delete(txn, DB_COLLECTIONS, name, strlen(name), err);
+}
+
+/* Delete rows of one database that begin with the collection's key, *left at most. */
+static int
+purge_rows(struct db_txn *txn, enum db_name name, const uint8_t id[4], size_t *left,
+    struct error *err)
+{
+	MDB_val key, value;
+	MDB_cursor *cursor;
+
+	int rc = mdb_cursor_open(txn->txn, txn->db->dbi[name], &cursor);
+	if (rc != 0)
+		return db_fail(txn->db, rc, "deleting", err);
+	for (; *left > 0; --*left) {
+		key = (MDB_val){4, (void *)(uintptr_t)id};
+		rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+		if (rc != 0 || memcmp(key.mv_data, id, 4) != 0)
+			break;
+		if ((rc = mdb_cursor_del(cursor, 0)) != 0)
+			break;
+	}
+	mdb_cursor_close(cursor);
+	return rc == 0 || rc == MDB_NOTFOUND ? 0
+					     : db_fail(txn->db, rc, "deleting", err);
+}
+
+/* *found and id := the first collection that is dropped but not purged. */
+static int
+first_dropped(struct db_txn *txn, uint8_t id[4], bool *found, struct error *err)
+{
+	MDB_val key, value;
+	MDB_cursor *cursor;
+
+	int rc = mdb_cursor_open(txn->txn, txn->db->dbi[DB_DROPPED], &cursor);
+	if (rc != 0)
+		return db_fail(txn->db, rc, "deleting", err);
+	rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+	*found = rc == 0;
+	if (rc == 0 && key.mv_size == 4)
+		memcpy(id, key.mv_data, 4);
+	bool bad = rc == 0 && key.mv_size != 4;
+	mdb_cursor_close(cursor);
+	if (bad)
+		return db_damaged(txn->db, "a dropped collection has no number", err);
+	return rc == 0 || rc == MDB_NOTFOUND ? 0
+					     : db_fail(txn->db, rc, "deleting", err);
+}
+
+int
+db_purge(struct db_txn *txn, size_t n, bool *more, struct error *err)
+{
+	static const enum db_name parts[] = {
+	    DB_CODES, DB_IDS, DB_POINTS, DB_BINARIZERS};
+	uint8_t id[4];
+	size_t left = n;
+
+	for (;;) {
+		if (first_dropped(txn, id, more, err) != 0)
+			return -1;
+		if (!*more || left == 0)
+			return 0;
+		for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+			if (purge_rows(txn, parts[i], id, &left, err) != 0)
+				return -1;
+		/* Rows may be left exactly when the slice was used up. */
+		if (left > 0 && db_delete(txn, DB_DROPPED, id, sizeof id, err) != 0)
+			return -1;
+	}
+}
