@@ -112,12 +112,16 @@ int db_collection_put(
     struct db_txn *txn, const struct db_collection *collection, struct error *err);
 
 /* Call on_collection for each, in the order of names; its pointers are valid until it
- * returns; id is not filled (the settings have it).  It returns 0, or -1 with *err to
- * stop. */
+ * returns; the binarizer is not filled in (db_binarizer has it).  It returns 0, or -1
+ * with *err to stop. */
 typedef int db_on_collection(
     void *arg, const struct db_collection *collection, struct error *err);
 int db_collections(
     struct db_txn *txn, db_on_collection *on_collection, void *arg, struct error *err);
+
+/* *found and *id := the collection called `name`. */
+int db_collection_find(
+    struct db_txn *txn, const char *name, bool *found, uint32_t *id, struct error *err);
 
 /* *bytes := the binarizer kept for a collection, valid until the transaction ends;
  * *n = 0 if there is none. */

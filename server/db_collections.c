@@ -1,11 +1,15 @@
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/bytes.h"
 #include "server/db_internal.h"
 
 /*
- * collections: name -> settings (JSON)          binarizers: collection -> bytes
- * dropped:     collection -> nothing            meta, "next_collection" -> 4 bytes
+ * collections: name -> collection (4 bytes, little-endian), settings (JSON)
+ * binarizers:  collection -> bytes
+ * dropped:     collection -> nothing
+ * meta:        "next_collection" -> 4 bytes, little-endian
  */
 static const char next_key[] = "next_collection";
 
@@ -44,8 +48,31 @@ db_collection_put(
 	    db_put(txn, DB_BINARIZERS, key, sizeof key, collection->binarizer,
 		collection->binarizer_len, err) != 0)
 		return -1;
-	return db_put(txn, DB_COLLECTIONS, collection->name, strlen(collection->name),
-	    collection->settings, collection->settings_len, err);
+	size_t n = 4 + collection->settings_len;
+	uint8_t *value = array_new(n, 1);
+	if (!value)
+		return error_set(err, ERR_MEMORY, "out of memory for settings");
+	bytes_put32le(value, collection->id);
+	memcpy(value + 4, collection->settings, collection->settings_len);
+	int result = db_put(txn, DB_COLLECTIONS, collection->name,
+	    strlen(collection->name), value, n, err);
+	free(value);
+	return result;
+}
+
+int
+db_collection_find(
+    struct db_txn *txn, const char *name, bool *found, uint32_t *id, struct error *err)
+{
+	MDB_val value;
+
+	if (db_get(txn, DB_COLLECTIONS, name, strlen(name), found, &value, err) != 0)
+		return -1;
+	if (*found && value.mv_size < 4)
+		return db_damaged(txn->db, "a collection has no number", err);
+	if (*found)
+		*id = bytes_get32le(value.mv_data);
+	return 0;
 }
 
 static int
@@ -55,12 +82,15 @@ read_collection(struct db *db, struct db_collection *collection,
 {
 	if (key->mv_size >= DB_NAME_BYTES)
 		return db_damaged(db, "a collection's name is too long", err);
+	if (value->mv_size < 4)
+		return db_damaged(db, "a collection has no number", err);
 	memcpy(name, key->mv_data, key->mv_size);
 	name[key->mv_size] = '\0';
 	*collection = (struct db_collection){
 	    .name = name,
-	    .settings = value->mv_data,
-	    .settings_len = value->mv_size,
+	    .id = bytes_get32le(value->mv_data),
+	    .settings = (const char *)value->mv_data + 4,
+	    .settings_len = value->mv_size - 4,
 	};
 	return 0;
 }

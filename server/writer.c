@@ -1,0 +1,530 @@
+#include "server/writer.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define TICK_S 5           /* readers that died, deletions that failed */
+#define PURGE_ROWS 4096    /* of dropped collections in one transaction */
+#define OVERHEAD_BYTES 128 /* of a point or id, beside code and payload */
+
+struct queue {
+	struct writer_operation *first, **end;
+};
+
+struct writer {
+	struct db *db;
+	struct registry *registry;
+	size_t bytes_max, operations_max;
+	pthread_t thread;
+
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t changed;
+	struct queue queue;
+	bool stopping;
+	struct writer_stats stats; /* queued_*: until on_done */
+
+	/* The thread's own. */
+	bool purging; /* dropped collections may have rows left */
+};
+
+static void
+queue_clear(struct queue *queue)
+{
+	queue->first = NULL;
+	queue->end = &queue->first;
+}
+
+static void
+queue_add(struct queue *queue, struct writer_operation *operation)
+{
+	operation->next = NULL;
+	*queue->end = operation;
+	queue->end = &operation->next;
+}
+
+/* ---- one operation inside a transaction ---- */
+
+/* An operation that is wrong fails alone: 0 with op->err set.  -1: the transaction is
+ * lost, with *err. */
+static int
+fail_alone(struct writer_operation *op)
+{
+	op->result.err = &op->err;
+	return 0;
+}
+
+static int
+find_live(
+    struct writer_operation *op, struct db_txn *txn, bool *live, struct error *err)
+{
+	const struct collection_settings *s = collection_settings(op->collection);
+	uint32_t id = 0;
+
+	if (db_collection_find(txn, s->name, live, &id, err) != 0)
+		return -1;
+	*live = *live && id == s->id;
+	if (!*live)
+		error_set(
+		    &op->err, ERR_NOT_FOUND, "the collection %s was deleted", s->name);
+	return 0;
+}
+
+static int
+put_point(struct writer_operation *op, struct db_txn *txn,
+    const struct writer_point *point, struct error *err)
+{
+	const struct db_codes *codes = collection_codes(op->collection);
+	struct store *store = collection_store(op->collection);
+	struct db_record record = {
+	    .id = point->id,
+	    .operation = op->result.operation,
+	    .payload = point->payload,
+	    .payload_len = point->payload_len,
+	};
+	struct db_code code = {point->wire, point->factor, point->norm2};
+	struct store_row row = {point->wire, point->factor, point->norm2};
+	bool found;
+	uint32_t slot;
+
+	if (db_slot(txn, codes->collection, &point->id, &found, &slot, err) != 0)
+		return -1;
+	if (!found && store_slot_new(&slot, store, err) != 0)
+		return -1;
+	if (store_put(store, slot, &row, err) != 0 ||
+	    db_point_put(txn, codes->collection, slot, &record, err) != 0)
+		return -1;
+	return db_code_put(txn, codes, slot, &code, err);
+}
+
+static int
+do_upsert(struct writer_operation *op, struct db_txn *txn, struct error *err)
+{
+	for (size_t i = 0; i < op->n; i++)
+		if (put_point(op, txn, &op->points[i], err) != 0)
+			return -1;
+	op->result.n_affected = op->n;
+	return 0;
+}
+
+static int
+do_delete(struct writer_operation *op, struct db_txn *txn, struct error *err)
+{
+	const struct db_codes *codes = collection_codes(op->collection);
+	struct store *store = collection_store(op->collection);
+
+	for (size_t i = 0; i < op->n; i++) {
+		const struct point_id *id = &op->ids[i];
+		uint32_t slot;
+		bool found;
+		if (db_slot(txn, codes->collection, id, &found, &slot, err) != 0)
+			return -1;
+		if (!found)
+			continue;
+		if (store_remove(store, slot, err) != 0 ||
+		    db_point_delete(txn, codes->collection, slot, id, err) != 0 ||
+		    db_code_delete(txn, codes, slot, err) != 0)
+			return -1;
+		op->result.n_affected++;
+	}
+	return 0;
+}
+
+static int
+do_create(struct writer *writer, struct writer_operation *op, struct db_txn *txn,
+    struct error *err)
+{
+	const struct collection_settings *s = collection_settings(op->collection);
+	struct db_collection row;
+	uint32_t id;
+	bool found;
+
+	if (db_collection_find(txn, s->name, &found, &id, err) != 0)
+		return -1;
+	if (found) {
+		error_set(&op->err, ERR_EXISTS,
+		    "there is a collection called %s already: delete it first, or "
+		    "choose "
+		    "another name",
+		    s->name);
+		return fail_alone(op);
+	}
+	if (registry_reserve(writer->registry, 1, err) != 0 ||
+	    db_collection_new_id(txn, &id, err) != 0 ||
+	    collection_row(&row, op->collection, id, err) != 0)
+		return -1;
+	op->result.n_affected = 1;
+	return db_collection_put(txn, &row, err);
+}
+
+static int
+do_operation(struct writer *writer, struct writer_operation *op, struct db_txn *txn,
+    struct error *err)
+{
+	bool live;
+
+	if (op->kind == WRITER_CREATE)
+		return do_create(writer, op, txn, err);
+	if (find_live(op, txn, &live, err) != 0)
+		return -1;
+	if (!live)
+		return fail_alone(op);
+	if (op->kind == WRITER_UPSERT)
+		return do_upsert(op, txn, err);
+	if (op->kind == WRITER_DELETE)
+		return do_delete(op, txn, err);
+	const struct collection_settings *s = collection_settings(op->collection);
+	op->result.n_affected = 1;
+	return db_collection_drop(txn, s->name, s->id, err);
+}
+
+/* ---- a group ---- */
+
+static int
+do_all(struct writer *writer, struct writer_operation *first, struct db_txn *txn,
+    struct error *err)
+{
+	uint64_t number;
+
+	if (db_operation(txn, &number, err) != 0)
+		return -1;
+	for (struct writer_operation *op = first; op; op = op->next) {
+		op->result = (struct writer_result){.operation = number + 1};
+		if (do_operation(writer, op, txn, err) != 0)
+			return -1;
+		if (op->result.err)
+			op->result.operation = 0;
+		else
+			number++;
+	}
+	return db_set_operation(txn, number, err);
+}
+
+/* The disk has it: now everybody may see it. */
+static void
+publish(struct writer *writer, struct writer_operation *op)
+{
+	switch (op->kind) {
+	case WRITER_UPSERT:
+	case WRITER_DELETE:
+		store_publish(collection_store(op->collection));
+		break;
+	case WRITER_CREATE:
+		registry_add(writer->registry, op->collection);
+		break;
+	case WRITER_DROP:
+		registry_remove(writer->registry, op->collection);
+		writer->purging = true;
+		break;
+	}
+}
+
+static int
+commit_group(struct writer *writer, struct writer_operation *first, struct error *err)
+{
+	struct db_txn *txn = db_begin_write(writer->db, err);
+
+	if (!txn)
+		return -1;
+	int result = do_all(writer, first, txn, err);
+	if (result == 0)
+		result = db_commit(txn, err);
+	else
+		db_end(txn);
+	for (struct writer_operation *op = first; op; op = op->next) {
+		if (result != 0)
+			store_rollback(collection_store(op->collection));
+		else if (!op->result.err)
+			publish(writer, op);
+	}
+	return result;
+}
+
+static void
+count(struct writer_stats *stats, const struct writer_operation *op)
+{
+	stats->queued_operations--;
+	stats->queued_bytes -= op->size_bytes;
+	stats->operations++;
+	if (op->result.err)
+		stats->failed++;
+	else if (op->kind == WRITER_UPSERT)
+		stats->points_written += op->result.n_affected;
+	else if (op->kind == WRITER_DELETE)
+		stats->points_deleted += op->result.n_affected;
+}
+
+static void
+finish(struct writer *writer, struct writer_operation *op)
+{
+	struct writer_result result = op->result;
+
+	pthread_mutex_lock(&writer->lock);
+	count(&writer->stats, op);
+	pthread_mutex_unlock(&writer->lock);
+	op->on_done(op, &result); /* the caller's memory: may be gone now */
+}
+
+static void
+run_group(struct writer *writer, struct writer_operation *first)
+{
+	struct error err;
+
+	if (commit_group(writer, first, &err) == 0) {
+		for (struct writer_operation *op = first, *next; op; op = next) {
+			next = op->next;
+			finish(writer, op);
+		}
+		return;
+	}
+	bool alone = !first->next;
+	for (struct writer_operation *op = first, *next; op; op = next) {
+		next = op->next;
+		op->next = NULL;
+		if (alone || commit_group(writer, op, &err) != 0) {
+			op->err = err;
+			op->result = (struct writer_result){.err = &op->err};
+			log_event(LOG_WARN, "write_failed", "error=\"%s\"", err.text);
+		}
+		finish(writer, op);
+	}
+}
+
+/* ---- the thread ---- */
+
+/* Delete some rows of dropped collections.  A failure is tried again at the next
+ * tick. */
+static void
+purge(struct writer *writer)
+{
+	struct error err;
+	bool more = false;
+	struct db_txn *txn = db_begin_write(writer->db, &err);
+
+	writer->purging = false;
+	if (!txn)
+		return;
+	if (db_purge(txn, PURGE_ROWS, &more, &err) != 0) {
+		db_end(txn);
+		log_event(LOG_WARN, "purge_failed", "error=\"%s\"", err.text);
+		return;
+	}
+	if (db_commit(txn, &err) != 0)
+		log_event(LOG_WARN, "purge_failed", "error=\"%s\"", err.text);
+	else
+		writer->purging = more;
+}
+
+/* The operations that wait, up to the size of a group. */
+static struct writer_operation *
+take_group(struct queue *queue)
+{
+	struct queue group;
+	size_t bytes = 0;
+
+	queue_clear(&group);
+	while (queue->first) {
+		struct writer_operation *op = queue->first;
+		bytes += op->size_bytes;
+		if (group.first && bytes > WRITER_GROUP_BYTES_MAX)
+			break;
+		queue->first = op->next;
+		queue_add(&group, op);
+	}
+	if (!queue->first)
+		queue_clear(queue);
+	return group.first;
+}
+
+static void
+do_work(struct writer *writer, struct writer_operation *group)
+{
+	uint64_t start = clock_ns();
+
+	if (group)
+		run_group(writer, group);
+	if (writer->purging)
+		purge(writer);
+	pthread_mutex_lock(&writer->lock);
+	writer->stats.commits++;
+	writer->stats.commit_s += clock_since(start);
+	pthread_mutex_unlock(&writer->lock);
+}
+
+static void
+tick(struct writer *writer)
+{
+	int dead = db_check_readers(writer->db);
+
+	if (dead > 0)
+		log_event(LOG_WARN, "readers_died", "n=%d", dead);
+	writer->purging = true;
+}
+
+static void *
+run(void *arg)
+{
+	struct writer *writer = arg;
+	uint64_t ticked = clock_ns();
+
+	pthread_mutex_lock(&writer->lock);
+	for (;;) {
+		if (clock_since(ticked) >= TICK_S) {
+			tick(writer);
+			ticked = clock_ns();
+		}
+		struct writer_operation *group = take_group(&writer->queue);
+		if (!group && writer->stopping)
+			break;
+		if (group || writer->purging) {
+			pthread_mutex_unlock(&writer->lock);
+			do_work(writer, group);
+			pthread_mutex_lock(&writer->lock);
+			continue;
+		}
+		struct timespec until;
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += TICK_S;
+		pthread_cond_timedwait(&writer->changed, &writer->lock, &until);
+	}
+	pthread_mutex_unlock(&writer->lock);
+	return NULL;
+}
+
+static void
+init_lock(struct writer *writer)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&writer->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&writer->changed, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+static void
+free_writer(struct writer *writer)
+{
+	pthread_cond_destroy(&writer->changed);
+	pthread_mutex_destroy(&writer->lock);
+	free(writer);
+}
+
+struct writer *
+writer_start(struct db *db, struct registry *registry,
+    const struct writer_options *options, struct error *err)
+{
+	struct writer *writer = array_new(1, sizeof *writer);
+
+	if (!writer) {
+		error_set(err, ERR_MEMORY, "out of memory for the writer");
+		return NULL;
+	}
+	writer->db = db;
+	writer->registry = registry;
+	writer->bytes_max = options->queue_bytes_max ? options->queue_bytes_max
+						     : WRITER_QUEUE_BYTES_DEFAULT;
+	writer->operations_max = options->queue_operations_max
+				     ? options->queue_operations_max
+				     : WRITER_QUEUE_OPERATIONS_DEFAULT;
+	writer->purging = true;
+	queue_clear(&writer->queue);
+	init_lock(writer);
+	int rc = pthread_create(&writer->thread, NULL, run, writer);
+	if (rc != 0) {
+		free_writer(writer);
+		error_set(err, ERR_IO, "cannot start the writer: %s", strerror(rc));
+		return NULL;
+	}
+	return writer;
+}
+
+void
+writer_stop(struct writer *writer)
+{
+	if (!writer)
+		return;
+	pthread_mutex_lock(&writer->lock);
+	writer->stopping = true;
+	pthread_cond_signal(&writer->changed);
+	pthread_mutex_unlock(&writer->lock);
+	pthread_join(writer->thread, NULL);
+	free_writer(writer);
+}
+
+/* ---- submitting ---- */
+
+static int
+check_points(struct writer_operation *op, struct error *err)
+{
+	for (size_t i = 0; i < op->n; i++) {
+		const struct writer_point *point = &op->points[i];
+		if (point->id.len == 0 || !point->wire)
+			return error_set(err, ERR_INPUT,
+			    "expected an id and a code with point %zu of the batch", i);
+		if (!isfinite(point->factor) || !isfinite(point->norm2))
+			return error_set(err, ERR_INPUT,
+			    "expected finite numbers with point %zu of the batch", i);
+		op->size_bytes += point->payload_len;
+	}
+	op->size_bytes +=
+	    op->n * code_bytes(collection_settings(op->collection)->shape);
+	return 0;
+}
+
+/* Under the lock. */
+static int
+enqueue(struct writer *writer, struct writer_operation *op, struct error *err)
+{
+	struct writer_stats *stats = &writer->stats;
+
+	if (writer->stopping)
+		return error_set(err, ERR_UNAVAILABLE,
+		    "the server is stopping: try another or later");
+	/* An empty queue takes anything, so that no operation is too large for ever. */
+	if (stats->queued_operations > 0 &&
+	    (stats->queued_operations >= writer->operations_max ||
+		op->size_bytes + stats->queued_bytes > writer->bytes_max))
+		return error_set(err, ERR_BUSY,
+		    "%zu writes of %zu bytes wait already: try again in a moment",
+		    stats->queued_operations, stats->queued_bytes);
+	stats->queued_operations++;
+	stats->queued_bytes += op->size_bytes;
+	queue_add(&writer->queue, op);
+	pthread_cond_signal(&writer->changed);
+	return 0;
+}
+
+int
+writer_submit(struct writer *writer, struct writer_operation *op, struct error *err)
+{
+	if (db_broken(writer->db))
+		return error_set(err, ERR_UNAVAILABLE,
+		    "the disk failed earlier: nothing is written any more; check the "
+		    "disk and "
+		    "restart the server");
+	op->size_bytes = (op->n + 1) * OVERHEAD_BYTES;
+	op->result = (struct writer_result){0};
+	if (op->kind == WRITER_UPSERT && check_points(op, err) != 0)
+		return -1;
+	pthread_mutex_lock(&writer->lock);
+	int result = enqueue(writer, op, err);
+	pthread_mutex_unlock(&writer->lock);
+	return result;
+}
+
+struct writer_stats
+writer_stats(struct writer *writer)
+{
+	pthread_mutex_lock(&writer->lock);
+	struct writer_stats stats = writer->stats;
+	pthread_mutex_unlock(&writer->lock);
+	return stats;
+}
