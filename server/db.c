@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,6 +301,7 @@ count_sizes(struct db_txn *txn, struct db_sizes *sizes, struct error *err)
 	const MDB_dbi free_dbi = 0, main_dbi = 1, n_meta_pages = 2;
 	struct db *db = txn->db;
 	uint64_t pages[DB_NAMES + 2], used = n_meta_pages;
+	uint64_t n_points = 0;
 	MDB_envinfo info;
 	MDB_stat stat;
 	struct stat st;
@@ -312,6 +314,8 @@ count_sizes(struct db_txn *txn, struct db_sizes *sizes, struct error *err)
 		rc = mdb_stat(txn->txn, dbi, &stat);
 		pages[i] = rc == 0 ? pages_of(&stat) : 0;
 		used += pages[i];
+		if (i == DB_POINTS && rc == 0)
+			n_points = stat.ms_entries;
 	}
 	if (rc != 0)
 		return db_fail(db, rc, "counting pages", err);
@@ -323,6 +327,7 @@ count_sizes(struct db_txn *txn, struct db_sizes *sizes, struct error *err)
 	    .ids_bytes = pages[DB_IDS] * size,
 	    .points_bytes = pages[DB_POINTS] * size,
 	    .codes_bytes = pages[DB_CODES] * size,
+	    .n_points = n_points,
 	    .free_bytes = all > used ? (all - used) * size : 0,
 	};
 	sizes->other_bytes =

@@ -69,6 +69,7 @@ struct db_sizes {
 	uint64_t codes_bytes;
 	uint64_t other_bytes;
 	uint64_t free_bytes; /* pages that the next writes reuse */
+	uint64_t n_points;   /* also of dropped collections that are not purged yet */
 };
 int db_sizes(struct db *db, struct db_sizes *sizes, struct error *err);
 
@@ -184,6 +185,9 @@ struct db_code {
 
 /* Rows that one value of `codes` holds: as many as fill 1 to 4 pages best. */
 uint32_t db_codes_rows(const struct db_codes *codes);
+
+/* Bytes of the file that such a value takes: whole pages. */
+size_t db_codes_block_bytes(const struct db_codes *codes);
 
 int db_code_put(struct db_txn *txn, const struct db_codes *codes, uint32_t slot,
     const struct db_code *code, struct error *err);

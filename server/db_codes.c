@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <lmdb.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -83,6 +84,14 @@ layout_of(const struct db_codes *codes)
 	l.size = l.wires + l.rows * l.wire_bytes;
 	assert(l.rows > 0 && l.size <= DB_BLOCK_BYTES_MAX);
 	return l;
+}
+
+size_t
+db_codes_block_bytes(const struct db_codes *codes)
+{
+	size_t size = layout_of(codes).size + LMDB_HEADER_BYTES;
+
+	return (size + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
 static size_t

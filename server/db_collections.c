@@ -1,3 +1,4 @@
+#include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,0 +1,196 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "server/collection_internal.h"
+
+/* ---- its id: FNV-1a of 64 bits over what decides the codes ---- */
+
+static uint64_t
+hash(uint64_t h, const void *bytes, size_t n)
+{
+	const uint8_t *p = bytes;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ p[i]) * UINT64_C(0x100000001B3);
+	return h;
+}
+
+static uint64_t
+hash_u64(uint64_t h, uint64_t number)
+{
+	uint8_t bytes[8];
+
+	bytes_put64le(bytes, number);
+	return hash(h, bytes, sizeof bytes);
+}
+
+static void
+set_id(struct collection_binarizer *b)
+{
+	struct recurrent_info info = recurrent_info(b->model);
+	uint64_t h = UINT64_C(0xCBF29CE484222325);
+
+	h = hash_u64(h, info.kind == RECURRENT_ROTATION ? 0 : 1);
+	h = hash_u64(h, info.seed);
+	h = hash_u64(h, info.input_dims);
+	h = hash_u64(h, info.shape.dims);
+	h = hash_u64(h, info.shape.bits);
+	for (uint32_t i = 0; i < info.input_dims; i++) {
+		uint8_t bytes[4];
+		bytes_putfle(bytes, info.mean[i]);
+		h = hash(h, bytes, sizeof bytes);
+	}
+	if (info.kind != RECURRENT_ROTATION)
+		h = hash(h, b->bytes, b->n);
+	snprintf(b->id, sizeof b->id, "%016" PRIx64, h);
+}
+
+/* ---- from bytes ---- */
+
+/* The rest of the program reads models from files: give it one in memory. */
+static int
+memory_file(const void *bytes, size_t n, struct error *err)
+{
+	const char *p = bytes;
+	int fd = memfd_create("binarizer", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return error_set(err, ERR_IO, "memfd_create: %s", strerror(errno));
+	while (n > 0) {
+		ssize_t k = write(fd, p, n);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k <= 0) {
+			error_set(err, ERR_IO, "writing a binarizer to memory: %s",
+			    strerror(errno));
+			close(fd);
+			return -1;
+		}
+		p += k;
+		n -= (size_t)k;
+	}
+	return fd;
+}
+
+static struct recurrent *
+open_bytes(const void *bytes, size_t n, struct code_shape shape, struct error *err)
+{
+	char path[64];
+	int fd = memory_file(bytes, n, err);
+
+	if (fd < 0)
+		return NULL;
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	struct recurrent *model = recurrent_open(path, shape, err);
+	close(fd);
+	return model;
+}
+
+static struct recurrent *
+open_untrained(const struct collection_settings *s, uint64_t seed, struct error *err)
+{
+	const struct recurrent_rotation_config config = {
+	    .input_dims = s->size, .shape = s->shape, .seed = seed};
+
+	return recurrent_new(&config, err);
+}
+
+/* b->bytes := the whole file, at most COLLECTION_BINARIZER_BYTES_MAX. */
+static int
+read_file(struct collection_binarizer *b, const char *path, struct error *err)
+{
+	struct stat st;
+	FILE *file = fopen(path, "re");
+
+	if (!file || fstat(fileno(file), &st) != 0) {
+		error_set(err, ERR_IO, "%s: %s", path, strerror(errno));
+		goto fail;
+	}
+	if (st.st_size > COLLECTION_BINARIZER_BYTES_MAX) {
+		error_set(err, ERR_TOO_LARGE, "%s: expected at most %d bytes, not %lld",
+		    path, COLLECTION_BINARIZER_BYTES_MAX, (long long)st.st_size);
+		goto fail;
+	}
+	b->n = (size_t)st.st_size;
+	b->bytes = array_new(b->n, 1);
+	if (!b->bytes) {
+		error_set(err, ERR_MEMORY, "out of memory for %s", path);
+		goto fail;
+	}
+	if (fread(b->bytes, 1, b->n, file) != b->n) {
+		error_set(err, ERR_IO, "%s: cannot read %zu bytes", path, b->n);
+		goto fail;
+	}
+	fclose(file);
+	return 0;
+fail:
+	if (file)
+		fclose(file);
+	return -1;
+}
+
+int
+collection_binarizer_new(struct collection_binarizer *b,
+    const struct collection_settings *s, const char *path, struct error *err)
+{
+	if (!path) {
+		b->model = open_untrained(s, COLLECTION_UNTRAINED_SEED, err);
+	} else {
+		if (read_file(b, path, err) != 0)
+			return -1;
+		b->model = open_bytes(b->bytes, b->n, s->shape, err);
+	}
+	if (!b->model)
+		return error_prefix(err, "binarizer %.100s", s->binarizer);
+	set_id(b);
+	return 0;
+}
+
+int
+collection_binarizer_load(struct collection_binarizer *b,
+    const struct collection_settings *s, const struct collection_stored *stored,
+    struct db_txn *txn, struct error *err)
+{
+	const void *bytes;
+	size_t n;
+
+	if (db_binarizer(txn, s->id, &bytes, &n, err) != 0)
+		return -1;
+	if (n > 0) {
+		b->bytes = array_copy(bytes, n);
+		if (!b->bytes)
+			return error_set(
+			    err, ERR_MEMORY, "out of memory for a binarizer");
+		b->n = n;
+		b->model = open_bytes(b->bytes, n, s->shape, err);
+	} else {
+		b->model = open_untrained(s, stored->seed, err);
+	}
+	if (!b->model)
+		return error_prefix(err, "its binarizer");
+	set_id(b);
+	if (recurrent_info(b->model).input_dims != s->size ||
+	    strcmp(b->id, stored->binarizer_id) != 0)
+		return error_set(err, ERR_FORMAT,
+		    "its codes were made by the binarizer %s, and what is stored is "
+		    "%s: restore "
+		    "the data from a copy",
+		    stored->binarizer_id, b->id);
+	return 0;
+}
+
+void
+collection_binarizer_free(struct collection_binarizer *b)
+{
+	recurrent_free(b->model);
+	free(b->bytes);
+}

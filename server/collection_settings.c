@@ -1,0 +1,277 @@
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "server/collection_internal.h"
+
+/* ---- names of enums ---- */
+
+struct name {
+	const char *text;
+	int value;
+};
+
+static const struct name distances[] = {
+    {"Cosine", COLLECTION_COSINE},
+    {"Dot", COLLECTION_DOT},
+    {"Euclid", COLLECTION_EUCLID},
+};
+
+static const struct name code_distances[] = {
+    {"hamming", DISTANCE_HAMMING},
+    {"sdc", DISTANCE_SDC},
+    {"int8", DISTANCE_INT8},
+};
+
+static const char *
+name_of(const struct name names[3], int value)
+{
+	for (int i = 0; i < 3; i++)
+		if (names[i].value == value)
+			return names[i].text;
+	return "?";
+}
+
+static bool
+value_of(int *value, const struct name names[3], const char *text)
+{
+	for (int i = 0; i < 3; i++) {
+		if (strcmp(names[i].text, text) == 0) {
+			*value = names[i].value;
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *
+collection_distance_name(enum collection_distance distance)
+{
+	return name_of(distances, (int)distance);
+}
+
+int
+collection_distance_parse(
+    enum collection_distance *distance, const char *name, struct error *err)
+{
+	int value;
+
+	if (strcmp(name, "Manhattan") == 0)
+		return error_set(err, ERR_UNSUPPORTED,
+		    "the distance Manhattan cannot be estimated from codes: choose "
+		    "Cosine, "
+		    "Dot or Euclid");
+	if (!value_of(&value, distances, name))
+		return error_set(err, ERR_INPUT,
+		    "expected the distance Cosine, Dot or Euclid, not \"%.64s\"", name);
+	*distance = (enum collection_distance)value;
+	return 0;
+}
+
+const char *
+collection_code_distance_name(enum distance_kind kind)
+{
+	return name_of(code_distances, (int)kind);
+}
+
+int
+collection_code_distance_parse(
+    enum distance_kind *kind, const char *name, struct error *err)
+{
+	int value;
+
+	if (!value_of(&value, code_distances, name))
+		return error_set(err, ERR_INPUT,
+		    "expected codes.distance hamming, sdc or int8, not \"%.64s\"",
+		    name);
+	*kind = (enum distance_kind)value;
+	return 0;
+}
+
+/* ---- checks ---- */
+
+static int
+check_name(const char *what, const char *name, size_t n, struct error *err)
+{
+	const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)name;
+	size_t left = n;
+
+	if (n > COLLECTION_NAME_MAX)
+		return error_set(err, ERR_INPUT,
+		    "expected %s of at most %d bytes, not %zu", what,
+		    COLLECTION_NAME_MAX, n);
+	while (left > 0) {
+		utf8proc_int32_t c;
+		utf8proc_ssize_t k = utf8proc_iterate(p, (utf8proc_ssize_t)left, &c);
+		if (k <= 0)
+			return error_set(err, ERR_INPUT,
+			    "expected %s in UTF-8: byte %zu begins no character", what,
+			    n - left);
+		if (c < 0x20 || c == 0x7F || c == '/')
+			return error_set(err, ERR_INPUT,
+			    "expected %s without '/' and control characters, not one "
+			    "with "
+			    "0x%02X at byte %zu",
+			    what, (unsigned)c, n - left);
+		p += k;
+		left -= (size_t)k;
+	}
+	return 0;
+}
+
+int
+collection_name_check(const char *name, size_t n, struct error *err)
+{
+	if (n == 0)
+		return error_set(err, ERR_INPUT,
+		    "expected a collection name of 1 to %d bytes, not an empty one",
+		    COLLECTION_NAME_MAX);
+	return check_name("a collection name", name, n, err);
+}
+
+int
+collection_settings_check(const struct collection_settings *s, struct error *err)
+{
+	struct code_shape shape = s->shape;
+
+	if (collection_name_check(s->name, strlen(s->name), err) != 0 ||
+	    check_name("a vector name", s->vector, strlen(s->vector), err) != 0 ||
+	    check_name("a binarizer name", s->binarizer, strlen(s->binarizer), err) !=
+		0 ||
+	    check_name("a model name", s->text_model, strlen(s->text_model), err) != 0)
+		return -1;
+	if (s->size > COLLECTION_SIZE_MAX || (s->size == 0 && !s->text_model[0]))
+		return error_set(err, ERR_INPUT,
+		    "expected vectors of 1 to %d dimensions, not %u",
+		    COLLECTION_SIZE_MAX, s->size);
+	/* What was left out is filled in later; what was said must be right. */
+	if (shape.dims == 0)
+		shape.dims = CODE_DIMS_STEP;
+	if (shape.bits == 0)
+		shape.bits = COLLECTION_BITS_DEFAULT;
+	return code_shape_check(shape, err);
+}
+
+/* ---- JSON, as it is kept ---- */
+
+static bool
+add_text(cJSON *object, const char *key, const char *text)
+{
+	return cJSON_AddStringToObject(object, key, text) != NULL;
+}
+
+static bool
+add_number(cJSON *object, const char *key, double number)
+{
+	return cJSON_AddNumberToObject(object, key, number) != NULL;
+}
+
+char *
+collection_settings_print(
+    const struct collection_settings *s, const char *binarizer_id, struct error *err)
+{
+	cJSON *object = cJSON_CreateObject();
+	char *text = NULL;
+
+	/* Numbers below 2^53: exact as doubles. */
+	if (object && add_text(object, "name", s->name) &&
+	    add_number(object, "size", s->size) &&
+	    add_text(object, "distance", collection_distance_name(s->distance)) &&
+	    add_text(object, "vector", s->vector) &&
+	    add_number(object, "dims", s->shape.dims) &&
+	    add_number(object, "bits", s->shape.bits) &&
+	    add_text(object, "code_distance",
+		collection_code_distance_name(s->code_distance)) &&
+	    add_text(object, "binarizer", s->binarizer) &&
+	    add_text(object, "binarizer_id", binarizer_id) &&
+	    add_number(object, "seed", COLLECTION_UNTRAINED_SEED) &&
+	    add_text(object, "text_model", s->text_model) &&
+	    add_number(object, "created", (double)s->created_s))
+		text = cJSON_PrintUnformatted(object);
+	cJSON_Delete(object);
+	if (!text)
+		error_set(
+		    err, ERR_MEMORY, "out of memory for the settings of %s", s->name);
+	return text;
+}
+
+/* text (cap) := the string under key. */
+static bool
+get_text(char *text, size_t cap, const struct json *object, const char *key)
+{
+	struct json value;
+
+	if (!json_member(object, key, &value) || value.type != JSON_STRING)
+		return false;
+	char *copy = array_new(value.len + 1, 1);
+	if (!copy)
+		return false;
+	size_t n = json_string(copy, value.len + 1, &value);
+	bool fits = n < cap;
+	if (fits)
+		memcpy(text, copy, n + 1);
+	free(copy);
+	return fits;
+}
+
+static bool
+get_u64(uint64_t *number, const struct json *object, const char *key, uint64_t max)
+{
+	struct json value;
+
+	return json_member(object, key, &value) && value.type == JSON_NUMBER &&
+	       json_u64(number, &value) && *number <= max;
+}
+
+static bool
+get_u32(uint32_t *number, const struct json *object, const char *key)
+{
+	uint64_t wide;
+
+	if (!get_u64(&wide, object, key, UINT32_MAX))
+		return false;
+	*number = (uint32_t)wide;
+	return true;
+}
+
+int
+collection_settings_read(struct collection_settings *s,
+    struct collection_stored *stored, const char *text, size_t n, struct error *err)
+{
+	char distance[32], code_distance[32];
+	struct json root;
+
+	if (json_check(&root, text, n, err) != 0) {
+		err->code = ERR_FORMAT;
+		return error_prefix(err, "stored settings");
+	}
+	*s = (struct collection_settings){0};
+	bool good =
+	    get_text(s->name, sizeof s->name, &root, "name") &&
+	    get_u32(&s->size, &root, "size") &&
+	    get_text(distance, sizeof distance, &root, "distance") &&
+	    get_text(s->vector, sizeof s->vector, &root, "vector") &&
+	    get_u32(&s->shape.dims, &root, "dims") &&
+	    get_u32(&s->shape.bits, &root, "bits") &&
+	    get_text(code_distance, sizeof code_distance, &root, "code_distance") &&
+	    get_text(s->binarizer, sizeof s->binarizer, &root, "binarizer") &&
+	    get_text(
+		binarizer_id, COLLECTION_BINARIZER_ID_BYTES, &root, "binarizer_id") &&
+	    get_text(s->text_model, sizeof s->text_model, &root, "text_model") &&
+	    get_u64(&s->created_s, &root, "created", UINT64_MAX);
+	if (!good)
+		return error_set(err, ERR_FORMAT,
+		    "stored settings lack a member or have one of another type: %.80s",
+		    text);
+	if (collection_distance_parse(&s->distance, distance, err) != 0 ||
+	    collection_code_distance_parse(&s->code_distance, code_distance, err) !=
+		0 ||
+	    collection_settings_check(s, err) != 0) {
+		err->code = ERR_FORMAT;
+		return error_prefix(err, "stored settings");
+	}
+	return 0;
+}
