@@ -128,7 +128,7 @@ collection_new(const struct collection_settings *settings, const struct models *
     struct error *err)
 {
 	struct collection_settings s = *settings;
-	const char *path;
+	const char *path = NULL;
 
 	if (collection_settings_check(&s, err) != 0 ||
 	    resolve(&s, &path, models, err) != 0 || resolve_shape(&s, path, err) != 0)

@@ -258,8 +258,9 @@ collection_settings_read(struct collection_settings *s,
 	    get_u32(&s->shape.bits, &root, "bits") &&
 	    get_text(code_distance, sizeof code_distance, &root, "code_distance") &&
 	    get_text(s->binarizer, sizeof s->binarizer, &root, "binarizer") &&
-	    get_text(
-		binarizer_id, COLLECTION_BINARIZER_ID_BYTES, &root, "binarizer_id") &&
+	    get_text(stored->binarizer_id, sizeof stored->binarizer_id, &root,
+		"binarizer_id") &&
+	    get_u64(&stored->seed, &root, "seed", UINT64_MAX) &&
 	    get_text(s->text_model, sizeof s->text_model, &root, "text_model") &&
 	    get_u64(&s->created_s, &root, "created", UINT64_MAX);
 	if (!good)

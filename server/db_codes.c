@@ -1,5 +1,4 @@
 #include <assert.h>
-#include <lmdb.h>
 #include <string.h>
 
 #include "base/bytes.h"

@@ -1,4 +1,3 @@
-#include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
 

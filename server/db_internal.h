@@ -1,12 +1,12 @@
 #ifndef SERVER_DB_INTERNAL_H
 #define SERVER_DB_INTERNAL_H
 
+#include <lmdb.h>
 #include <stdatomic.h>
 
 #include "server/db.h"
 
-/* What the files of server/db share; nobody else includes this.  <lmdb.h> stands before
- * it: tests/lint/layers.sh keeps LMDB inside db*.c. */
+/* What the files of server/db share; nobody else includes this (or lmdb.h). */
 
 enum db_name {
 	DB_META,

@@ -1,5 +1,4 @@
 #include <assert.h>
-#include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
 

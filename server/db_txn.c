@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
