@@ -92,6 +92,9 @@ struct http_options {
 	size_t n_routes;
 	void *context;
 	const char *api_key; /* NULL = none is asked for */
+	/* Called on the loop for routes that are not open: NULL, or why there is
+	 * nothing to be had now (503). */
+	const char *(*unavailable)(void *context);
 	struct pool *pool;
 	struct metrics *metrics;
 	uint64_t body_max_bytes;

@@ -220,6 +220,9 @@ admit(const struct http_request *request)
 	if (http->stop_ns && !open)
 		return refuse(
 		    503, "stopping", "the server is stopping; try again later");
+	const char *why = open ? NULL : http->options.unavailable(request->context);
+	if (why)
+		return refuse(503, "unavailable", "%s", why);
 	if (!open && http->n_in_flight > http->options.in_flight_max)
 		return refuse(429, "overloaded",
 		    "more than %zu requests are being answered (max_in_flight); try "

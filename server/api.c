@@ -1,0 +1,250 @@
+#include "server/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attention/encoder.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+
+#define ANY (HTTP_GET | HTTP_POST | HTTP_PUT | HTTP_DELETE | HTTP_PATCH)
+#define C "/collections/{c}"
+
+/* clang-format off */
+const struct http_route api_routes[] = {
+    {"/", HTTP_GET, api_root, "/", true, true},
+    {"/ui", HTTP_GET, api_page, "/ui", true, true},
+    {"/healthz", HTTP_GET, api_healthz, "/healthz", true, true},
+    {"/livez", HTTP_GET, api_healthz, "/livez", true, true},
+    {"/readyz", HTTP_GET, api_readyz, "/readyz", true, true},
+    {"/metrics", HTTP_GET, api_metrics, "/metrics", false, false},
+    {"/collections", HTTP_GET, api_collections_list, "GET /collections", false, false},
+    {C, HTTP_GET, api_collections_get, "GET " C, false, false},
+    {C, HTTP_PUT, api_collections_create, "PUT " C, false, false},
+    {C, HTTP_DELETE, api_collections_drop, "DELETE " C, false, false},
+    {C "/exists", HTTP_GET, api_collections_exists, C "/exists", false, false},
+    {C "/points", HTTP_PUT, api_points_upsert, "PUT " C "/points", false, false},
+    {C "/points", HTTP_POST, api_points_get, "POST " C "/points", false, false},
+    {C "/points/query", HTTP_POST, api_query, C "/points/query", false, false},
+    {C "/points/delete", HTTP_POST, api_points_delete, C "/points/delete", false, false},
+    {C "/points/count", HTTP_POST, api_points_count, C "/points/count", false, false},
+    {"/v1/embeddings", HTTP_POST, api_embeddings, "/v1/embeddings", false, false},
+    {"/v1/models", HTTP_GET, api_models, "/v1/models", false, false},
+    /* Known, and not served. */
+    {C, HTTP_PATCH, NULL, "update collection", false, false},
+    {C "/index", ANY, NULL, "payload indexes", false, false},
+    {C "/index/{f}", ANY, NULL, "payload indexes", false, false},
+    {C "/aliases", ANY, NULL, "aliases", false, false},
+    {C "/snapshots", ANY, NULL, "snapshots", false, false},
+    {C "/snapshots/{s}", ANY, NULL, "snapshots", false, false},
+    {C "/cluster", ANY, NULL, "cluster", false, false},
+    {C "/optimizations", ANY, NULL, "optimizations", false, false},
+    {C "/shards", ANY, NULL, "shards", false, false},
+    {C "/shards/{s}", ANY, NULL, "shards", false, false},
+    {C "/facet", ANY, NULL, "facets", false, false},
+    {C "/points/scroll", ANY, NULL, "scroll", false, false},
+    {C "/points/search", ANY, NULL, "search: use points/query", false, false},
+    {C "/points/search/{b}", ANY, NULL, "search: use points/query", false, false},
+    {C "/points/recommend", ANY, NULL, "recommend: use points/query", false, false},
+    {C "/points/recommend/{b}", ANY, NULL, "recommend: use points/query", false, false},
+    {C "/points/discover", ANY, NULL, "discover", false, false},
+    {C "/points/discover/{b}", ANY, NULL, "discover", false, false},
+    {C "/points/query/{b}", ANY, NULL, "query batch and groups", false, false},
+    {C "/points/payload", ANY, NULL, "payload updates: upsert the point", false, false},
+    {C "/points/payload/{d}", ANY, NULL, "payload updates: upsert the point", false, false},
+    {C "/points/vectors", ANY, NULL, "vector updates: upsert the point", false, false},
+    {C "/points/vectors/{d}", ANY, NULL, "vector updates: upsert the point", false, false},
+    {C "/points/batch", ANY, NULL, "mixed batches", false, false},
+    {C "/points/import", ANY, NULL, "bulk import: PUT points in batches", false, false},
+    {C "/points/{id}", HTTP_GET, NULL, "one point: POST points with ids", false, false},
+    {"/collections/aliases", HTTP_POST, NULL, "aliases", false, false},
+    {"/aliases", ANY, NULL, "aliases", false, false},
+    {"/snapshots", ANY, NULL, "snapshots", false, false},
+    {"/cluster", ANY, NULL, "cluster", false, false},
+    {"/telemetry", ANY, NULL, "telemetry: see /metrics", false, false},
+    {"/issues", ANY, NULL, "issues", false, false},
+    {"/embed", ANY, NULL, "text-embeddings-inference: use /v1/embeddings", false, false},
+    {"/v1/chat/completions", ANY, NULL, "chat", false, false},
+    {"/v1/completions", ANY, NULL, "completions", false, false},
+};
+/* clang-format on */
+#define N_ROUTES (sizeof api_routes / sizeof *api_routes)
+const size_t api_n_routes = N_ROUTES;
+const char *api_route_names[N_ROUTES];
+
+void
+api_name_routes(void)
+{
+	for (size_t i = 0; i < N_ROUTES; i++)
+		api_route_names[i] = api_routes[i].name;
+}
+
+int
+api_init(struct api *api, struct error *err)
+{
+	size_t n_models = models_count(api->models);
+	size_t n = n_models * pool_threads(api->pool);
+
+	pthread_mutex_init(&api->lock, NULL);
+	atomic_init(&api->state, API_LOADING);
+	api->scratches = array_new(n, sizeof *api->scratches);
+	if (!api->scratches)
+		return error_set(err, ERR_MEMORY, "no memory for the workers");
+	api->n_scratches = n;
+	for (size_t i = 0; i < n; i++) {
+		const struct model *model = models_at(api->models, i % n_models);
+		if (!model->encoder)
+			continue;
+		api->scratches[i] = encoder_scratch_new(model->encoder, err);
+		if (!api->scratches[i])
+			return -1; /* api_free frees those that are there */
+	}
+	return 0;
+}
+
+void
+api_free(struct api *api)
+{
+	for (size_t i = 0; i < api->n_scratches; i++)
+		encoder_scratch_free(api->scratches[i]);
+	free(api->scratches);
+	api->scratches = NULL;
+	pthread_mutex_destroy(&api->lock);
+}
+
+void
+api_stop(struct api *api)
+{
+	pthread_mutex_lock(&api->lock);
+	struct writer *writer = api->writer;
+	struct batch *batch = api->batch;
+	api->writer = NULL;
+	api->batch = NULL;
+	pthread_mutex_unlock(&api->lock);
+	batch_stop(batch);
+	writer_stop(writer);
+}
+
+int
+api_write(struct api *api, struct writer_operation *operation, struct error *err)
+{
+	pthread_mutex_lock(&api->lock);
+	int rc = api->writer
+		     ? writer_submit(api->writer, operation, err)
+		     : error_set(err, ERR_UNAVAILABLE, "the server is stopping");
+	pthread_mutex_unlock(&api->lock);
+	return rc;
+}
+
+int
+api_search(struct api *api, struct batch_search *search, struct error *err)
+{
+	pthread_mutex_lock(&api->lock);
+	int rc = 0;
+	if (api->batch)
+		batch_submit(api->batch, search);
+	else
+		rc = error_set(err, ERR_UNAVAILABLE, "the server is stopping");
+	pthread_mutex_unlock(&api->lock);
+	return rc;
+}
+
+const char *
+api_unavailable(void *context)
+{
+	struct api *api = context;
+	if (atomic_load(&api->state) == API_READY)
+		return NULL;
+	return "the collections are still being read; try again soon";
+}
+
+int
+api_body(struct json *root, const struct http_request *request, struct error *err)
+{
+	if (request->body_n == 0)
+		return error_set(
+		    err, ERR_INPUT, "expected a JSON object as body, not nothing");
+	if (json_check(root, request->body, request->body_n, err))
+		return error_prefix(err, "JSON");
+	if (root->type != JSON_OBJECT)
+		return error_set(err, ERR_INPUT,
+		    "expected a JSON object as body, not %s",
+		    json_type_name(root->type));
+	return 0;
+}
+
+int
+api_member(struct json *value, const struct json *object, const char *key,
+    enum json_type type, struct error *err)
+{
+	if (!json_member(object, key, value) || value->type == JSON_NULL)
+		return 0;
+	if (value->type != type)
+		return error_set(err, ERR_INPUT, "%s: expected %s, not %s", key,
+		    json_type_name(type), json_type_name(value->type));
+	return 1;
+}
+
+int
+api_string(char *out, size_t cap, const struct json *string, const char *what,
+    struct error *err)
+{
+	if (string->type != JSON_STRING)
+		return error_set(err, ERR_INPUT, "%s: expected a string, not %s", what,
+		    json_type_name(string->type));
+	/* An escape of six bytes stands for one byte at least. */
+	if (string->len > 6 * cap)
+		return error_set(
+		    err, ERR_INPUT, "%s: expected at most %zu bytes", what, cap - 1);
+	char *whole = array_new(string->len + 1, 1);
+	if (!whole)
+		return error_set(err, ERR_MEMORY, "no memory for %s", what);
+	size_t n = json_string(whole, string->len + 1, string);
+	int rc = 0;
+	if (n >= cap)
+		rc = error_set(err, ERR_INPUT,
+		    "%s: expected at most %zu bytes, not %zu", what, cap - 1, n);
+	else
+		memcpy(out, whole, n + 1);
+	free(whole);
+	return rc;
+}
+
+int
+api_count(uint64_t *out, const struct json *number, const char *what, uint64_t max,
+    struct error *err)
+{
+	uint64_t n;
+	if (number->type != JSON_NUMBER || !json_u64(&n, number) || n > max)
+		return error_set(err, ERR_INPUT,
+		    "%s: expected a whole number from 0 to %llu, not %.*s", what,
+		    (unsigned long long)max, number->len < 40 ? (int)number->len : 40,
+		    number->text);
+	*out = n;
+	return 0;
+}
+
+void
+api_begin(struct text *out)
+{
+	text_string(out, "{\"result\":");
+}
+
+void
+api_end(struct http_request *request, struct text *out, const char *extra)
+{
+	text_printf(
+	    out, ",\"status\":\"ok\",\"time\":%.9f", clock_since(request->start_ns));
+	if (extra)
+		text_string(out, extra);
+	text_string(out, "}");
+	http_reply(request, 200, "application/json", out);
+}
+
+struct collection *
+api_collection(struct http_request *request, struct error *err)
+{
+	struct api *api = request->context;
+	return registry_find(api->registry, request->args[0], err);
+}

@@ -1,0 +1,109 @@
+#ifndef SERVER_API_H
+#define SERVER_API_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/json.h"
+#include "server/batch.h"
+#include "server/config.h"
+#include "server/db.h"
+#include "server/http.h"
+#include "server/metrics.h"
+#include "server/models.h"
+#include "server/pool.h"
+#include "server/registry.h"
+#include "server/writer.h"
+
+/*
+ * What the routes do.
+ *
+ * A handler runs on a worker and never waits: it reads the request, hands a write to
+ * the writer or a search to the scan thread, and its next step runs on a worker when
+ * that is done (http_continue).  struct api is the server as handlers see it.
+ *
+ * Shapes are those of Qdrant's REST API and of OpenAI's embeddings; docs/openapi.yaml
+ * is the contract, docs/design.md says what differs.
+ */
+#define API_VERSION "1.20.0" /* of Qdrant's API: what its clients compare */
+
+struct encoder_scratch;
+
+enum api_state { API_LOADING, API_READY, API_FAILED };
+
+struct api {
+	const struct config *config;
+	struct db *db;
+	struct registry *registry; /* after API_READY */
+	struct models *models;
+	struct pool *pool;
+	struct metrics *metrics;
+	struct http *http;
+	const char *simd; /* "avx512" */
+	struct encoder_scratch *
+	    *scratches;   /* [worker][model]; NULL: not a text model */
+	atomic_int state; /* enum api_state */
+
+	pthread_mutex_t lock; /* guards writer, batch: NULL while they take nothing */
+	struct writer *writer;
+	struct batch *batch;
+};
+
+/* Scratch for every worker and text model; ERR_MEMORY. */
+int api_init(struct api *api, struct error *err);
+void api_free(struct api *api);
+
+/* From here on nothing reaches writer and batch; what they have taken is finished and
+ * its requests go on.  Called before pool_free. */
+void api_stop(struct api *api);
+
+/* Hand over to the writer or the scan thread.  ERR_UNAVAILABLE when stopping, else as
+ * writer_submit. */
+int api_write(struct api *api, struct writer_operation *operation, struct error *err);
+int api_search(struct api *api, struct batch_search *search, struct error *err);
+
+/* Every route with its handler; names[i] is the label of routes[i]. */
+extern const struct http_route api_routes[];
+extern const size_t api_n_routes;
+extern const char *api_route_names[];
+void api_name_routes(void);
+
+/* Why no request can be served now; NULL if it can.  For struct http_options. */
+const char *api_unavailable(void *api);
+
+/* ---- for handlers ---- */
+
+/* The body as a JSON object.  ERR_INPUT. */
+int api_body(struct json *root, const struct http_request *request, struct error *err);
+
+/* The member `key` if it is there and not null: 1, 0 = not there, -1 = of another
+ * type (ERR_INPUT names both). */
+int api_member(struct json *value, const struct json *object, const char *key,
+    enum json_type type, struct error *err);
+
+/* out (cap) := a string of at most cap - 1 bytes.  ERR_INPUT names `what`. */
+int api_string(char *out, size_t cap, const struct json *string, const char *what,
+    struct error *err);
+
+/* *out := a whole number in 0 .. max.  ERR_INPUT. */
+int api_count(uint64_t *out, const struct json *number, const char *what, uint64_t max,
+    struct error *err);
+
+/* Start and send an answer of the form {"result": ..., "status": "ok", "time": s}.
+ * `extra` is more members (",\"timing\":{...}") or NULL. */
+void api_begin(struct text *out);
+void api_end(struct http_request *request, struct text *out, const char *extra);
+
+/* The collection that the path names; NULL: ERR_NOT_FOUND. */
+struct collection *api_collection(struct http_request *request, struct error *err);
+
+http_handler api_root, api_page, api_healthz, api_readyz, api_metrics;
+http_handler api_collections_list, api_collections_get, api_collections_exists,
+    api_collections_create, api_collections_drop;
+http_handler api_points_upsert, api_points_get, api_points_delete, api_points_count;
+http_handler api_query;
+http_handler api_embeddings, api_models;
+
+#endif /* SERVER_API_H */

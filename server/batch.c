@@ -1,0 +1,190 @@
+#include "server/batch.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+
+struct batch {
+	struct batch_options options;
+	struct flat_scratch *scratch;
+	struct batch_search **taken;  /* (batch_max) */
+	struct flat_search *searches; /* (batch_max) */
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards first, last, n_waiting, stop */
+	pthread_cond_t wake;
+	struct batch_search *first;
+	struct batch_search **last;
+	size_t n_waiting;
+	bool stop;
+};
+
+/* Take the first search and those of the same store out of the queue, in order;
+ * returns how many.  Under the lock. */
+static size_t
+take(struct batch *batch)
+{
+	size_t n = 0;
+	struct batch_search **link = &batch->first;
+	struct store *store = batch->first->store;
+
+	while (*link && n < batch->options.batch_max) {
+		if ((*link)->store == store) {
+			batch->taken[n++] = *link;
+			*link = (*link)->next;
+		} else {
+			link = &(*link)->next;
+		}
+	}
+	if (!*link)
+		batch->last = link;
+	batch->n_waiting -= n;
+	return n;
+}
+
+/* Give each of taken[0 .. n-1] a reference to one and the same snapshot, the newest. */
+static void
+acquire(struct batch *batch, size_t n)
+{
+	struct store *store = batch->taken[0]->store;
+	size_t same;
+	do {
+		same = 1;
+		for (size_t i = 0; i < n; i++)
+			batch->taken[i]->snapshot = store_acquire(store);
+		while (same < n &&
+		       batch->taken[same]->snapshot == batch->taken[0]->snapshot)
+			same++;
+		/* One was published between: a commit takes far longer than this. */
+		for (size_t i = 0; same < n && i < n; i++)
+			store_release(batch->taken[i]->snapshot);
+	} while (same < n);
+}
+
+/* Search for taken[0 .. n-1] and tell their owners. */
+static void
+answer(struct batch *batch, size_t n)
+{
+	struct error err = {.code = ERR_NONE};
+	uint64_t start_ns = clock_ns();
+
+	acquire(batch, n);
+	for (size_t i = 0; i < n; i++) {
+		struct batch_search *search = batch->taken[i];
+		search->wait_s = (double)(start_ns - search->submitted_ns) * 1e-9;
+		batch->searches[i] = search->flat;
+	}
+	flat_run(batch->searches, n, batch->taken[0]->snapshot, batch->scratch, &err);
+	double scan_s = clock_since(start_ns);
+	if (batch->options.metrics)
+		metrics_batch(batch->options.metrics, n);
+	for (size_t i = 0; i < n; i++) {
+		struct batch_search *search = batch->taken[i];
+		search->flat.n = batch->searches[i].n;
+		search->scan_s = scan_s;
+		search->err = err;
+		search->on_done(search); /* from here it may be gone */
+	}
+}
+
+static void *
+scan(void *arg)
+{
+	struct batch *batch = arg;
+
+	pthread_mutex_lock(&batch->lock);
+	for (;;) {
+		while (!batch->first && !batch->stop)
+			pthread_cond_wait(&batch->wake, &batch->lock);
+		if (!batch->first)
+			break;
+		size_t n = take(batch);
+		pthread_mutex_unlock(&batch->lock);
+		answer(batch, n);
+		pthread_mutex_lock(&batch->lock);
+	}
+	pthread_mutex_unlock(&batch->lock);
+	return NULL;
+}
+
+static void
+batch_free(struct batch *batch)
+{
+	flat_scratch_free(batch->scratch);
+	free(batch->taken);
+	free(batch->searches);
+	pthread_cond_destroy(&batch->wake);
+	pthread_mutex_destroy(&batch->lock);
+	free(batch);
+}
+
+struct batch *
+batch_start(const struct batch_options *options, struct error *err)
+{
+	struct batch *batch = array_new(1, sizeof *batch);
+	if (!batch) {
+		error_set(err, ERR_MEMORY, "no memory for the scan thread");
+		return NULL;
+	}
+	batch->options = *options;
+	batch->last = &batch->first;
+	pthread_mutex_init(&batch->lock, NULL);
+	pthread_cond_init(&batch->wake, NULL);
+	batch->taken = array_new(options->batch_max, sizeof(struct batch_search *));
+	batch->searches = array_new(options->batch_max, sizeof *batch->searches);
+	batch->scratch = flat_scratch_new(options->kernel, options->threads, err);
+	if (!batch->scratch)
+		goto err;
+	if (!batch->taken || !batch->searches) {
+		error_set(err, ERR_MEMORY, "no memory for batches of %zu searches",
+		    options->batch_max);
+		goto err;
+	}
+	int rc = pthread_create(&batch->thread, NULL, scan, batch);
+	if (rc) {
+		error_set(err, ERR_IO, "scan thread: %s", strerror(rc));
+		goto err;
+	}
+	return batch;
+err:
+	batch_free(batch);
+	return NULL;
+}
+
+void
+batch_stop(struct batch *batch)
+{
+	if (!batch)
+		return;
+	pthread_mutex_lock(&batch->lock);
+	batch->stop = true;
+	pthread_cond_signal(&batch->wake);
+	pthread_mutex_unlock(&batch->lock);
+	pthread_join(batch->thread, NULL);
+	batch_free(batch);
+}
+
+void
+batch_submit(struct batch *batch, struct batch_search *search)
+{
+	search->next = NULL;
+	search->submitted_ns = clock_ns();
+	pthread_mutex_lock(&batch->lock);
+	*batch->last = search;
+	batch->last = &search->next;
+	batch->n_waiting++;
+	pthread_cond_signal(&batch->wake);
+	pthread_mutex_unlock(&batch->lock);
+}
+
+size_t
+batch_waiting(struct batch *batch)
+{
+	pthread_mutex_lock(&batch->lock);
+	size_t n = batch->n_waiting;
+	pthread_mutex_unlock(&batch->lock);
+	return n;
+}

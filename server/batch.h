@@ -1,0 +1,63 @@
+#ifndef SERVER_BATCH_H
+#define SERVER_BATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "index/flat.h"
+#include "server/metrics.h"
+
+/*
+ * The scan thread: concurrent queries become batches.
+ *
+ * It takes the search that waits longest and with it every waiting search of the same
+ * store, up to batch_max, and answers them in one pass over the newest snapshot
+ * (index/flat.h).  While it scans, the next batch gathers.  It is the only thread of
+ * the server that opens OpenMP regions.
+ */
+struct batch_search;
+typedef void batch_on_done(struct batch_search *search);
+
+/* The caller's memory, with what it points to, until on_done is called; the caller
+ * keeps the store alive until then. */
+struct batch_search {
+	struct store *store;
+	struct flat_search flat; /* query, k, hits: filled by the caller; n: out */
+	batch_on_done *on_done;  /* on the scan thread, exactly once; must be quick */
+	void *arg;               /* the caller's */
+
+	/* Out.  The snapshot that was searched: the caller releases it when it has
+	 * read what the hits' slots hold (until then no slot is reused). */
+	struct store_snapshot *snapshot;
+	struct error err; /* code ERR_NONE: the hits are there */
+	double wait_s;
+	double scan_s;
+
+	struct batch_search *next; /* the batch's, as the rest */
+	uint64_t submitted_ns;
+};
+
+struct batch_options {
+	const struct distance_kernel *kernel;
+	size_t threads;          /* of OpenMP */
+	size_t batch_max;        /* searches of one pass */
+	struct metrics *metrics; /* NULL: nothing is counted */
+};
+
+struct batch;
+
+/* Start the thread.  NULL: ERR_MEMORY, ERR_IO. */
+struct batch *batch_start(const struct batch_options *options, struct error *err);
+
+/* Answer what waits, then end the thread.  Nothing is submitted any more.  NULL is
+ * fine. */
+void batch_stop(struct batch *batch);
+
+/* Queue a search.  Any thread. */
+void batch_submit(struct batch *batch, struct batch_search *search);
+
+/* Searches that wait now.  Any thread. */
+size_t batch_waiting(struct batch *batch);
+
+#endif /* SERVER_BATCH_H */
