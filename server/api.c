@@ -225,6 +225,18 @@ api_count(uint64_t *out, const struct json *number, const char *what, uint64_t m
 	return 0;
 }
 
+int
+api_no_filter(const struct json *root, struct error *err)
+{
+	struct json filter;
+	if (!json_member(root, "filter", &filter) || filter.type == JSON_NULL ||
+	    (filter.type == JSON_OBJECT && json_count(&filter) == 0))
+		return 0;
+	return error_set(err, ERR_UNSUPPORTED,
+	    "filter: filters are not served yet; leave it out, and select among the "
+	    "hits");
+}
+
 void
 api_begin(struct text *out)
 {

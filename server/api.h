@@ -43,7 +43,8 @@ struct api {
 	struct http *http;
 	const char *simd; /* "avx512" */
 	struct encoder_scratch *
-	    *scratches;   /* [worker][model]; NULL: not a text model */
+	    *scratches; /* [worker][model]; NULL: not a text model */
+	size_t n_scratches;
 	atomic_int state; /* enum api_state */
 
 	pthread_mutex_t lock; /* guards writer, batch: NULL while they take nothing */
@@ -98,6 +99,14 @@ void api_end(struct http_request *request, struct text *out, const char *extra);
 
 /* The collection that the path names; NULL: ERR_NOT_FOUND. */
 struct collection *api_collection(struct http_request *request, struct error *err);
+
+/* 0 if the request has no filter; ERR_UNSUPPORTED. */
+int api_no_filter(const struct json *root, struct error *err);
+
+/* *settings := what the body of a creation says, without the name; defaults stay 0
+ * and "".  ERR_INPUT, ERR_UNSUPPORTED. */
+int api_settings(
+    struct collection_settings *settings, const struct json *root, struct error *err);
 
 http_handler api_root, api_page, api_healthz, api_readyz, api_metrics;
 http_handler api_collections_list, api_collections_get, api_collections_exists,

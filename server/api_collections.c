@@ -1,0 +1,259 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "server/api.h"
+
+/* Collections: what is asked for is in api_settings.c; here they are listed, told
+ * about, made and dropped. */
+
+void
+api_collections_list(struct http_request *request, unsigned worker)
+{
+	struct api *api = request->context;
+	struct collection **list;
+	struct text out = {0};
+	struct error err;
+	size_t n;
+	(void)worker;
+
+	if (registry_list(&list, &n, api->registry, &err)) {
+		http_fail(request, &err);
+		return;
+	}
+	api_begin(&out);
+	text_string(&out, "{\"collections\":[");
+	for (size_t i = 0; i < n; i++) {
+		const char *name = collection_settings(list[i])->name;
+		text_string(&out, i ? ",{\"name\":" : "{\"name\":");
+		text_json(&out, name, strlen(name));
+		text_string(&out, "}");
+	}
+	text_string(&out, "]}");
+	registry_list_free(list, n);
+	api_end(request, &out, NULL);
+}
+
+void
+api_collections_exists(struct http_request *request, unsigned worker)
+{
+	struct text out = {0};
+	struct error err;
+	(void)worker;
+
+	struct collection *collection = api_collection(request, &err);
+	if (!collection && err.code != ERR_NOT_FOUND) {
+		http_fail(request, &err);
+		return;
+	}
+	api_begin(&out);
+	text_printf(&out, "{\"exists\":%s}", collection ? "true" : "false");
+	collection_release(collection);
+	api_end(request, &out, NULL);
+}
+
+/* "codes": {...}, "text_model": "..." of a collection, as members. */
+static void
+add_codes(struct text *out, const struct collection *collection)
+{
+	const struct collection_settings *s = collection_settings(collection);
+
+	text_printf(out,
+	    "\"codes\":{\"dims\":%u,\"bits\":%u,\"distance\":\"%s\",\"binarizer\":",
+	    s->shape.dims, s->shape.bits,
+	    collection_code_distance_name(s->code_distance));
+	text_json(out, s->binarizer, strlen(s->binarizer));
+	text_printf(out, ",\"binarizer_id\":\"%s\",\"packing\":\"planes, MSB first\"}",
+	    collection_binarizer_id(collection));
+	if (s->text_model[0]) {
+		text_string(out, ",\"text_model\":");
+		text_json(out, s->text_model, strlen(s->text_model));
+	}
+}
+
+static void
+add_vectors(struct text *out, const struct collection_settings *s)
+{
+	text_string(out, "\"vectors\":{");
+	if (s->vector[0]) {
+		text_json(out, s->vector, strlen(s->vector));
+		text_string(out, ":{");
+	}
+	text_printf(out, "\"size\":%u,\"distance\":\"%s\"}", s->size,
+	    collection_distance_name(s->distance));
+	if (s->vector[0])
+		text_string(out, "}");
+}
+
+/* What Qdrant's clients need to see is there; what means nothing here is 0 or null. */
+static void
+add_info(struct text *out, const struct collection *collection,
+    const struct collection_bytes *bytes)
+{
+	size_t n = collection_count(collection);
+
+	text_printf(out,
+	    "{\"status\":\"green\",\"optimizer_status\":\"ok\",\"points_count\":%zu,"
+	    "\"indexed_vectors_count\":%zu,\"segments_count\":1,\"config\":{\"params\":"
+	    "{",
+	    n, n);
+	add_vectors(out, collection_settings(collection));
+	text_string(out, ",\"shard_number\":1,\"replication_factor\":1,"
+			 "\"write_consistency_factor\":1,\"on_disk_payload\":true,");
+	add_codes(out, collection);
+	text_printf(out,
+	    ",\"bytes\":{\"memory_codes\":%zu,\"memory_factors\":%zu,"
+	    "\"memory_tables\":%zu,\"disk_codes\":%" PRIu64 ",\"disk_ids\":%" PRIu64
+	    ",\"disk_points\":%" PRIu64 "}},",
+	    bytes->memory_codes, bytes->memory_factors, bytes->memory_tables,
+	    bytes->disk_codes, bytes->disk_ids, bytes->disk_points);
+	text_string(out,
+	    "\"hnsw_config\":{\"m\":0,\"ef_construct\":4,\"full_scan_threshold\":0},"
+	    "\"optimizer_config\":{\"deleted_threshold\":0.0,"
+	    "\"vacuum_min_vector_number\":0,\"default_segment_number\":1,"
+	    "\"flush_interval_sec\":0},\"wal_config\":null,\"quantization_config\":"
+	    "null,"
+	    "\"metadata\":{");
+	add_codes(out, collection);
+	text_string(out, "}},\"payload_schema\":{}}");
+}
+
+void
+api_collections_get(struct http_request *request, unsigned worker)
+{
+	struct api *api = request->context;
+	struct collection_bytes bytes;
+	struct text out = {0};
+	struct error err;
+	(void)worker;
+
+	struct collection *collection = api_collection(request, &err);
+	if (!collection || collection_bytes(&bytes, collection, api->db, &err)) {
+		collection_release(collection);
+		http_fail(request, &err);
+		return;
+	}
+	api_begin(&out);
+	add_info(&out, collection, &bytes);
+	collection_release(collection);
+	api_end(request, &out, NULL);
+}
+
+/* A creation or a drop under way. */
+struct change {
+	struct http_request *request;
+	struct collection *collection;
+	struct writer_operation operation;
+	struct error err; /* ERR_NONE: done */
+};
+
+static void
+change_free(void *state)
+{
+	struct change *change = state;
+	collection_release(change->collection);
+	free(change);
+}
+
+static void
+changed(struct pool_task *task, unsigned worker)
+{
+	struct http_request *request = http_of_task(task);
+	struct change *change = request->state;
+	struct text out = {0};
+	(void)worker;
+
+	/* To drop what is gone already is no error, as in Qdrant. */
+	bool gone =
+	    change->operation.kind == WRITER_DROP && change->err.code == ERR_NOT_FOUND;
+	if (change->err.code != ERR_NONE && !gone) {
+		http_fail(request, &change->err);
+		return;
+	}
+	api_begin(&out);
+	text_string(&out, gone ? "false" : "true");
+	api_end(request, &out, NULL);
+}
+
+static void
+on_changed(struct writer_operation *operation, const struct writer_result *result)
+{
+	struct change *change = operation->arg;
+	change->err = result->err ? *result->err : (struct error){.code = ERR_NONE};
+	http_continue(change->request, changed);
+}
+
+/* Hand the change to the writer; takes the reference to the collection. */
+static void
+submit(
+    struct http_request *request, struct collection *collection, enum writer_kind kind)
+{
+	struct error err;
+	struct change *change = array_new(1, sizeof *change);
+	if (!change) {
+		collection_release(collection);
+		error_set(&err, ERR_MEMORY, "no memory for the request");
+		http_fail(request, &err);
+		return;
+	}
+	change->request = request;
+	change->collection = collection;
+	change->operation = (struct writer_operation){.kind = kind,
+	    .collection = collection,
+	    .on_done = on_changed,
+	    .arg = change};
+	request->state = change;
+	request->state_free = change_free;
+	if (api_write(request->context, &change->operation, &err))
+		http_fail(request, &err);
+}
+
+void
+api_collections_create(struct http_request *request, unsigned worker)
+{
+	struct api *api = request->context;
+	struct collection_settings settings;
+	struct collection *collection;
+	struct error err;
+	struct json root;
+	(void)worker;
+
+	if (collection_name_check(request->args[0], strlen(request->args[0]), &err) ||
+	    api_body(&root, request, &err) || api_settings(&settings, &root, &err))
+		goto err;
+	memcpy(settings.name, request->args[0], strlen(request->args[0]) + 1);
+	collection = registry_find(api->registry, settings.name, &err);
+	if (collection) {
+		collection_release(collection);
+		error_set(&err, ERR_EXISTS,
+		    "collection '%.80s' exists already; drop it first", settings.name);
+		goto err;
+	}
+	collection = collection_new(&settings, api->models, &err);
+	if (!collection)
+		goto err;
+	submit(request, collection, WRITER_CREATE);
+	return;
+err:
+	http_fail(request, &err);
+}
+
+void
+api_collections_drop(struct http_request *request, unsigned worker)
+{
+	struct text out = {0};
+	struct error err;
+	(void)worker;
+
+	struct collection *collection = api_collection(request, &err);
+	if (collection) {
+		submit(request, collection, WRITER_DROP);
+	} else if (err.code == ERR_NOT_FOUND) {
+		api_begin(&out);
+		text_string(&out, "false");
+		api_end(request, &out, NULL);
+	} else {
+		http_fail(request, &err);
+	}
+}

@@ -1,0 +1,110 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "server/api.h"
+#include "server/api_select.h"
+#include "server/api_vector.h"
+
+/* POST /collections/{c}/points: points by their ids, in the order asked for; ids that
+ * are not there are left out. */
+
+/* Append the point with this id, if it is there. */
+static int
+add_point(struct text *out, const struct api_select *select, struct api_coder *coder,
+    struct db_txn *txn, const struct point_id *id, struct error *err)
+{
+	const struct db_codes *codes = collection_codes(coder->collection);
+	char printed[POINT_ID_PRINT_MAX];
+	struct db_record record;
+	struct db_code code;
+	uint32_t slot;
+	bool found;
+
+	if (db_slot(txn, codes->collection, id, &found, &slot, err))
+		return -1;
+	if (!found)
+		return 0;
+	if (db_record(txn, codes->collection, slot, &found, &record, err))
+		return -1;
+	if (!found)
+		return error_set(err, ERR_FORMAT, "a point has an id and no record");
+	point_id_print(printed, &record.id);
+	if (out->bytes[out->n - 1] != '[')
+		text_string(out, ",");
+	text_printf(out, "{\"id\":%s", printed);
+	api_select_payload(out, select, &record);
+	if (select->vector) {
+		if (db_code(txn, codes, slot, &found, &code, err))
+			return -1;
+		struct api_select_code row = {code.wire, code.factor, code.norm2};
+		if (found)
+			api_select_vector(out, select, coder, &row);
+	}
+	text_string(out, "}");
+	return 0;
+}
+
+static int
+add_points(struct text *out, const struct api_select *select, struct api_coder *coder,
+    const struct json *ids, struct error *err)
+{
+	struct json_walk walk = json_walk(ids);
+	struct db_txn *txn = db_begin_read(coder->api->db, err);
+	int rc = txn ? 0 : -1;
+
+	text_string(out, "[");
+	for (size_t i = 0; rc == 0 && json_next(&walk); i++) {
+		struct point_id id;
+		rc = point_id_parse(&id, &walk.value, err);
+		if (rc)
+			error_prefix(err, "ids[%zu]", i);
+		else
+			rc = add_point(out, select, coder, txn, &id, err);
+	}
+	text_string(out, "]");
+	db_end(txn);
+	return rc;
+}
+
+void
+api_points_get(struct http_request *request, unsigned worker)
+{
+	struct api *api = request->context;
+	uint64_t max = api->config->max_points_per_request;
+	struct api_select select = {.payload = true};
+	struct api_coder coder = {.api = NULL};
+	struct collection *collection = NULL;
+	struct text out = {0};
+	struct json root, ids;
+	struct error err;
+
+	if (api_body(&root, request, &err) || api_select_read(&select, &root, &err))
+		goto err;
+	int has = api_member(&ids, &root, "ids", JSON_ARRAY, &err);
+	if (has == 0)
+		error_set(&err, ERR_INPUT, "expected 'ids': an array of point ids");
+	if (has <= 0)
+		goto err;
+	if (json_count(&ids) > max) {
+		error_set(&err, ERR_TOO_LARGE,
+		    "expected at most %llu ids (max_points_per_request), not %zu",
+		    (unsigned long long)max, json_count(&ids));
+		goto err;
+	}
+	collection = api_collection(request, &err);
+	if (!collection || api_coder_init(&coder, api, collection, worker, &err))
+		goto err;
+	api_begin(&out);
+	if (add_points(&out, &select, &coder, &ids, &err))
+		goto err;
+	api_coder_free(&coder);
+	collection_release(collection);
+	api_end(request, &out, NULL);
+	return;
+err:
+	api_coder_free(&coder);
+	collection_release(collection);
+	text_free(&out);
+	http_fail(request, &err);
+}

@@ -1,0 +1,414 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "server/api.h"
+#include "server/api_vector.h"
+
+/* Writing points: upsert and delete; and counting. */
+
+/* A write under way: everything that the writer's operation points to. */
+struct change {
+	struct http_request *request;
+	struct collection *collection;
+	struct writer_operation operation;
+	struct writer_point *points; /* (n) */
+	uint8_t *wires;              /* (n, code_bytes) */
+	struct point_id *ids;        /* (n), of a deletion */
+	struct error err;            /* ERR_NONE: done */
+	uint64_t number;             /* of the operation */
+	double embed_s;
+};
+
+static void
+change_free(void *state)
+{
+	struct change *change = state;
+	if (!change)
+		return;
+	collection_release(change->collection);
+	free(change->points);
+	free(change->wires);
+	free(change->ids);
+	free(change);
+}
+
+static void
+changed(struct pool_task *task, unsigned worker)
+{
+	struct http_request *request = http_of_task(task);
+	struct change *change = request->state;
+	struct text out = {0};
+	(void)worker;
+
+	if (change->err.code != ERR_NONE) {
+		http_fail(request, &change->err);
+		return;
+	}
+	api_begin(&out);
+	text_printf(&out, "{\"operation_id\":%llu,\"status\":\"completed\"}",
+	    (unsigned long long)change->number);
+	api_end(request, &out, NULL);
+}
+
+static void
+on_changed(struct writer_operation *operation, const struct writer_result *result)
+{
+	struct change *change = operation->arg;
+	change->err = result->err ? *result->err : (struct error){.code = ERR_NONE};
+	change->number = result->operation;
+	http_continue(change->request, changed);
+}
+
+/* A change of the path's collection with room for n points or ids; NULL: *err. */
+static struct change *
+change_new(
+    struct http_request *request, enum writer_kind kind, size_t n, struct error *err)
+{
+	struct change *change = array_new(1, sizeof *change);
+	if (!change) {
+		error_set(err, ERR_MEMORY, "no memory for the request");
+		return NULL;
+	}
+	change->request = request;
+	change->operation = (struct writer_operation){
+	    .kind = kind, .n = n, .on_done = on_changed, .arg = change};
+	change->collection = api_collection(request, err);
+	if (!change->collection)
+		goto err;
+	change->operation.collection = change->collection;
+	if (kind == WRITER_UPSERT) {
+		size_t wire =
+		    code_bytes(collection_settings(change->collection)->shape);
+		change->points = array_new(n, sizeof *change->points);
+		change->wires = array_new(n, wire);
+		change->operation.points = change->points;
+	} else {
+		change->ids = array_new(n, sizeof *change->ids);
+		change->operation.ids = change->ids;
+	}
+	if (kind == WRITER_UPSERT ? !change->points || !change->wires : !change->ids) {
+		error_set(err, ERR_MEMORY, "no memory for %zu points", n);
+		goto err;
+	}
+	return change;
+err:
+	change_free(change);
+	return NULL;
+}
+
+static void
+submit(struct http_request *request, struct change *change)
+{
+	struct error err;
+	request->state = change;
+	request->state_free = change_free;
+	if (api_write(request->context, &change->operation, &err))
+		http_fail(request, &err);
+}
+
+static int
+check_n(const struct api *api, size_t n, struct error *err)
+{
+	if (n > api->config->max_points_per_request)
+		return error_set(err, ERR_TOO_LARGE,
+		    "expected at most %llu points in a request "
+		    "(max_points_per_request), not "
+		    "%zu; send smaller batches",
+		    (unsigned long long)api->config->max_points_per_request, n);
+	return 0;
+}
+
+/* The parts of one point, wherever they stood; a missing one has no text. */
+struct parts {
+	struct json id, vector, payload;
+};
+
+static int
+read_payload(struct writer_point *point, const struct json *payload,
+    const struct api *api, struct error *err)
+{
+	if (!payload->text || payload->type == JSON_NULL)
+		return 0;
+	if (payload->type != JSON_OBJECT)
+		return error_set(err, ERR_INPUT, "payload: expected an object, not %s",
+		    json_type_name(payload->type));
+	if (payload->len > api->config->max_payload_bytes)
+		return error_set(err, ERR_TOO_LARGE,
+		    "payload: expected at most %llu bytes (max_payload_bytes), not %zu",
+		    (unsigned long long)api->config->max_payload_bytes, payload->len);
+	point->payload = payload->text;
+	point->payload_len = payload->len;
+	return 0;
+}
+
+/* Point i of the change := these parts. */
+static int
+read_point(struct change *change, struct api_coder *coder, size_t i,
+    const struct parts *parts, struct error *err)
+{
+	struct writer_point *point = &change->points[i];
+	size_t bytes = code_bytes(collection_settings(change->collection)->shape);
+	struct api_code code = {.wire = change->wires + i * bytes};
+	int rc = 0;
+
+	if (!parts->id.text)
+		rc = error_set(err, ERR_INPUT, "expected an 'id'");
+	else if (point_id_parse(&point->id, &parts->id, err))
+		rc = error_prefix(err, "id");
+	else if (!parts->vector.text || parts->vector.type == JSON_NULL)
+		rc = error_set(err, ERR_INPUT, "expected a 'vector'");
+	else if (api_coder_document(coder, &code, &parts->vector, err) ||
+		 read_payload(point, &parts->payload, coder->api, err))
+		rc = -1;
+	if (rc)
+		return error_prefix(err, "point %zu", i);
+	point->wire = code.wire;
+	point->factor = code.factor;
+	point->norm2 = code.norm2;
+	return 0;
+}
+
+/* "points": [{"id", "vector", "payload"}, ...] */
+static int
+read_points(struct change *change, struct api_coder *coder, const struct json *points,
+    struct error *err)
+{
+	struct json_walk walk = json_walk(points);
+	for (size_t i = 0; json_next(&walk); i++) {
+		struct parts parts = {.id = {.text = NULL}};
+		if (walk.value.type != JSON_OBJECT)
+			return error_set(err, ERR_INPUT,
+			    "point %zu: expected an object, not %s", i,
+			    json_type_name(walk.value.type));
+		struct json_walk members = json_walk(&walk.value);
+		while (json_next(&members)) {
+			if (json_equals(&members.key, "id"))
+				parts.id = members.value;
+			else if (json_equals(&members.key, "vector"))
+				parts.vector = members.value;
+			else if (json_equals(&members.key, "payload"))
+				parts.payload = members.value;
+			else if (members.value.type != JSON_NULL)
+				return error_set(err, ERR_INPUT,
+				    "point %zu: expected id, vector and payload, not "
+				    "%.*s; put "
+				    "other fields into payload",
+				    i, members.key.len < 60 ? (int)members.key.len : 60,
+				    members.key.text);
+		}
+		if (read_point(change, coder, i, &parts, err))
+			return -1;
+	}
+	return 0;
+}
+
+/* "batch": {"ids": [...], "vectors": [...] or {"": [...]}, "payloads": [...]} */
+struct batch_parts {
+	struct json ids, vectors, payloads;
+	bool has_payloads;
+	size_t n;
+};
+
+static int
+read_batch(struct batch_parts *parts, const struct json *batch, struct error *err)
+{
+	struct json_walk walk = json_walk(batch);
+	bool has_ids = false, has_vectors = false;
+	*parts = (struct batch_parts){.has_payloads = false};
+	while (json_next(&walk)) {
+		if (json_equals(&walk.key, "ids")) {
+			parts->ids = walk.value;
+			has_ids = walk.value.type == JSON_ARRAY;
+		} else if (json_equals(&walk.key, "vectors")) {
+			parts->vectors = walk.value;
+			has_vectors = true;
+		} else if (json_equals(&walk.key, "payloads")) {
+			parts->payloads = walk.value;
+			parts->has_payloads = walk.value.type != JSON_NULL;
+		}
+	}
+	/* Of named vectors a batch has one list for the one name. */
+	if (has_vectors && parts->vectors.type == JSON_OBJECT) {
+		struct json_walk names = json_walk(&parts->vectors);
+		if (json_count(&parts->vectors) == 1 && json_next(&names))
+			parts->vectors = names.value;
+	}
+	if (!has_ids || !has_vectors || parts->vectors.type != JSON_ARRAY ||
+	    (parts->has_payloads && parts->payloads.type != JSON_ARRAY))
+		return error_set(err, ERR_INPUT,
+		    "batch: expected the arrays 'ids' and 'vectors', and perhaps "
+		    "'payloads'");
+	parts->n = json_count(&parts->ids);
+	size_t n_vectors = json_count(&parts->vectors);
+	size_t n_payloads =
+	    parts->has_payloads ? json_count(&parts->payloads) : parts->n;
+	if (n_vectors != parts->n || n_payloads != parts->n)
+		return error_set(err, ERR_INPUT,
+		    "batch: expected as many vectors and payloads as ids (%zu), not "
+		    "%zu and "
+		    "%zu",
+		    parts->n, n_vectors, n_payloads);
+	return 0;
+}
+
+static int
+read_batch_points(struct change *change, struct api_coder *coder,
+    const struct batch_parts *batch, struct error *err)
+{
+	struct json_walk ids = json_walk(&batch->ids);
+	struct json_walk vectors = json_walk(&batch->vectors);
+	struct json_walk payloads =
+	    json_walk(batch->has_payloads ? &batch->payloads : &batch->ids);
+	for (size_t i = 0; json_next(&ids) && json_next(&vectors); i++) {
+		struct parts parts = {.id = ids.value, .vector = vectors.value};
+		if (batch->has_payloads && json_next(&payloads))
+			parts.payload = payloads.value;
+		if (read_point(change, coder, i, &parts, err))
+			return -1;
+	}
+	return 0;
+}
+
+/* Which of the two forms the body has. */
+struct upsert {
+	struct json points;
+	struct batch_parts batch;
+	bool is_batch;
+	size_t n;
+};
+
+static int
+read_upsert(struct upsert *upsert, const struct json *root, struct error *err)
+{
+	struct json_walk walk = json_walk(root);
+	int n_forms = 0;
+	while (json_next(&walk)) {
+		if (walk.value.type == JSON_NULL)
+			continue;
+		if (json_equals(&walk.key, "points")) {
+			if (walk.value.type != JSON_ARRAY)
+				return error_set(err, ERR_INPUT,
+				    "points: expected an array, not %s",
+				    json_type_name(walk.value.type));
+			upsert->points = walk.value;
+			upsert->n = json_count(&walk.value);
+			n_forms++;
+		} else if (json_equals(&walk.key, "batch")) {
+			if (read_batch(&upsert->batch, &walk.value, err))
+				return -1;
+			upsert->is_batch = true;
+			upsert->n = upsert->batch.n;
+			n_forms++;
+		} else if (json_equals(&walk.key, "shard_key") ||
+			   json_equals(&walk.key, "update_filter") ||
+			   json_equals(&walk.key, "update_mode")) {
+			return error_set(err, ERR_UNSUPPORTED, "%.*s is not served",
+			    (int)walk.key.len, walk.key.text);
+		} else {
+			return error_set(err, ERR_INPUT,
+			    "expected 'points' or 'batch', not %.*s",
+			    walk.key.len < 60 ? (int)walk.key.len : 60, walk.key.text);
+		}
+	}
+	if (n_forms != 1 || upsert->n == 0)
+		return error_set(err, ERR_INPUT,
+		    "expected either 'points': [{\"id\", \"vector\", \"payload\"}, "
+		    "...] or "
+		    "'batch', with at least one point");
+	return 0;
+}
+
+void
+api_points_upsert(struct http_request *request, unsigned worker)
+{
+	struct api *api = request->context;
+	struct upsert upsert = {.is_batch = false};
+	struct api_coder coder = {.api = NULL};
+	struct change *change = NULL;
+	struct error err;
+	struct json root;
+
+	if (api_body(&root, request, &err) || read_upsert(&upsert, &root, &err) ||
+	    check_n(api, upsert.n, &err))
+		goto err;
+	change = change_new(request, WRITER_UPSERT, upsert.n, &err);
+	if (!change || api_coder_init(&coder, api, change->collection, worker, &err))
+		goto err;
+	if (upsert.is_batch ? read_batch_points(change, &coder, &upsert.batch, &err)
+			    : read_points(change, &coder, &upsert.points, &err))
+		goto err;
+	if (coder.tokens)
+		metrics_query(api->metrics, METRICS_EMBED, coder.embed_s);
+	api_coder_free(&coder);
+	submit(request, change);
+	return;
+err:
+	api_coder_free(&coder);
+	change_free(change);
+	http_fail(request, &err);
+}
+
+void
+api_points_delete(struct http_request *request, unsigned worker)
+{
+	struct api *api = request->context;
+	struct change *change = NULL;
+	struct json root, value;
+	struct error err;
+	(void)worker;
+
+	if (api_body(&root, request, &err))
+		goto err;
+	if (json_member(&root, "filter", &value) && value.type != JSON_NULL) {
+		error_set(&err, ERR_UNSUPPORTED,
+		    "filter: deletion by filter is not served; send 'points': [ids]");
+		goto err;
+	}
+	int has = api_member(&value, &root, "points", JSON_ARRAY, &err);
+	if (has == 0)
+		error_set(&err, ERR_INPUT, "expected 'points': [ids]");
+	if (has <= 0 || check_n(api, json_count(&value), &err))
+		goto err;
+	change = change_new(request, WRITER_DELETE, json_count(&value), &err);
+	if (!change)
+		goto err;
+	struct json_walk walk = json_walk(&value);
+	for (size_t i = 0; json_next(&walk); i++) {
+		if (point_id_parse(&change->ids[i], &walk.value, &err)) {
+			error_prefix(&err, "points[%zu]", i);
+			goto err;
+		}
+	}
+	submit(request, change);
+	return;
+err:
+	change_free(change);
+	http_fail(request, &err);
+}
+
+void
+api_points_count(struct http_request *request, unsigned worker)
+{
+	struct collection *collection = NULL;
+	struct text out = {0};
+	struct error err;
+	struct json root;
+	(void)worker;
+
+	if (request->body_n &&
+	    (api_body(&root, request, &err) || api_no_filter(&root, &err)))
+		goto err;
+	collection = api_collection(request, &err);
+	if (!collection)
+		goto err;
+	api_begin(&out);
+	text_printf(&out, "{\"count\":%zu}", collection_count(collection));
+	collection_release(collection);
+	api_end(request, &out, NULL);
+	return;
+err:
+	http_fail(request, &err);
+}

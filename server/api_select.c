@@ -1,0 +1,153 @@
+#include "server/api_select.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+static int
+read_keys(struct api_select *select, const struct json *keys, struct error *err)
+{
+	struct json_walk walk = json_walk(keys);
+	if (keys->type != JSON_ARRAY)
+		return error_set(err, ERR_INPUT,
+		    "with_payload: expected an array of keys, not %s",
+		    json_type_name(keys->type));
+	while (json_next(&walk)) {
+		if (walk.value.type != JSON_STRING)
+			return error_set(err, ERR_INPUT,
+			    "with_payload: expected keys as strings, not %s",
+			    json_type_name(walk.value.type));
+	}
+	select->payload = true;
+	select->has_keys = true;
+	select->keys = *keys;
+	return 0;
+}
+
+static int
+read_payload(struct api_select *select, const struct json *value, struct error *err)
+{
+	struct json keys;
+	switch (value->type) {
+	case JSON_NULL:
+		return 0;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		select->payload = value->type == JSON_TRUE;
+		return 0;
+	case JSON_ARRAY:
+		return read_keys(select, value, err);
+	default:
+		break;
+	}
+	if (json_member(value, "include", &keys) && keys.type != JSON_NULL)
+		return read_keys(select, &keys, err);
+	if (json_member(value, "exclude", &keys) && keys.type != JSON_NULL) {
+		select->exclude = true;
+		return read_keys(select, &keys, err);
+	}
+	return error_set(err, ERR_INPUT,
+	    "with_payload: expected true, false, an array of keys, {\"include\": keys} "
+	    "or "
+	    "{\"exclude\": keys}, not %.*s",
+	    value->len < 40 ? (int)value->len : 40, value->text);
+}
+
+int
+api_select_read(struct api_select *select, const struct json *root, struct error *err)
+{
+	struct json value;
+
+	if (json_member(root, "with_payload", &value) &&
+	    read_payload(select, &value, err))
+		return -1;
+	if (!json_member(root, "with_vector", &value) || value.type == JSON_NULL)
+		return 0;
+	if (value.type == JSON_ARRAY)
+		select->vector = json_count(&value) > 0;
+	else if (value.type == JSON_TRUE || value.type == JSON_FALSE)
+		select->vector = value.type == JSON_TRUE;
+	else
+		return error_set(err, ERR_INPUT,
+		    "with_vector: expected true, false or an array of names, not %s",
+		    json_type_name(value.type));
+	return 0;
+}
+
+/* Two JSON strings may spell one text differently: compare what they mean. */
+static bool
+is_selected(const struct api_select *select, const struct json *key)
+{
+	struct json_walk walk = json_walk(&select->keys);
+	char *text = array_new(key->len + 1, 1);
+	bool found = false;
+	if (text) {
+		json_string(text, key->len + 1, key);
+		while (!found && json_next(&walk))
+			found = json_equals(&walk.value, text);
+	}
+	free(text);
+	return found != select->exclude;
+}
+
+void
+api_select_payload(
+    struct text *out, const struct api_select *select, const struct db_record *record)
+{
+	struct json_walk walk;
+	struct json root;
+	struct error err;
+	bool first = true;
+
+	if (!select->payload)
+		return;
+	text_string(out, ",\"payload\":");
+	if (!select->has_keys) {
+		if (record->payload_len)
+			text_bytes(out, record->payload, record->payload_len);
+		else
+			text_string(out, "{}");
+		return;
+	}
+	text_string(out, "{");
+	if (record->payload_len &&
+	    json_check(&root, record->payload, record->payload_len, &err) == 0) {
+		walk = json_walk(&root);
+		while (json_next(&walk)) {
+			if (!is_selected(select, &walk.key))
+				continue;
+			if (!first)
+				text_string(out, ",");
+			first = false;
+			text_bytes(out, walk.key.text, walk.key.len);
+			text_string(out, ":");
+			text_bytes(out, walk.value.text, walk.value.len);
+		}
+	}
+	text_string(out, "}");
+}
+
+void
+api_select_vector(struct text *out, const struct api_select *select,
+    struct api_coder *coder, const struct api_select_code *code)
+{
+	const struct collection_settings *s = collection_settings(coder->collection);
+
+	if (!select->vector)
+		return;
+	api_coder_decode(coder, code->wire, code->factor);
+	text_string(out, ",\"vector\":");
+	if (s->vector[0]) {
+		text_string(out, "{");
+		text_json(out, s->vector, strlen(s->vector));
+		text_string(out, ":");
+	}
+	text_string(out, "[");
+	for (uint32_t i = 0; i < s->size; i++) {
+		if (i)
+			text_string(out, ",");
+		text_float(out, coder->vector[i]);
+	}
+	text_string(out, s->vector[0] ? "]}" : "]");
+}

@@ -1,0 +1,42 @@
+#ifndef SERVER_API_SELECT_H
+#define SERVER_API_SELECT_H
+
+#include <stdbool.h>
+
+#include "base/json.h"
+#include "server/api.h"
+#include "server/api_vector.h"
+
+/*
+ * Which parts of a point an answer has, and writing them.
+ *
+ * with_payload: true, false, ["key", ...], {"include": [...]} or {"exclude": [...]};
+ * with_vector: true, false, ["name"].  Keys are those of the payload's top level.
+ */
+struct api_select {
+	bool payload;
+	bool vector;
+	bool has_keys;
+	bool exclude;     /* the keys are those to leave out */
+	struct json keys; /* of the request's body */
+};
+
+/* Read both from a request; what it leaves out stays as *select has it.
+ * ERR_INPUT. */
+int api_select_read(
+    struct api_select *select, const struct json *root, struct error *err);
+
+/* Append `,"payload":...` as selected. */
+void api_select_payload(
+    struct text *out, const struct api_select *select, const struct db_record *record);
+
+/* Append `,"vector":...` of a code, if selected: what the code says it was. */
+struct api_select_code {
+	const uint8_t *wire;
+	float factor;
+	float norm2;
+};
+void api_select_vector(struct text *out, const struct api_select *select,
+    struct api_coder *coder, const struct api_select_code *code);
+
+#endif /* SERVER_API_SELECT_H */

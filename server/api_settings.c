@@ -1,0 +1,282 @@
+#include <string.h>
+
+#include "server/api.h"
+
+/* The body of PUT /collections/{c} -> struct collection_settings. */
+
+/* Members that steer what does not exist here: a client may send them. */
+static const char *const ignored[] = {"shard_number", "replication_factor",
+    "write_consistency_factor", "on_disk_payload", "hnsw_config", "optimizers_config",
+    "wal_config", "strict_mode_config", "timeout"};
+
+static const char *const ignored_in_vectors[] = {"hnsw_config", "on_disk", "datatype"};
+
+static bool
+is_one_of(const struct json *key, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (json_equals(key, names[i]))
+			return true;
+	}
+	return false;
+}
+
+static int
+unknown(
+    const struct json *key, const char *where, const char *expected, struct error *err)
+{
+	return error_set(err, ERR_INPUT, "%s: expected %s, not %.*s", where, expected,
+	    key->len < 60 ? (int)key->len : 60, key->text);
+}
+
+/* {"binary": {"encoding": ...}}: how many bits; the rest is about the memory. */
+static int
+read_quantization(
+    struct collection_settings *s, const struct json *config, struct error *err)
+{
+	struct json binary, encoding;
+	int has = api_member(&binary, config, "binary", JSON_OBJECT, err);
+	if (has < 0)
+		return -1;
+	if (!has)
+		return error_set(err, ERR_UNSUPPORTED,
+		    "quantization_config: only 'binary' is served; every collection "
+		    "keeps "
+		    "codes of 1 to 4 bits (\"codes\": {\"bits\": 4})");
+	has = api_member(&encoding, &binary, "encoding", JSON_STRING, err);
+	if (has < 0)
+		return -1;
+	if (!has || json_equals(&encoding, "one_bit"))
+		s->shape.bits = 1;
+	else if (json_equals(&encoding, "two_bits"))
+		s->shape.bits = 2;
+	else
+		return error_set(err, ERR_UNSUPPORTED,
+		    "quantization_config.binary.encoding: one_bit and two_bits are "
+		    "served, "
+		    "not %.*s",
+		    encoding.len < 40 ? (int)encoding.len : 40, encoding.text);
+	return 0;
+}
+
+static int
+read_vector_params(
+    struct collection_settings *s, const struct json *params, struct error *err)
+{
+	bool has_size = false, has_distance = false;
+	struct json_walk walk = json_walk(params);
+
+	while (json_next(&walk)) {
+		const struct json *value = &walk.value;
+		if (value->type == JSON_NULL)
+			continue;
+		if (json_equals(&walk.key, "size")) {
+			uint64_t size;
+			if (api_count(
+				&size, value, "vectors.size", COLLECTION_SIZE_MAX, err))
+				return -1;
+			if (size == 0)
+				return error_set(err, ERR_INPUT,
+				    "vectors.size: expected 1 to %d, not 0",
+				    COLLECTION_SIZE_MAX);
+			s->size = (uint32_t)size;
+			has_size = true;
+		} else if (json_equals(&walk.key, "distance")) {
+			char name[32];
+			if (api_string(
+				name, sizeof name, value, "vectors.distance", err) ||
+			    collection_distance_parse(&s->distance, name, err))
+				return -1;
+			has_distance = true;
+		} else if (json_equals(&walk.key, "quantization_config")) {
+			if (read_quantization(s, value, err))
+				return -1;
+		} else if (json_equals(&walk.key, "multivector_config")) {
+			return error_set(err, ERR_UNSUPPORTED,
+			    "vectors.multivector_config: multivectors are not served; "
+			    "give each "
+			    "point one vector");
+		} else if (!is_one_of(&walk.key, ignored_in_vectors,
+			       sizeof ignored_in_vectors /
+				   sizeof *ignored_in_vectors)) {
+			return unknown(
+			    &walk.key, "vectors", "'size' and 'distance'", err);
+		}
+	}
+	if (!has_size || !has_distance)
+		return error_set(err, ERR_INPUT,
+		    "vectors: expected {\"size\": N, \"distance\": \"Cosine\"|\"Dot\"|"
+		    "\"Euclid\"}; '%s' is missing",
+		    has_size ? "distance" : "size");
+	return 0;
+}
+
+/* {"size", "distance"}, or {"NAME": {"size", "distance"}} with one name. */
+static int
+read_vectors(
+    struct collection_settings *s, const struct json *vectors, struct error *err)
+{
+	struct json_walk walk = json_walk(vectors);
+	bool plain = false;
+	size_t n = 0;
+
+	while (json_next(&walk)) {
+		plain |= walk.value.type != JSON_OBJECT &&
+			 (json_equals(&walk.key, "size") ||
+			     json_equals(&walk.key, "distance"));
+		n++;
+	}
+	if (plain || n == 0)
+		return read_vector_params(s, vectors, err);
+	if (n > 1)
+		return error_set(err, ERR_UNSUPPORTED,
+		    "vectors: several named vectors are not served; expected one");
+	walk = json_walk(vectors);
+	json_next(&walk);
+	if (walk.value.type != JSON_OBJECT)
+		return unknown(&walk.key, "vectors", "'size' and 'distance'", err);
+	if (api_string(
+		s->vector, sizeof s->vector, &walk.key, "vectors: the name", err))
+		return -1;
+	return read_vector_params(s, &walk.value, err);
+}
+
+static int
+read_codes(struct collection_settings *s, const struct json *codes, struct error *err)
+{
+	struct json_walk walk = json_walk(codes);
+
+	while (json_next(&walk)) {
+		const struct json *value = &walk.value;
+		uint64_t n;
+		char name[32];
+		if (value->type == JSON_NULL)
+			continue;
+		if (json_equals(&walk.key, "dims")) {
+			if (api_count(&n, value, "codes.dims", CODE_DIMS_MAX, err))
+				return -1;
+			if (n == 0 || n % CODE_DIMS_STEP)
+				return error_set(err, ERR_INPUT,
+				    "codes.dims: expected a multiple of %d from %d to "
+				    "%d, not %llu",
+				    CODE_DIMS_STEP, CODE_DIMS_STEP, CODE_DIMS_MAX,
+				    (unsigned long long)n);
+			s->shape.dims = (uint32_t)n;
+		} else if (json_equals(&walk.key, "bits")) {
+			if (api_count(&n, value, "codes.bits", CODE_BITS_MAX, err))
+				return -1;
+			if (n == 0)
+				return error_set(err, ERR_INPUT,
+				    "codes.bits: expected 1 to %d, not 0",
+				    CODE_BITS_MAX);
+			s->shape.bits = (uint32_t)n;
+		} else if (json_equals(&walk.key, "distance")) {
+			if (api_string(
+				name, sizeof name, value, "codes.distance", err) ||
+			    collection_code_distance_parse(
+				&s->code_distance, name, err))
+				return -1;
+		} else if (json_equals(&walk.key, "binarizer")) {
+			if (api_string(s->binarizer, sizeof s->binarizer, value,
+				"codes.binarizer", err))
+				return -1;
+		} else if (!json_equals(&walk.key, "binarizer_id") &&
+			   !json_equals(&walk.key, "packing")) {
+			return unknown(&walk.key, "codes",
+			    "'dims', 'bits', 'distance' and 'binarizer'", err);
+		}
+	}
+	return 0;
+}
+
+static int
+read_text_model(
+    struct collection_settings *s, const struct json *value, struct error *err)
+{
+	return api_string(
+	    s->text_model, sizeof s->text_model, value, "text_model", err);
+}
+
+/* Qdrant's free-form metadata: "codes" and "text_model" in it mean what they mean
+ * beside it; the rest is not kept. */
+static int
+read_metadata(
+    struct collection_settings *s, const struct json *metadata, struct error *err)
+{
+	struct json value;
+	int has = api_member(&value, metadata, "codes", JSON_OBJECT, err);
+	if (has < 0 || (has && read_codes(s, &value, err)))
+		return -1;
+	has = api_member(&value, metadata, "text_model", JSON_STRING, err);
+	if (has < 0 || (has && read_text_model(s, &value, err)))
+		return -1;
+	return 0;
+}
+
+static int
+is_empty(const struct json *value)
+{
+	return (value->type == JSON_OBJECT || value->type == JSON_ARRAY) &&
+	       json_count(value) == 0;
+}
+
+static int
+check_members(const struct json *root, struct error *err)
+{
+	static const char *const known[] = {
+	    "vectors", "codes", "text_model", "quantization_config", "metadata"};
+	static const char *const not_served[] = {
+	    "sparse_vectors", "init_from", "sharding_method"};
+	struct json_walk walk = json_walk(root);
+
+	while (json_next(&walk)) {
+		if (is_one_of(&walk.key, known, sizeof known / sizeof *known) ||
+		    is_one_of(&walk.key, ignored, sizeof ignored / sizeof *ignored) ||
+		    walk.value.type == JSON_NULL)
+			continue;
+		if (!is_one_of(
+			&walk.key, not_served, sizeof not_served / sizeof *not_served))
+			return unknown(&walk.key, "the body",
+			    "vectors, codes, text_model, quantization_config or "
+			    "metadata",
+			    err);
+		if (!is_empty(&walk.value))
+			return error_set(err, ERR_UNSUPPORTED, "%.*s is not served",
+			    (int)walk.key.len, walk.key.text);
+	}
+	return 0;
+}
+
+int
+api_settings(
+    struct collection_settings *settings, const struct json *root, struct error *err)
+{
+	struct collection_settings s = {.code_distance = DISTANCE_INT8};
+	struct json value;
+	int has;
+
+	if (check_members(root, err))
+		return -1;
+	/* Later ones stand above earlier ones: what is said in our own words wins. */
+	has = api_member(&value, root, "quantization_config", JSON_OBJECT, err);
+	if (has < 0 || (has && read_quantization(&s, &value, err)))
+		return -1;
+	has = api_member(&value, root, "metadata", JSON_OBJECT, err);
+	if (has < 0 || (has && read_metadata(&s, &value, err)))
+		return -1;
+	has = api_member(&value, root, "codes", JSON_OBJECT, err);
+	if (has < 0 || (has && read_codes(&s, &value, err)))
+		return -1;
+	has = api_member(&value, root, "text_model", JSON_STRING, err);
+	if (has < 0 || (has && read_text_model(&s, &value, err)))
+		return -1;
+	has = api_member(&value, root, "vectors", JSON_OBJECT, err);
+	if (has < 0 || (has && !is_empty(&value) && read_vectors(&s, &value, err)))
+		return -1;
+	if (s.size == 0 && !s.text_model[0])
+		return error_set(err, ERR_INPUT,
+		    "expected 'vectors': {\"size\": N, \"distance\": \"Cosine\"}, or "
+		    "'text_model' with a model's name");
+	*settings = s;
+	return 0;
+}

@@ -1,0 +1,398 @@
+#include "server/api_vector.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attention/encoder.h"
+#include "base/alloc.h"
+#include "base/base64.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "binarize/recurrent.h"
+#include "server/api_embed.h"
+
+static const struct collection_settings *
+settings(const struct api_coder *coder)
+{
+	return collection_settings(coder->collection);
+}
+
+int
+api_coder_init(struct api_coder *coder, const struct api *api,
+    const struct collection *collection, unsigned worker, struct error *err)
+{
+	const struct collection_settings *s = collection_settings(collection);
+	size_t size = s->size > ENCODER_DIMS_MAX ? s->size : ENCODER_DIMS_MAX;
+
+	*coder =
+	    (struct api_coder){.api = api, .collection = collection, .worker = worker};
+	coder->vector = array_new(size, sizeof *coder->vector);
+	coder->wire = array_new(code_bytes(s->shape), 1);
+	coder->levels = array_new(s->shape.dims, 1);
+	coder->k = array_new(s->shape.dims, 1);
+	if (!coder->vector || !coder->wire || !coder->levels || !coder->k)
+		return error_set(err, ERR_MEMORY, "no memory for a vector");
+	coder->scratch = recurrent_scratch_new(collection_binarizer(collection), err);
+	return coder->scratch ? 0 : -1;
+}
+
+void
+api_coder_free(struct api_coder *coder)
+{
+	recurrent_scratch_free(coder->scratch);
+	free(coder->vector);
+	free(coder->wire);
+	free(coder->levels);
+	free(coder->k);
+	*coder = (struct api_coder){.api = NULL};
+}
+
+/* coder->vector := a vector of length 1 for Cosine. */
+static int
+normalise(struct api_coder *coder, struct error *err)
+{
+	const struct collection_settings *s = settings(coder);
+	double sum = 0;
+
+	for (uint32_t i = 0; i < s->size; i++)
+		sum += (double)coder->vector[i] * (double)coder->vector[i];
+	if (sum == 0)
+		return error_set(err, ERR_INPUT,
+		    "vector: expected one that is not zero; zero has no direction to "
+		    "code");
+	if (s->distance != COLLECTION_COSINE)
+		return 0;
+	double norm = sqrt(sum);
+	for (uint32_t i = 0; i < s->size; i++)
+		coder->vector[i] = (float)((double)coder->vector[i] / norm);
+	return 0;
+}
+
+static int
+read_numbers(struct api_coder *coder, const struct json *array, struct error *err)
+{
+	uint32_t size = settings(coder)->size;
+	struct json_walk walk = json_walk(array);
+	size_t n;
+
+	if (json_next(&walk) && walk.value.type == JSON_ARRAY)
+		return error_set(err, ERR_UNSUPPORTED,
+		    "vector: several vectors a point are not served; expected one "
+		    "array of "
+		    "%u numbers",
+		    size);
+	n = json_count(array);
+	if (n != size)
+		return error_set(err, ERR_INPUT,
+		    "vector: expected %u dimensions, as the collection has, not %zu",
+		    size, n);
+	if (json_floats(coder->vector, size, &n, array, err))
+		return error_prefix(err, "vector");
+	return 0;
+}
+
+static int
+read_text(struct api_coder *coder, const struct json *value, const struct json *text,
+    struct error *err)
+{
+	const struct collection_settings *s = settings(coder);
+	char name[MODELS_NAME_MAX + 1] = "";
+	struct api_embedder embedder;
+	struct json model;
+	uint64_t start_ns = clock_ns();
+	size_t tokens;
+
+	if (json_member(value, "model", &model) && model.type != JSON_NULL &&
+	    api_string(name, sizeof name, &model, "model", err))
+		return -1;
+	if (!name[0])
+		memcpy(name, s->text_model, sizeof name);
+	if (!name[0])
+		return error_set(err, ERR_INPUT,
+		    "text: expected a 'model' beside it; this collection has no "
+		    "text_model");
+	if (api_embedder_find(&embedder, coder->api, coder->worker, name, err))
+		return -1;
+	if (embedder.dims != s->size)
+		return error_set(err, ERR_INPUT,
+		    "model: '%.60s' gives %zu dimensions, the collection has %u", name,
+		    embedder.dims, s->size);
+	if (api_embedder_run(&embedder, coder->vector, &tokens, text, err))
+		return -1;
+	coder->tokens += tokens;
+	coder->embed_s += clock_since(start_ns);
+	return 0;
+}
+
+/* What an {"object", "model"} holds. */
+enum object_kind { OBJECT_CODE, OBJECT_FLOATS };
+
+struct object {
+	enum object_kind kind;
+	char *text; /* base64, to be freed */
+	size_t text_n;
+	float norm;
+};
+
+static int
+read_object_numbers(struct object *object, const struct api_coder *coder,
+    const struct json *members, struct error *err)
+{
+	const char *id = collection_binarizer_id(coder->collection);
+	struct json value;
+	int has = api_member(&value, members, "norm", JSON_NUMBER, err);
+	if (has < 0)
+		return -1;
+	object->norm = has ? (float)json_double(&value) : 1.0f;
+	if (!(object->norm > 0) || !(object->norm < 1e18f))
+		return error_set(err, ERR_INPUT,
+		    "object.norm: expected a number above 0 and below 1e18");
+	has = api_member(&value, members, "binarizer_id", JSON_STRING, err);
+	if (has < 0)
+		return -1;
+	if (has && !json_equals(&value, id))
+		return error_set(err, ERR_INPUT,
+		    "object.binarizer_id: expected a code of binarizer %s, not of %.*s",
+		    id, value.len < 60 ? (int)value.len : 60, value.text);
+	return 0;
+}
+
+/* *object := {"object": {"b64": ...}, "model": "codes" or "float32"}. */
+static int
+read_object(struct object *object, const struct api_coder *coder,
+    const struct json *value, const struct json *members, struct error *err)
+{
+	struct json model, b64;
+	*object = (struct object){.text = NULL};
+	if (members->type != JSON_OBJECT)
+		return error_set(err, ERR_INPUT,
+		    "object: expected {\"b64\": \"...\"}, not %s",
+		    json_type_name(members->type));
+	int has = api_member(&model, value, "model", JSON_STRING, err);
+	if (has < 0)
+		return -1;
+	if (has && json_equals(&model, "codes"))
+		object->kind = OBJECT_CODE;
+	else if (has && json_equals(&model, "float32"))
+		object->kind = OBJECT_FLOATS;
+	else
+		return error_set(err, ERR_INPUT,
+		    "model: expected \"codes\" or \"float32\" beside an object");
+	has = api_member(&b64, members, "b64", JSON_STRING, err);
+	if (has == 0)
+		error_set(err, ERR_INPUT, "object: expected a member 'b64'");
+	if (has <= 0 || read_object_numbers(object, coder, members, err))
+		return -1;
+	object->text = array_new(b64.len + 1, 1);
+	if (!object->text)
+		return error_set(err, ERR_MEMORY, "no memory for an object");
+	object->text_n = json_string(object->text, b64.len + 1, &b64);
+	return 0;
+}
+
+/* coder->vector := the floats of an object. */
+static int
+read_floats(struct api_coder *coder, const struct object *object, struct error *err)
+{
+	uint32_t size = settings(coder)->size;
+	uint8_t *bytes = array_new(size, 4);
+	int rc = 0;
+	if (!bytes)
+		return error_set(err, ERR_MEMORY, "no memory for a vector");
+	if (base64_decode(bytes, (size_t)size * 4, object->text, object->text_n, err))
+		rc = error_prefix(err, "object.b64 (%u float32)", size);
+	for (uint32_t i = 0; i < size && rc == 0; i++) {
+		coder->vector[i] = bytes_getfle(bytes + 4 * (size_t)i);
+		if (!isfinite(coder->vector[i]))
+			rc = error_set(err, ERR_INPUT,
+			    "object.b64: expected finite numbers; number %u is not", i);
+	}
+	free(bytes);
+	return rc;
+}
+
+static int
+read_wire(const struct api_coder *coder, uint8_t *wire, const struct object *object,
+    struct error *err)
+{
+	struct code_shape shape = settings(coder)->shape;
+	if (base64_decode(wire, code_bytes(shape), object->text, object->text_n, err))
+		return error_prefix(
+		    err, "object.b64 (a code of %u x %u bits)", shape.dims, shape.bits);
+	return 0;
+}
+
+/* Take a vector's name off: {"NAME": value} -> value.  *value is replaced. */
+static int
+unwrap(const struct api_coder *coder, struct json *value, struct error *err)
+{
+	static const char *const not_served[] = {"indices", "image", "values"};
+	const char *name = settings(coder)->vector;
+	struct json inner;
+
+	if (value->type != JSON_OBJECT)
+		return 0;
+	if ((json_member(value, "text", &inner) && inner.type == JSON_STRING) ||
+	    (json_member(value, "object", &inner) &&
+		json_member(value, "model", &inner)))
+		return 0;
+	if (json_count(value) == 1 && json_member(value, name, &inner)) {
+		*value = inner;
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof not_served / sizeof *not_served; i++) {
+		if (json_member(value, not_served[i], &inner))
+			return error_set(err, ERR_UNSUPPORTED,
+			    "vector: '%s' (sparse vectors, images) is not served",
+			    not_served[i]);
+	}
+	return error_set(err, ERR_INPUT,
+	    "vector: expected numbers, {\"text\"}, {\"object\", \"model\"} or the "
+	    "vector "
+	    "named '%.60s'; not %.*s",
+	    name, value->len < 60 ? (int)value->len : 60, value->text);
+}
+
+/* What `value` was: a vector now in coder->vector, or a code in `wire`. */
+struct reading {
+	bool is_code;
+	float norm; /* of a code */
+};
+
+static int
+read_value(struct api_coder *coder, struct reading *reading, uint8_t *wire,
+    const struct json *value, struct error *err)
+{
+	struct json inner, v = *value;
+	struct object object;
+	*reading = (struct reading){.is_code = false};
+	if (unwrap(coder, &v, err))
+		return -1;
+	if (v.type == JSON_ARRAY)
+		return read_numbers(coder, &v, err) || normalise(coder, err) ? -1 : 0;
+	if (v.type != JSON_OBJECT || unwrap(coder, &v, err))
+		return v.type == JSON_OBJECT ? -1
+					     : error_set(err, ERR_INPUT,
+						   "vector: expected an array of "
+						   "numbers or an object, not %s",
+						   json_type_name(v.type));
+	if (json_member(&v, "text", &inner) && inner.type == JSON_STRING)
+		return read_text(coder, &v, &inner, err) || normalise(coder, err) ? -1
+										  : 0;
+	if (!json_member(&v, "object", &inner))
+		return error_set(err, ERR_INPUT,
+		    "vector: expected {\"text\"} or {\"object\", \"model\"}");
+	int rc = read_object(&object, coder, &v, &inner, err);
+	if (rc == 0 && object.kind == OBJECT_FLOATS) {
+		rc = read_floats(coder, &object, err) || normalise(coder, err) ? -1 : 0;
+	} else if (rc == 0) {
+		reading->is_code = true;
+		reading->norm = object.norm;
+		rc = read_wire(coder, wire, &object, err);
+	}
+	free(object.text);
+	return rc;
+}
+
+int
+api_coder_document(struct api_coder *coder, struct api_code *code,
+    const struct json *value, struct error *err)
+{
+	const struct recurrent *binarizer = collection_binarizer(coder->collection);
+	struct recurrent_numbers numbers;
+	struct reading reading;
+
+	if (read_value(coder, &reading, code->wire, value, err))
+		return -1;
+	if (reading.is_code) {
+		const struct collection_settings *s = settings(coder);
+		float norm = s->distance == COLLECTION_COSINE ? 1.0f : reading.norm;
+		code->factor = recurrent_factor(code->wire, s->shape, norm);
+		code->norm2 = norm * norm;
+		return 0;
+	}
+	if (recurrent_encode(
+		binarizer, coder->scratch, code->wire, &numbers, coder->vector, err))
+		return error_prefix(err, "vector");
+	code->factor = numbers.factor;
+	code->norm2 = numbers.norm2;
+	return 0;
+}
+
+static void
+hamming_query(
+    struct api_coder *coder, struct distance_query *query, const uint8_t *wire)
+{
+	struct code_shape shape = settings(coder)->shape;
+	code_to_levels(coder->levels, wire, shape);
+	distance_query_hamming(query, coder->levels, shape);
+}
+
+/* *query := coder->vector in the collection's code distance. */
+static int
+vector_query(struct api_coder *coder, struct distance_query *query, struct error *err)
+{
+	const struct recurrent *binarizer = collection_binarizer(coder->collection);
+	const struct collection_settings *s = settings(coder);
+	struct recurrent_query q = {.k = coder->k};
+	struct distance_terms terms = {.metric = DISTANCE_DOT};
+
+	int rc = s->code_distance == DISTANCE_INT8
+		     ? recurrent_query_int8(
+			   binarizer, coder->scratch, &q, coder->vector, err)
+		     : recurrent_query_sdc(
+			   binarizer, coder->scratch, &q, coder->vector, err);
+	if (rc)
+		return error_prefix(err, "query");
+	if (s->code_distance == DISTANCE_HAMMING) {
+		uint8_t top = (uint8_t)((1u << s->shape.bits) - 1);
+		for (uint32_t i = 0; i < s->shape.dims; i++)
+			coder->levels[i] = q.k[i] > 0 ? top : 0;
+		distance_query_hamming(query, coder->levels, s->shape);
+		return 0;
+	}
+	terms.base = q.base;
+	if (s->distance == COLLECTION_EUCLID) {
+		terms.metric = DISTANCE_EUCLID;
+		for (uint32_t i = 0; i < s->size; i++)
+			terms.norm2 += coder->vector[i] * coder->vector[i];
+	}
+	/* Both kinds are signed bytes that meet levels: sdc's are the odd numbers. */
+	distance_query_int8(query, q.k, q.scale, s->shape, terms);
+	return 0;
+}
+
+void
+api_coder_decode(struct api_coder *coder, const uint8_t *wire, float factor)
+{
+	recurrent_decode(collection_binarizer(coder->collection), coder->scratch,
+	    coder->vector, wire, factor);
+}
+
+int
+api_coder_stored(struct api_coder *coder, struct distance_query *query,
+    const uint8_t *wire, float factor, struct error *err)
+{
+	if (settings(coder)->code_distance == DISTANCE_HAMMING) {
+		hamming_query(coder, query, wire);
+		return 0;
+	}
+	api_coder_decode(coder, wire, factor);
+	return normalise(coder, err) || vector_query(coder, query, err) ? -1 : 0;
+}
+
+int
+api_coder_query(struct api_coder *coder, struct distance_query *query,
+    const struct json *value, struct error *err)
+{
+	struct reading reading;
+
+	if (read_value(coder, &reading, coder->wire, value, err))
+		return -1;
+	if (!reading.is_code)
+		return vector_query(coder, query, err);
+	float factor =
+	    recurrent_factor(coder->wire, settings(coder)->shape, reading.norm);
+	return api_coder_stored(coder, query, coder->wire, factor, err);
+}

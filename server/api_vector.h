@@ -1,0 +1,75 @@
+#ifndef SERVER_API_VECTOR_H
+#define SERVER_API_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/json.h"
+#include "index/distance.h"
+#include "server/api.h"
+
+/*
+ * What stands where a vector belongs, turned into a code or a query.
+ *
+ *     [0.1, ...]                                  numbers, of the collection's size
+ *     {"text": "...", "model": "static"}          embedded here; model is optional
+ *                                                 where the collection has one
+ *     {"object": {"b64": "..."}, "model": "codes"}    a code in the wire form; the
+ *                                                 object may have "binarizer_id" (it
+ *                                                 must be the collection's) and "norm"
+ *                                                 (of the vector; else 1)
+ *     {"object": {"b64": "..."}, "model": "float32"}  little-endian floats
+ *     {"NAME": any of these}                      the collection's one vector by name
+ *
+ * Vectors of a Cosine collection are normalised first.  A vector that is zero has no
+ * direction and is refused.
+ *
+ * A struct api_coder is one request's working memory for one collection on one
+ * worker: owner only.
+ */
+struct recurrent_scratch;
+
+struct api_coder {
+	const struct api *api;
+	const struct collection *collection;
+	unsigned worker;
+	float *vector;   /* the collection's size, or more */
+	uint8_t *wire;   /* (code_bytes) */
+	uint8_t *levels; /* (dims) */
+	int8_t *k;       /* (dims) */
+	struct recurrent_scratch *scratch;
+	double embed_s; /* spent on texts so far */
+	size_t tokens;  /* of texts so far */
+};
+
+/* ERR_MEMORY.  Free in any case. */
+int api_coder_init(struct api_coder *coder, const struct api *api,
+    const struct collection *collection, unsigned worker, struct error *err);
+void api_coder_free(struct api_coder *coder);
+
+/* What is stored of a document. */
+struct api_code {
+	uint8_t *wire; /* (code_bytes), the caller's */
+	float factor;
+	float norm2;
+};
+
+/* Fill code->wire's memory, factor and norm2 from the document.  ERR_INPUT,
+ * ERR_NOT_FOUND (no such model), ERR_TOO_LARGE (a text), ERR_UNSUPPORTED (sparse,
+ * several vectors). */
+int api_coder_document(struct api_coder *coder, struct api_code *code,
+    const struct json *value, struct error *err);
+
+/* *query := what is looked for, in the collection's code distance.  As above. */
+int api_coder_query(struct api_coder *coder, struct distance_query *query,
+    const struct json *value, struct error *err);
+
+/* *query := a stored document as query: what its code says the vector was (of a
+ * Hamming collection: the code itself). */
+int api_coder_stored(struct api_coder *coder, struct distance_query *query,
+    const uint8_t *wire, float factor, struct error *err);
+
+/* coder->vector := what a code says the vector was. */
+void api_coder_decode(struct api_coder *coder, const uint8_t *wire, float factor);
+
+#endif /* SERVER_API_VECTOR_H */
