@@ -1,27 +1,11 @@
 #include "server/healthcheck.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <event2/util.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A server that listens everywhere is asked on loopback. */
-static void
-to_loopback(struct sockaddr_storage *address)
-{
-	if (address->ss_family == AF_INET6) {
-		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(void *)address;
-		if (IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr))
-			in6->sin6_addr = in6addr_loopback;
-	} else {
-		struct sockaddr_in *in4 = (struct sockaddr_in *)(void *)address;
-		if (in4->sin_addr.s_addr == htonl(INADDR_ANY))
-			in4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	}
-}
+#include "server/address.h"
 
 int
 healthcheck_run(const char *listen, struct error *err)
@@ -31,12 +15,11 @@ healthcheck_run(const char *listen, struct error *err)
 	struct sockaddr_storage address;
 	struct timeval patience = {.tv_sec = 5};
 	char answer[64] = "";
-	int n = sizeof address;
+	socklen_t n;
 
-	if (evutil_parse_sockaddr_port(listen, (struct sockaddr *)(void *)&address, &n))
-		return error_set(err, ERR_INPUT,
-		    "listen: expected ADDRESS:PORT, not '%.80s'", listen);
-	to_loopback(&address);
+	if (address_parse(&address, &n, listen, err))
+		return -1;
+	address_to_loopback(&address);
 	int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return error_set(err, ERR_IO, "socket: %s", strerror(errno));
@@ -44,7 +27,7 @@ healthcheck_run(const char *listen, struct error *err)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 	int rc = 0;
 	size_t got = 0;
-	if (connect(fd, (struct sockaddr *)(void *)&address, (socklen_t)n) ||
+	if (connect(fd, (struct sockaddr *)(void *)&address, n) ||
 	    send(fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0)
 		rc = error_set(err, ERR_IO, "%s: %s", listen, strerror(errno));
 	while (rc == 0 && got < sizeof answer - 1) {

@@ -1,6 +1,5 @@
 #include "server/http.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/util.h>
@@ -16,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/address.h"
 #include "server/http_internal.h"
 
 /* Descriptors that are not connections: LMDB, models, log, events. */
@@ -139,40 +139,24 @@ static int
 bind_listener(struct http *http, struct error *err)
 {
 	struct sockaddr_storage address;
-	int n = sizeof address;
-	if (evutil_parse_sockaddr_port(
-		http->options.listen, (struct sockaddr *)&address, &n) ||
-	    !strrchr(http->options.listen, ':'))
-		return error_set(err, ERR_INPUT,
-		    "listen: expected ADDRESS:PORT such as 127.0.0.1:6333 or "
-		    "[::1]:6333, not "
-		    "'%.80s'",
-		    http->options.listen);
+	socklen_t n;
+	if (address_parse(&address, &n, http->options.listen, err))
+		return -1;
 	http->listener = evconnlistener_new_bind(http->base, NULL, NULL,
 	    LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, 1024,
-	    (struct sockaddr *)&address, n);
+	    (struct sockaddr *)&address, (int)n);
 	if (!http->listener)
 		return error_set(err, ERR_IO, "listen: %s: %s", http->options.listen,
 		    strerror(errno));
-	if (!evhttp_bind_listener(http->evhttp, http->listener))
+	if (!evhttp_bind_listener(http->evhttp, http->listener)) {
+		evconnlistener_free(http->listener);
 		return error_set(err, ERR_MEMORY, "no memory for a listener");
-	evconnlistener_set_error_cb(http->listener, on_accept_error);
-
-	socklen_t len = sizeof address;
-	char host[INET6_ADDRSTRLEN] = "";
-	getsockname(
-	    evconnlistener_get_fd(http->listener), (struct sockaddr *)&address, &len);
-	if (address.ss_family == AF_INET6) {
-		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address;
-		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
-		snprintf(http->address, sizeof http->address, "[%s]:%d", host,
-		    ntohs(in6->sin6_port));
-	} else {
-		struct sockaddr_in *in4 = (struct sockaddr_in *)&address;
-		inet_ntop(AF_INET, &in4->sin_addr, host, sizeof host);
-		snprintf(http->address, sizeof http->address, "%s:%d", host,
-		    ntohs(in4->sin_port));
 	}
+	evconnlistener_set_error_cb(http->listener, on_accept_error);
+	n = sizeof address;
+	getsockname(
+	    evconnlistener_get_fd(http->listener), (struct sockaddr *)&address, &n);
+	address_print(http->address, &address);
 	return 0;
 }
 

@@ -41,7 +41,7 @@ struct http {
 	struct evconnlistener *listener;
 	struct event *wake, *sweep, *resume, *on_term, *on_int;
 	int wake_fd;
-	char address[128];
+	char address[64]; /* ADDRESS_TEXT_MAX */
 	struct http_connection *connections;
 	size_t n_connections;
 	size_t n_in_flight;

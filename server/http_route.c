@@ -120,8 +120,11 @@ find_route(struct http_request *request, const char *path)
 	}
 	for (size_t i = 0; request->route && i < HTTP_ARGS_MAX && spans[i].at; i++) {
 		request->args[i] = decode(spans[i].at, spans[i].n);
-		if (!request->args[i])
-			request->route = NULL; /* no such name can exist */
+		if (!request->args[i]) { /* no such name can exist */
+			request->route = NULL;
+			request->route_index = options->n_routes;
+			return 0;
+		}
 	}
 	return allowed;
 }

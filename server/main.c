@@ -13,6 +13,7 @@
 #include "base/cpu.h"
 #include "base/log.h"
 #include "index/distance.h"
+#include "server/address.h"
 #include "server/api.h"
 #include "server/config.h"
 #include "server/healthcheck.h"
@@ -51,9 +52,12 @@ read_key(char key[KEY_BYTES_MAX], const char *path, struct error *err)
 static int
 check_exposure(const struct config *config, struct error *err)
 {
-	bool loopback = strncmp(config->listen, "127.", 4) == 0 ||
-			strncmp(config->listen, "[::1]", 5) == 0;
-	if (loopback || config->api_key_file[0] || config->insecure)
+	struct sockaddr_storage address;
+	socklen_t n;
+	if (address_parse(&address, &n, config->listen, err))
+		return -1;
+	if (address_is_loopback(&address) || config->api_key_file[0] ||
+	    config->insecure)
 		return 0;
 	return error_set(err, ERR_INPUT,
 	    "listen: %.80s can be reached from other machines; set api_key_file, or "

@@ -1,0 +1,524 @@
+/*
+ * Claims:
+ * - the framing ends a request where RFC 9112 does, refuses what two parsers could
+ *   read in two ways, and neither depends on how the bytes are cut into packets;
+ * - over a real socket: a handler's answer comes back in order, a client that leaves
+ *   early harms nobody, and stopping lets requests in flight end.
+ */
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "server/http.h"
+#include "server/http_framing.h"
+#include "tests/support/guard.h"
+
+#define H "Host: x\r\n"
+
+static const struct {
+	const char *bytes;
+	int status;  /* 0 = fine */
+	size_t ends; /* requests that ended before */
+} cases[] = {
+    {"GET / HTTP/1.1\r\n" H "\r\n", 0, 1},
+    {"GET / HTTP/1.0\r\n\r\n", 0, 1},
+    {"GET /a%20b?c=%2F&d HTTP/1.1\r\n" H "X:\r\nY: \t z \r\n\r\nGET / HTTP/1.1\r\n" H
+     "\r\n",
+	0, 2},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n" H "\r\n",
+	0, 2},
+    {"POST / HTTP/1.1\r\n" H "content-length:0\r\n\r\n", 0, 1},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\nA\r\n"
+     "0123456789\r\n0\r\n\r\nGET / HTTP/1.1\r\n" H "\r\n",
+	0, 2},
+    {"OPTIONS * HTTP/1.1\r\n" H "\r\n", 0, 1},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 100\r\n\r\n", 0, 0},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 101\r\n\r\n", 413, 0},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 99999999999999999999999\r\n\r\n", 413, 0},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 1\r\nContent-Length: 1\r\n\r\n", 400, 0},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: +1\r\n\r\n", 400, 0},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 1 1\r\n\r\n", 400, 0},
+    {"POST / HTTP/1.1\r\n" H "Content-Length : 1\r\n\r\n", 400, 0},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip\r\n\r\n", 400, 0},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked, chunked\r\n\r\n", 400, 0},
+    {"POST / HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n", 400, 0},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",
+	400, 0},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n", 400,
+	0},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n\r\n", 400, 0},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", 400, 0},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n64\r\n", 0, 0},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n65\r\n", 413, 0},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n",
+	400, 0},
+    {"GET / HTTP/1.1\r\n\r\n", 400, 0},
+    {"GET / HTTP/1.1\r\n" H H "\r\n", 400, 0},
+    {"GET / HTTP/1.1\n", 400, 0},
+    {"GET / HTTP/1.1\r\nA: b\rc\r\n", 400, 0},
+    {"GET / HTTP/1.1\r\n A: b\r\n", 400, 0},
+    {"GET / HTTP/1.1\r\nA: b\r\n\tc\r\n", 400, 0},
+    {"GET / HTTP/1.1\r\nno colon\r\n", 400, 0},
+    {"GET / HTTP/1.1\r\n: empty\r\n", 400, 0},
+    {"GET / HTTP/1.1\r\nA: \x01\r\n", 400, 0},
+    {"\r\n", 400, 0},
+    {"GET /\r\n", 400, 0},
+    {"GET  / HTTP/1.1\r\n", 400, 0},
+    {"GET / HTTP/1.1 \r\n", 400, 0},
+    {"GET / HTTP/1.2\r\n", 400, 0},
+    {"GET x HTTP/1.1\r\n", 400, 0},
+    {"GET http://x/ HTTP/1.1\r\n", 400, 0},
+    {"GET /% HTTP/1.1\r\n", 400, 0},
+    {"GET /\"x HTTP/1.1\r\n", 400, 0},
+    {"get / HTTP/1.1\r\n", 501, 0},
+    {"TRACE / HTTP/1.1\r\n", 501, 0},
+    {"G\x80T / HTTP/1.1\r\n", 400, 0},
+    {"GET / HTTP/1.1\r\n" H "\r\nBAD\r\n", 400, 1},
+};
+
+/* Feed all bytes in pieces whose lengths `rng` draws (NULL: one piece), each ending at
+ * an unreadable page. */
+static int
+feed(struct http_framing *framing, const char *bytes, size_t n, struct rng *rng)
+{
+	struct http_framing_refusal refusal = {.status = 0};
+	for (size_t i = 0; i < n && !refusal.status;) {
+		size_t some = rng ? 1 + rng_below(rng, 7) : n;
+		if (some > n - i)
+			some = n - i;
+		char *piece = guard_copy(bytes + i, some);
+		int rc = http_framing_take(framing, piece, some, &refusal);
+		assert_int_equal(rc, refusal.status ? -1 : 0);
+		guard_free(piece, some);
+		i += some;
+	}
+	if (refusal.status)
+		assert_true(strlen(refusal.text) > 10);
+	return refusal.status;
+}
+
+static void
+test_framing(void **state)
+{
+	struct http_framing_limits limits = {.header_bytes = 200, .body_bytes = 100};
+	struct rng rng;
+	(void)state;
+
+	rng_init(&rng, test_seed(), 0);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		for (int round = 0; round < 20; round++) {
+			struct http_framing framing;
+			http_framing_init(&framing, limits);
+			int status = feed(&framing, cases[i].bytes,
+			    strlen(cases[i].bytes), round ? &rng : NULL);
+			if (status != cases[i].status ||
+			    framing.n_ended != cases[i].ends)
+				print_error("case %zu: %d after %d\n", i, status,
+				    (int)framing.n_ended);
+			assert_int_equal(status, cases[i].status);
+			assert_int_equal(framing.n_ended, cases[i].ends);
+			http_framing_free(&framing);
+		}
+	}
+}
+
+static void
+test_framing_limits(void **state)
+{
+	struct http_framing_limits limits = {.header_bytes = 200, .body_bytes = 100};
+	char head[400];
+	(void)state;
+
+	/* Exactly 200 bytes of head pass, 201 do not. */
+	for (int extra = 0; extra < 2; extra++) {
+		struct http_framing framing;
+		int fixed = snprintf(NULL, 0, "GET / HTTP/1.1\r\n" H "X: \r\n\r\n");
+		snprintf(head, sizeof head, "GET / HTTP/1.1\r\n" H "X: %0*d\r\n\r\n",
+		    200 - fixed + extra, 0);
+		http_framing_init(&framing, limits);
+		assert_int_equal(
+		    feed(&framing, head, strlen(head), NULL), extra ? 431 : 0);
+		http_framing_free(&framing);
+	}
+	/* A body is counted, and what is half received is midway. */
+	struct http_framing framing;
+	http_framing_init(&framing, limits);
+	assert_false(http_framing_midway(&framing));
+	feed(&framing, "P", 1, NULL);
+	assert_true(http_framing_midway(&framing));
+	const char *rest = "UT / HTTP/1.1\r\n" H "Content-Length: 2\r\n\r\na";
+	feed(&framing, rest, strlen(rest), NULL);
+	assert_true(http_framing_midway(&framing));
+	assert_int_equal(framing.bodies, 2);
+	feed(&framing, "b", 1, NULL);
+	assert_false(http_framing_midway(&framing));
+	http_framing_free(&framing);
+	/* No memory for a line is a refusal, not a crash. */
+	array_fail_at(1);
+	http_framing_init(&framing, limits);
+	int status = feed(&framing, "GET / HTTP/1.1\r\n", 16, NULL);
+	array_fail_at(0);
+	assert_int_equal(status, 500);
+	http_framing_free(&framing);
+}
+
+/* Noise never ends in a state that reads outside its buffers. */
+static void
+test_framing_noise(void **state)
+{
+	static const char alphabet[] =
+	    "GET / HTTP/1.1\r\n\r\nHost: x\r\nContent-Length: 9";
+	struct rng rng;
+	(void)state;
+
+	rng_init(&rng, test_seed(), 1);
+	for (int round = 0; round < 3000; round++) {
+		struct http_framing framing;
+		char bytes[120];
+		http_framing_init(&framing, (struct http_framing_limits){
+						.header_bytes = 100, .body_bytes = 50});
+		memcpy(bytes, cases[round % 8].bytes, 16);
+		for (size_t i = 16; i < sizeof bytes; i++)
+			bytes[i] = alphabet[rng_below(&rng, sizeof alphabet - 1)];
+		feed(&framing, bytes, sizeof bytes, &rng);
+		http_framing_free(&framing);
+	}
+}
+
+/* ---- over a socket ---- */
+
+struct fixture {
+	struct pool *pool;
+	struct metrics *metrics;
+	struct http *http;
+	pthread_t thread;
+	size_t left;
+};
+
+static void
+echo(struct http_request *request, unsigned worker)
+{
+	struct text out = {0};
+	(void)worker;
+	if (request->args[0])
+		text_string(&out, request->args[0]);
+	text_bytes(&out, request->body, request->body_n);
+	if (request->args[0] && strcmp(request->args[0], "slow") == 0)
+		usleep(300000);
+	http_reply(request, 200, "text/plain", &out);
+}
+
+static void
+second_step(struct pool_task *task, unsigned worker)
+{
+	struct http_request *request = http_of_task(task);
+	struct error err;
+	(void)worker;
+	error_set(&err, ERR_FULL, "second step of %s", request->args[0]);
+	http_fail(request, &err);
+}
+
+static void
+first_step(struct http_request *request, unsigned worker)
+{
+	(void)worker;
+	request->state = malloc(10);
+	request->state_free = free;
+	http_continue(request, second_step);
+}
+
+static const struct http_route routes[] = {
+    {"/echo/{x}", HTTP_GET | HTTP_POST, echo, "echo", false, false},
+    {"/steps/{x}", HTTP_GET, first_step, "steps", false, false},
+    {"/loop", HTTP_GET, echo, "loop", true, true},
+    {"/known", HTTP_GET, NULL, "known", false, false},
+};
+static const char *const names[] = {"echo", "steps", "loop", "known"};
+
+static const char *
+available(void *context)
+{
+	return context;
+}
+
+static void *
+run(void *arg)
+{
+	struct fixture *f = arg;
+	f->left = http_run(f->http);
+	return NULL;
+}
+
+static void
+start(struct fixture *f, const char *key, const char *unavailable)
+{
+	struct error err;
+	signal(SIGPIPE, SIG_IGN);
+	f->pool = pool_new(2, &err);
+	f->metrics = metrics_new(names, 4, &err);
+	struct http_options options = {.listen = "127.0.0.1:0",
+	    .routes = routes,
+	    .n_routes = 4,
+	    .context = (void *)(uintptr_t)unavailable,
+	    .api_key = key,
+	    .unavailable = available,
+	    .pool = f->pool,
+	    .metrics = f->metrics,
+	    .body_max_bytes = 1000,
+	    .bodies_max_bytes = 3000,
+	    .header_max_bytes = 1000,
+	    .connections_max = 20,
+	    .in_flight_max = 4,
+	    .request_timeout_s = 5,
+	    .idle_timeout_s = 5,
+	    .stop_timeout_s = 5};
+	f->http = http_new(&options, &err);
+	assert_non_null(f->http);
+	assert_int_equal(pthread_create(&f->thread, NULL, run, f), 0);
+}
+
+static void
+finish(struct fixture *f)
+{
+	http_stop(f->http);
+	pthread_join(f->thread, NULL);
+	assert_int_equal(f->left, 0);
+	pool_free(f->pool);
+	http_free(f->http);
+	metrics_free(f->metrics);
+}
+
+static int
+dial(const struct fixture *f)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	to.sin_port = htons((uint16_t)atoi(strchr(http_address(f->http), ':') + 1));
+	inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+	return fd;
+}
+
+/* Send, read until `ends` or the close, return what came (static). */
+static const char *
+talk(int fd, const char *request, const char *ends)
+{
+	static char got[65536];
+	size_t n = 0;
+	assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));
+	got[0] = '\0';
+	while (n < sizeof got - 1) {
+		ssize_t some = recv(fd, got + n, sizeof got - 1 - n, 0);
+		if (some <= 0)
+			break;
+		n += (size_t)some;
+		got[n] = '\0';
+		if (strstr(got, ends))
+			break;
+	}
+	return got;
+}
+
+static void
+expect(struct fixture *f, const char *request, const char *line, const char *word)
+{
+	int fd = dial(f);
+	const char *got = talk(fd, request, "\1");
+	if (strncmp(got, line, strlen(line)) != 0 || !strstr(got, word))
+		print_error("%s\n-> %s\n", request, got);
+	assert_int_equal(strncmp(got, line, strlen(line)), 0);
+	assert_non_null(strstr(got, word));
+	close(fd);
+}
+
+#define C "Host: x\r\nConnection: close\r\n"
+
+static void
+test_answers(void **state)
+{
+	struct fixture f;
+	(void)state;
+	start(&f, NULL, NULL);
+	expect(&f, "GET /echo/a%20b HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 200 OK\r\n",
+	    "\r\n\r\na b");
+	expect(&f, "POST /echo/a HTTP/1.1\r\n" C "Content-Length: 3\r\n\r\nxyz",
+	    "HTTP/1.1 200", "axyz");
+	expect(&f, "GET /steps/7 HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 507",
+	    "{\"status\":{\"error\":\"second step of 7\"}");
+	expect(&f, "HEAD /echo/abc HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 200",
+	    "Content-Length: 3\r\n");
+	expect(
+	    &f, "GET /echo/a/b HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 404", "no such route");
+	expect(&f, "GET /echo/ HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 404", "no such route");
+	expect(&f, "GET /echo/a%00b HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 404", "");
+	expect(&f, "DELETE /echo/a HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 405",
+	    "Allow: GET, HEAD, POST, OPTIONS\r\n");
+	expect(&f, "OPTIONS /echo/a HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 204",
+	    "Allow: GET, HEAD, POST, OPTIONS\r\n");
+	expect(&f, "GET /known HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 501",
+	    "x-should-retry: false");
+	expect(&f, "GET /v1/x HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 404",
+	    "{\"error\":{\"message\":");
+	expect(&f, "POST /v1/x HTTP/1.1\r\n" C "Content-Length: 1001\r\n\r\n",
+	    "HTTP/1.1 413",
+	    "{\"error\":{\"message\":\"expected a body of at most 1000");
+	expect(&f, "GET /echo/a HTTP/1.1\r\n" C "x-request-id: abc-1\r\n\r\n",
+	    "HTTP/1.1 200", "x-request-id: abc-1\r\n");
+	expect(&f, "GET /loop HTTP/1.1\r\n" C "X: y\r\n\r\n", "HTTP/1.1 200", "");
+	finish(&f);
+}
+
+static void
+test_key(void **state)
+{
+	struct fixture f;
+	(void)state;
+	start(&f, "sesame", NULL);
+	expect(&f, "GET /echo/a HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 401",
+	    "WWW-Authenticate");
+	expect(&f, "GET /echo/a HTTP/1.1\r\n" C "api-key: sesam\r\n\r\n",
+	    "HTTP/1.1 401", "");
+	expect(&f, "GET /echo/a HTTP/1.1\r\n" C "api-key: sesame2\r\n\r\n",
+	    "HTTP/1.1 401", "");
+	expect(&f, "GET /echo/a HTTP/1.1\r\n" C "api-key: sesame\r\n\r\n",
+	    "HTTP/1.1 200", "");
+	expect(&f, "GET /echo/a HTTP/1.1\r\n" C "Authorization: Bearer sesame\r\n\r\n",
+	    "HTTP/1.1 200", "");
+	expect(&f, "GET /nothing HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 401", "");
+	expect(&f, "GET /loop HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 200", "");
+	finish(&f);
+	start(&f, NULL, "still reading");
+	expect(
+	    &f, "GET /echo/a HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 503", "still reading");
+	expect(&f, "GET /loop HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 200", "");
+	finish(&f);
+}
+
+static void
+test_order(void **state)
+{
+	struct fixture f;
+	(void)state;
+	start(&f, NULL, NULL);
+	int fd = dial(&f);
+	const char *got = talk(fd,
+	    "GET /echo/slow HTTP/1.1\r\n" H "\r\nGET /echo/second HTTP/1.1\r\n" H
+	    "\r\nGET /loop HTTP/1.1\r\n" C "x-request-id: third\r\n\r\n",
+	    "\1");
+	const char *first = strstr(got, "slow"), *second = strstr(got, "second");
+	const char *third = strstr(got, "third");
+	assert_true(first && second && third && first < second && second < third);
+	close(fd);
+	finish(&f);
+}
+
+static void
+test_shedding(void **state)
+{
+	struct fixture f;
+	int fds[8], shed = 0;
+	(void)state;
+	start(&f, NULL, NULL);
+	for (int i = 0; i < 8; i++) {
+		const char *request = "GET /echo/slow HTTP/1.1\r\n" C "\r\n";
+		fds[i] = dial(&f);
+		send(fds[i], request, strlen(request), 0);
+	}
+	for (int i = 0; i < 8; i++) {
+		const char *got = talk(fds[i], "", "\1");
+		assert_true(strstr(got, "HTTP/1.1 200") || strstr(got, "HTTP/1.1 429"));
+		if (strstr(got, "HTTP/1.1 429")) {
+			assert_non_null(strstr(got, "retry-after-ms"));
+			assert_non_null(strstr(got, "max_in_flight"));
+			shed++;
+		}
+		close(fds[i]);
+	}
+	assert_int_equal(shed, 4);
+	finish(&f);
+}
+
+/* Clients that leave while their request is in flight, and a stop in the middle. */
+static void
+test_leaving(void **state)
+{
+	struct fixture f;
+	(void)state;
+	start(&f, NULL, NULL);
+	for (int i = 0; i < 3; i++) {
+		const char *request = "GET /echo/slow HTTP/1.1\r\n" H "\r\n";
+		int fd = dial(&f);
+		send(fd, request, strlen(request), 0);
+		usleep(20000);
+		if (i == 1) {
+			struct linger reset = {.l_onoff = 1};
+			setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+		}
+		close(fd);
+	}
+	int fd = dial(&f);
+	const char *request = "GET /echo/slow HTTP/1.1\r\n" H "\r\n";
+	send(fd, request, strlen(request), 0);
+	usleep(50000);
+	http_stop(f.http);
+	const char *got = talk(fd, "", "\1");
+	assert_non_null(strstr(got, "HTTP/1.1 200"));
+	assert_non_null(strstr(got, "Connection: close"));
+	close(fd);
+	finish(&f);
+}
+
+static void
+test_new_failing(void **state)
+{
+	struct error err;
+	struct http_options options = {.listen = "nonsense", .connections_max = 10};
+	(void)state;
+	static const char *const bad[] = {
+	    "nonsense", "127.0.0.1", "127.0.0.1:99999", "", ":1"};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		options.listen = bad[i];
+		assert_null(http_new(&options, &err));
+		assert_int_equal(err.code, ERR_INPUT);
+	}
+	options.listen = "127.0.0.1:0";
+	array_fail_at(1);
+	assert_null(http_new(&options, &err));
+	array_fail_at(0);
+	assert_int_equal(err.code, ERR_MEMORY);
+	struct fixture f;
+	start(&f, NULL, NULL);
+	options.listen = http_address(f.http);
+	assert_null(http_new(&options, &err)); /* the port is taken */
+	assert_int_equal(err.code, ERR_IO);
+	finish(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_framing),
+	    cmocka_unit_test(test_framing_limits),
+	    cmocka_unit_test(test_framing_noise),
+	    cmocka_unit_test(test_answers),
+	    cmocka_unit_test(test_key),
+	    cmocka_unit_test(test_order),
+	    cmocka_unit_test(test_shedding),
+	    cmocka_unit_test(test_leaving),
+	    cmocka_unit_test(test_new_failing),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
