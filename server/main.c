@@ -208,12 +208,6 @@ serve(struct config *config, const char *key)
 	api.models = models_open(config->models[0] ? config->models : NULL, &err);
 	if (!api.models)
 		goto err1;
-	for (size_t i = 0; i < models_count(api.models); i++) {
-		const struct model *model = models_at(api.models, i);
-		log_event(LOG_INFO, "model", "name=%s text=%s binarizer=%s",
-		    model->name, model->encoder ? "yes" : "no",
-		    model->binarizer_path ? "yes" : "no");
-	}
 	api_name_routes();
 	api.metrics = metrics_new(api_route_names, api_n_routes, &err);
 	if (!api.metrics)
