@@ -71,8 +71,9 @@ parse_line(struct reading *r, char *line, uint64_t number,
 	char *fields[5];
 	struct judgement j = {.line = (uint32_t)number};
 	size_t n = split(fields, line);
-	if ((n != 3 && n != 4) || !parse_grade(&j.grade, fields[n - 1])) {
-		if (number == 1 && n >= 3)
+	bool right = n == 3 || n == 4;
+	if (!right || !parse_grade(&j.grade, fields[n - 1])) {
+		if (right && number == 1)
 			return 0; /* a heading */
 		return error_set(err, ERR_FORMAT,
 		    "expected query-id, doc-id and a whole number as grade between "

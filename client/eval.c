@@ -123,7 +123,7 @@ set_option(struct arguments *a, int option)
 		return true;
 	default:
 		if (option < OPT_CORPUS || option > OPT_KEY) {
-			options_usage("%s", ""); /* getopt_long has said the rest */
+			options_hint(); /* getopt_long has said the rest */
 			return false;
 		}
 		*texts[option - OPT_CORPUS] = optarg;

@@ -1,7 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef _OPENMP
 #include <omp.h>
+#endif
 
 #include "base/alloc.h"
 #include "binarize/recurrent.h"
@@ -167,6 +169,16 @@ search_batch(struct eval_ranks *ranks, struct searching *s,
 	return 0;
 }
 
+static size_t
+n_threads(void)
+{
+#ifdef _OPENMP
+	return (size_t)omp_get_max_threads();
+#else
+	return 1;
+#endif
+}
+
 static int
 search_all(struct eval_ranks *ranks, const struct recurrent *model,
     const struct store_snapshot *snapshot, const struct eval_vectors *queries,
@@ -184,8 +196,7 @@ search_all(struct eval_ranks *ranks, const struct recurrent *model,
 	if (rc == 0 && (s.queries == NULL || s.searches == NULL || s.hits == NULL))
 		rc = error_set(err, ERR_MEMORY, "no memory for queries");
 	if (rc == 0) {
-		s.flat = flat_scratch_new(
-		    distance_best(), (size_t)omp_get_max_threads(), err);
+		s.flat = flat_scratch_new(distance_best(), n_threads(), err);
 		rc = s.flat == NULL ? -1 : 0;
 	}
 	for (size_t i = 0; rc == 0 && i < queries->n; i += SEARCH_BATCH) {

@@ -134,6 +134,7 @@ inner(const float *a, const float *b, size_t n)
 	float sum = 0;
 	size_t i = 0;
 	for (; i + 16 <= n; i += 16) {
+#pragma omp simd
 		for (size_t j = 0; j < 16; j++)
 			lanes[j] += a[i + j] * b[i + j];
 	}

@@ -157,7 +157,7 @@ set_option(struct import_settings *s, struct arguments *a, int option)
 		s->keep_text = true;
 		return true;
 	default: /* getopt_long has said what is wrong */
-		options_usage("%s", "");
+		options_hint();
 		return false;
 	}
 }

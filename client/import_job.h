@@ -61,7 +61,7 @@ struct import_job {
 	struct progress progress;
 	struct body points; /* the batch that is being filled */
 	uint32_t n_points;
-	const char *file;     /* that the batch comes from */
+	const char *file;     /* that the batch comes from; lives as long as argv */
 	const char *unit;     /* "line" or "row" */
 	uint64_t batch_first; /* its first line or row */
 	uint64_t batch_last;

@@ -217,7 +217,7 @@ import_lines(struct import_job *job, const char *path, struct error *err)
 	struct lines *lines = lines_open(path, err);
 	if (lines == NULL)
 		return -1;
-	job->file = lines_name(lines);
+	job->file = strcmp(path, "-") == 0 ? "standard input" : path;
 	job->unit = "line";
 	while ((rc = lines_next(lines, &text, &len, err)) == 1) {
 		job->file_bytes = lines_read_bytes(lines);

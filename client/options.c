@@ -18,18 +18,22 @@ options_begin(const char *command, char **argv)
 }
 
 int
+options_hint(void)
+{
+	fprintf(stderr, "Try \"%s --help\".\n", program);
+	return OPTIONS_USAGE;
+}
+
+int
 options_usage(const char *fmt, ...)
 {
 	va_list ap;
-	if (fmt[0] != '\0') {
-		fprintf(stderr, "%s: ", program);
-		va_start(ap, fmt);
-		vfprintf(stderr, fmt, ap);
-		va_end(ap);
-		fputc('\n', stderr);
-	}
-	fprintf(stderr, "Try \"%s --help\".\n", program);
-	return OPTIONS_USAGE;
+	fprintf(stderr, "%s: ", program);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return options_hint();
 }
 
 int

@@ -21,6 +21,9 @@ void options_begin(const char *command, char **argv);
 /* Print a message about wrong use and where help is; returns OPTIONS_USAGE. */
 int options_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Print where help is, after getopt_long has said what is wrong; OPTIONS_USAGE. */
+int options_hint(void);
+
 /* Print what went wrong; returns OPTIONS_FAILED. */
 int options_failed(const struct error *err);
 

@@ -82,7 +82,7 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 			fputs(help, stdout);
 			return OPTIONS_OK;
 		default:
-			return options_usage("%s", "");
+			return options_hint();
 		}
 	}
 	if (a->collection == NULL || a->collection[0] == '\0')

@@ -1,0 +1,459 @@
+/*
+ * Claims: a line becomes the point that its header says or is refused with the reason;
+ * an import through a server that answers "later", drops connections before and after
+ * it has stored a batch, and is slow, stores every document once under its own id with
+ * its own content, and counts what was acknowledged; a bad line stops it with file and
+ * line after the lines before it are stored; a refusal ends it; a silent server ends
+ * it after its patience; a wrong command line exits with 2.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "client/import.h"
+#include "client/import_job.h"
+#include "tests/support/fake_server.h"
+#include "tests/support/guard.h"
+
+#define POINTS_MAX 5000
+
+/* A server that keeps, for every id below POINTS_MAX, the number in its payload. */
+struct store {
+	int64_t value[POINTS_MAX]; /* -1: not there */
+	unsigned stored;           /* points in batches that were stored, repeats too */
+	unsigned acknowledged;
+	unsigned faults; /* of 100 requests so many go wrong */
+	unsigned refuse; /* the batch with this id is refused for good; 0 = none */
+	bool silent;     /* always "later" */
+	bool exists;
+	struct rng rng;
+	char created[1000]; /* the body that made the collection */
+};
+
+static struct store store;
+static char path[4096], url[64];
+
+static unsigned
+put_points(const struct fake_request *request, unsigned *first)
+{
+	struct json root, points, id, value;
+	struct error err;
+	unsigned n = 0;
+	uint64_t i, v;
+	if (json_check(&root, request->body, request->body_len, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_true(json_member(&root, "points", &points));
+	struct json_walk w = json_walk(&points);
+	while (json_next(&w)) {
+		assert_true(json_member(&w.value, "id", &id) && json_u64(&i, &id));
+		assert_true(i < POINTS_MAX);
+		if (n++ == 0)
+			*first = (unsigned)i;
+		if (!json_member(&w.value, "payload", &value) ||
+		    !json_member(&value, "n", &value) || !json_u64(&v, &value))
+			v = i;
+		store.value[i] = (int64_t)v;
+	}
+	return n;
+}
+
+static void
+answer_points(struct fake_reply *reply, const struct fake_request *request)
+{
+	unsigned first = 0,
+		 fault = store.faults == 0 ? 100 : (unsigned)rng_below(&store.rng, 100);
+	bool wrong = fault < store.faults;
+	assert_string_equal(request->method, "PUT");
+	if (store.silent || (wrong && fault % 4 == 0)) {
+		fake_reply_json(reply, store.silent ? 503 : 429,
+		    "retry-after-ms: 5\r\n", "{\"status\":{\"error\":\"too much\"}}");
+		return;
+	}
+	if (wrong && fault % 4 == 1) { /* not stored, no answer */
+		reply->close = true;
+		return;
+	}
+	char wanted[32];
+	snprintf(wanted, sizeof wanted, "{\"id\":%u,", store.refuse);
+	if (store.refuse != 0 && strstr(request->body, wanted) != NULL) {
+		fake_reply_json(
+		    reply, 400, "", "{\"status\":{\"error\":\"point is bad\"}}");
+		return;
+	}
+	unsigned n = put_points(request, &first);
+	store.stored += n;
+	if (wrong && fault % 4 == 2) { /* stored, but nobody hears of it */
+		reply->close = true;
+		return;
+	}
+	store.acknowledged += n;
+	fake_reply_json(reply, 200, "", "{\"result\":{\"status\":\"completed\"}}");
+	if (wrong)
+		reply->piece = 7;
+}
+
+static void
+on_request(struct fake_reply *reply, const struct fake_request *request, void *arg)
+{
+	(void)arg;
+	if (strcmp(request->path, "/collections/c%20%2F1/points?wait=true") == 0) {
+		answer_points(reply, request);
+		return;
+	}
+	assert_string_equal(request->path, "/collections/c%20%2F1");
+	if (strcmp(request->method, "PUT") == 0) {
+		snprintf(store.created, sizeof store.created, "%s", request->body);
+		store.exists = true;
+		fake_reply_json(reply, 200, "", "{\"result\":true}");
+	} else if (store.exists) {
+		fake_reply_json(reply, 200, "",
+		    "{\"result\":{\"config\":{\"params\":{\"codes\":{\"dims\":64,"
+		    "\"bits\":2}}}}"
+		    "}");
+	} else {
+		fake_reply_json(
+		    reply, 404, "", "{\"status\":{\"error\":\"Not found\"}}");
+	}
+}
+
+static void
+reset(unsigned faults)
+{
+	store = (struct store){.faults = faults};
+	for (size_t i = 0; i < POINTS_MAX; i++)
+		store.value[i] = -1;
+	rng_init(&store.rng, test_seed(), 3);
+}
+
+/* import_main with these options (NULL ends them) for `path`. */
+static int
+run(const char *const *options)
+{
+	char *argv[40] = {"import", "--collection", "c /1", "--url", url};
+	int n = 5;
+	for (; *options != NULL; options++)
+		argv[n++] = (char *)(uintptr_t)*options;
+	argv[n++] = path;
+	argv[n] = NULL;
+	return import_main(n, argv);
+}
+#define RUN(...) run((const char *const[]){__VA_ARGS__, NULL})
+
+static struct fake_server *
+start(unsigned faults)
+{
+	reset(faults);
+	struct fake_server *server = fake_server_start(on_request, NULL, false);
+	assert_non_null(server);
+	snprintf(url, sizeof url, "http://127.0.0.1:%d", fake_server_port(server));
+	return server;
+}
+
+static void
+write_lines(size_t n, size_t bad)
+{
+	snprintf(path, sizeof path, "%s/lines.jsonl", test_folder());
+	FILE *file = fopen(path, "w");
+	assert_non_null(file);
+	for (size_t i = 1; i <= n; i++) {
+		if (i == bad)
+			fputs("{\"id\": 1, \"text\": 5}\n", file);
+		else
+			fprintf(file, "{\"id\": %zu, \"text\": \"t\", \"n\": %zu}\n", i,
+			    (i * 7919) % 10007);
+	}
+	assert_int_equal(fclose(file), 0);
+}
+
+static void
+expect_stored(size_t first, size_t last)
+{
+	for (size_t i = 0; i < POINTS_MAX; i++) {
+		int64_t want =
+		    i >= first && i <= last ? (int64_t)((i * 7919) % 10007) : -1;
+		if (store.value[i] != want)
+			fail_msg("point %zu has %lld, not %lld", i,
+			    (long long)store.value[i], (long long)want);
+	}
+}
+
+static void
+test_nothing_lost(void **state)
+{
+	(void)state;
+	write_lines(3000, 0);
+	for (unsigned faults = 0; faults <= 60; faults += 30) {
+		struct fake_server *server = start(faults);
+		assert_int_equal(RUN("--batch", "20", "--connections", "3"), 0);
+		fake_server_stop(server);
+		expect_stored(1, 3000);
+		assert_int_equal(store.acknowledged, 3000);
+		assert_true(
+		    store.stored >= 3000 && (faults < 60 || store.stored > 3000));
+		assert_string_equal(
+		    store.created, "{\"text_model\":\"static\",\"codes\":{}}");
+	}
+}
+
+static void
+test_bad_line(void **state)
+{
+	(void)state;
+	write_lines(1000, 777);
+	struct fake_server *server = start(20);
+	assert_int_equal(RUN("--batch", "10"), 1);
+	fake_server_stop(server);
+	expect_stored(1, 776);
+}
+
+static void
+test_refused(void **state)
+{
+	(void)state;
+	write_lines(1000, 0);
+	struct fake_server *server = start(10);
+	store.refuse = 500;
+	assert_int_equal(RUN("--batch", "10", "--connections", "2"), 1);
+	fake_server_stop(server);
+	for (size_t i = 491; i <= 500; i++)
+		assert_int_equal(store.value[i], -1);
+	assert_true(store.acknowledged >= 470 && store.acknowledged <= 600);
+	/* What is there already is not made again, and must be what was asked for. */
+	server = start(0);
+	store.exists = true;
+	assert_int_equal(RUN("--bits", "2", "--dims", "64"), 0);
+	assert_string_equal(store.created, "");
+	assert_int_equal(RUN("--bits", "4"), 1);
+	assert_int_equal(RUN("--dims", "128"), 1);
+	fake_server_stop(server);
+	/* Nobody there. */
+	assert_int_equal(RUN("--batch", "10"), 1);
+}
+
+static void
+test_patience(void **state)
+{
+	(void)state;
+	struct fake_server *server = start(0);
+	store.silent = true;
+	struct remote_address address;
+	struct error err;
+	assert_int_equal(remote_address_read(&address, url, NULL, &err), 0);
+	struct upload_settings settings = {.address = &address,
+	    .collection = "c /1",
+	    .connections = 2,
+	    .patience_s = 1};
+	struct upload_counts counts;
+	struct body points = {NULL, 0, 0, false};
+	struct upload *upload = upload_open(&settings, &err);
+	assert_non_null(upload);
+	uint64_t begin = clock_ns();
+	body_text(&points, "{\"id\":1}");
+	assert_int_equal(upload_put(upload, &points, 1, "the source", &err), 0);
+	assert_int_equal(points.len, 0);
+	assert_int_equal(upload_finish(upload, &counts, &err), -1);
+	assert_true(clock_since(begin) >= 1 && clock_since(begin) < 10);
+	assert_int_equal(counts.acknowledged, 0);
+	assert_true(counts.retries > 2);
+	assert_non_null(strstr(err.text, "the source"));
+	assert_non_null(strstr(err.text, "too much"));
+	assert_int_equal(err.code, ERR_BUSY);
+	assert_int_equal(upload_put(upload, &points, 1, "more", &err), -1);
+	upload_close(upload);
+	upload_close(NULL);
+	body_free(&points);
+	fake_server_stop(server);
+
+	long k = 1;
+	for (upload = NULL; upload == NULL; k++) {
+		array_fail_at(k);
+		upload = upload_open(&settings, &err);
+		array_fail_at(0);
+	}
+	assert_true(k > 3);
+	upload_close(upload);
+}
+
+static void
+test_vectors(void **state)
+{
+	(void)state;
+	uint8_t file[3 * 12];
+	snprintf(path, sizeof path, "%s/rows.fvecs", test_folder());
+	for (size_t i = 0; i < 3; i++) {
+		bytes_put32le(file + 12 * i, 2);
+		bytes_putfle(file + 12 * i + 4, (float)i + 1);
+		bytes_putfle(file + 12 * i + 8, 1);
+	}
+	FILE *out = fopen(path, "wb");
+	assert_non_null(out);
+	assert_int_equal(fwrite(file, 1, sizeof file, out), sizeof file);
+	assert_int_equal(fclose(out), 0);
+	struct fake_server *server = start(0);
+	assert_int_equal(RUN("--bits", "2", "--dims", "128", "--distance", "dot"), 0);
+	assert_string_equal(store.created,
+	    "{\"vectors\":{\"size\":2,\"distance\":\"Dot\"},\"codes\":{\"dims\":128,"
+	    "\"bits\":2}}");
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(store.value[i], i);
+	assert_int_equal(store.value[3], -1);
+	assert_int_equal(RUN("--format", "jsonl"), 1);
+	assert_int_equal(RUN("--format", "npy"), 1);
+	fake_server_stop(server);
+}
+
+static void
+test_usage(void **state)
+{
+	(void)state;
+	write_lines(1, 0);
+	snprintf(url, sizeof url, "http://127.0.0.1:1");
+	assert_int_equal(RUN("--batch", "0"), 2);
+	assert_int_equal(RUN("--batch", "10001"), 2);
+	assert_int_equal(RUN("--batch", "x"), 2);
+	assert_int_equal(RUN("--batch", "-1"), 2);
+	assert_int_equal(RUN("--batch", "99999999999"), 2);
+	assert_int_equal(RUN("--bits", "5"), 2);
+	assert_int_equal(RUN("--dims", "100"), 2);
+	assert_int_equal(RUN("--dims", "4160"), 2);
+	assert_int_equal(RUN("--distance", "near"), 2);
+	assert_int_equal(RUN("--format", "csv"), 2);
+	assert_int_equal(RUN("--url", "https://a"), 2);
+	assert_int_equal(RUN("--collection", ""), 2);
+	assert_int_equal(RUN("--nonsense"), 2);
+	char *none[] = {"import", "--collection", "c", NULL};
+	assert_int_equal(import_main(3, none), 2);
+	char *help[] = {"import", "--help", NULL};
+	assert_int_equal(import_main(2, help), 0);
+	snprintf(path, sizeof path, "/nowhere/at/all.jsonl");
+	assert_int_equal(RUN("--batch", "1"), 1);
+}
+
+/* The point of a line, from memory that ends at a guard page. */
+static int
+make_point(char *out, size_t cap, const char *text, struct import_line *line,
+    struct error *err)
+{
+	struct body point = {NULL, 0, 0, false};
+	size_t n = strlen(text);
+	char *copy = guard_copy(text, n);
+	line->text = copy;
+	line->len = n;
+	int rc = import_point(&point, line, err);
+	if (rc == 0)
+		snprintf(out, cap, "%s", point.text);
+	body_free(&point);
+	guard_free(copy, n);
+	return rc;
+}
+
+static void
+test_points(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *line, *point;
+		enum import_kind kind;
+	} good[] = {
+	    {"{\"id\":18446744073709551615,\"text\":\"a \\u00e9\"}",
+		"{\"id\":18446744073709551615,\"vector\":{\"text\":\"a \\u00e9\"},"
+		"\"payload\":{}}",
+		IMPORT_TEXT},
+	    {" {\"text\":\"t\",\"a\":[1, {\"b\":null}],\"id\":\"x\\\"y\",\"c\":1.50}",
+		"{\"id\":\"x\\\"y\",\"vector\":{\"text\":\"t\"},\"payload\":{\"a\":[1, "
+		"{\"b\":null}],\"c\":1.50}}",
+		IMPORT_TEXT},
+	    {"{\"vector\":[1,-2.5],\"k\":true}",
+		"{\"id\":42,\"vector\":{\"object\":{\"b64\":\"AACAPwAAIMA=\"},"
+		"\"model\":"
+		"\"float32\"},\"payload\":{\"k\":true}}",
+		IMPORT_VECTOR},
+	    {"{\"code\":\"AAECAwQFBgc=\",\"id\":7}",
+		"{\"id\":7,\"vector\":{\"object\":{\"b64\":\"AAECAwQFBgc=\"},\"model\":"
+		"\"codes\"},\"payload\":{}}",
+		IMPORT_CODE},
+	};
+	char point[1000];
+	struct error err;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		struct import_line line = {.number = 42};
+		if (make_point(point, sizeof point, good[i].line, &line, &err) != 0)
+			fail_msg("%s: %s", good[i].line, err.text);
+		assert_string_equal(point, good[i].point);
+		assert_int_equal(line.kind, good[i].kind);
+	}
+	struct import_line kept = {.number = 1, .keep_text = true};
+	assert_int_equal(
+	    make_point(point, sizeof point, "{\"text\":\"t\",\"a\":1}", &kept, &err),
+	    0);
+	assert_string_equal(point, "{\"id\":1,\"vector\":{\"text\":\"t\"},\"payload\":{"
+				   "\"a\":1,\"text\":\"t\"}}");
+}
+
+static void
+test_bad_points(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *line, *part;
+	} bad[] = {
+	    {"", ""},
+	    {"{\"text\":\"t\"", ""},
+	    {"[1]", "an object"},
+	    {"{}", "none"},
+	    {"{\"text\":\"t\",\"code\":\"AA==\"}", "several"},
+	    {"{\"text\":\"\"}", "empty"},
+	    {"{\"text\":null}", "\"text\" to be a string"},
+	    {"{\"text\":\"t\",\"id\":-1}", "-1"},
+	    {"{\"text\":\"t\",\"id\":1.0}", "1.0"},
+	    {"{\"text\":\"t\",\"id\":18446744073709551616}", "18446744073709551616"},
+	    {"{\"text\":\"t\",\"id\":\"\"}", "empty"},
+	    {"{\"text\":\"t\",\"id\":null}", "a number or a string"},
+	    {"{\"text\":\"t\",\"id\":[1]}", "a number or a string"},
+	    {"{\"vector\":[]}", "numbers"},
+	    {"{\"vector\":[1,\"2\"]}", "vector"},
+	    {"{\"vector\":[1,1e39]}", "vector"},
+	    {"{\"vector\":[1,2,3]}", "2 dimensions"},
+	    {"{\"vector\":\"1\"}", "an array"},
+	    {"{\"text\":\"\xff\"}", ""},
+	};
+	char point[1000];
+	struct error err;
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct import_line line = {.number = 42, .dims = 2};
+		err.code = ERR_NONE;
+		if (make_point(point, sizeof point, bad[i].line, &line, &err) == 0)
+			fail_msg("accepted: %s", bad[i].line);
+		assert_int_equal(err.code, ERR_INPUT);
+		if (strstr(err.text, bad[i].part) == NULL)
+			fail_msg("expected \"%s\" in: %s", bad[i].part, err.text);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_points),
+	    cmocka_unit_test(test_bad_points),
+	    cmocka_unit_test(test_usage),
+	    cmocka_unit_test(test_nothing_lost),
+	    cmocka_unit_test(test_bad_line),
+	    cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_patience),
+	    cmocka_unit_test(test_vectors),
+	};
+	unsetenv("HALFTONE_API_KEY");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
