@@ -40,16 +40,14 @@ struct upload {
 	uint32_t n_threads;
 };
 
-/* Take the first failure as the upload's. */
+/* With the lock held: take the first failure as the upload's. */
 static void
 fail(struct upload *u, const struct error *err)
 {
-	pthread_mutex_lock(&u->lock);
 	if (!u->failed)
 		u->error = *err;
 	u->failed = true;
 	pthread_cond_broadcast(&u->changed);
-	pthread_mutex_unlock(&u->lock);
 }
 
 /* Whether a batch should be tried again after *pause seconds. */
@@ -138,22 +136,27 @@ send_batches(void *arg)
 	struct remote *remote = remote_open(u->settings.address, &err);
 	struct batch batch;
 
-	if (remote == NULL)
+	if (remote == NULL) {
+		pthread_mutex_lock(&u->lock);
 		fail(u, &err);
+		pthread_mutex_unlock(&u->lock);
+	}
 	while (remote != NULL && take(u, &batch)) {
 		int rc = send_batch(u, remote, &batch, &err);
+		body_free(&batch.points);
+		/* One step for whoever waits: a batch is on its way until its end is
+		 * known. */
 		pthread_mutex_lock(&u->lock);
 		u->n_sending--;
 		if (rc == 0) {
 			u->counts.acknowledged += batch.n;
 			u->progress_ns = clock_ns();
 			u->counts.trouble[0] = '\0';
+		} else {
+			fail(u, &err);
 		}
 		pthread_cond_broadcast(&u->changed);
 		pthread_mutex_unlock(&u->lock);
-		body_free(&batch.points);
-		if (rc == -1)
-			fail(u, &err);
 	}
 	remote_close(remote);
 	return NULL;
