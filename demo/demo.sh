@@ -92,13 +92,10 @@ import() {
 	fi
 	rm -f "$folder/fingerprint"
 	http -o /dev/null -X DELETE "$url/collections/packages"
-	http -f -o /dev/null -X PUT "$url/collections/packages" \
-		-d '{"text_model": "static", "codes": {"dims": 256, "bits": 2}}' ||
-		fail "the collection was not made; see $folder/server.log"
 	say "Importing $lines packages as codes of 256 x 2 bits (64 bytes each)." \
 		"They can be searched meanwhile: $url/ui"
-	build/halftone import --url "$url" --collection packages "$folder/packages.jsonl" ||
-		fail "the import failed"
+	build/halftone import --url "$url" --collection packages --dims 256 --bits 2 \
+		"$folder/packages.jsonl" || fail "the import failed"
 	mv "$folder/fingerprint.now" "$folder/fingerprint"
 	say "Imported in $(seconds_since "$before") s."
 }
