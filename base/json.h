@@ -76,7 +76,8 @@ bool json_u64(uint64_t *out, const struct json *number);
 double json_double(const struct json *number);
 
 /* out (cap) := an array of numbers as float32; *n := how many.  ERR_INPUT if an
- * element is no number, does not fit a finite float, or there are more than cap. */
+ * element is no number, does not fit a finite float, or there are more than cap; out
+ * may then hold the elements before. */
 int json_floats(
     float *out, size_t cap, size_t *n, const struct json *array, struct error *err);
 

@@ -137,79 +137,79 @@ test_round_trip(void **state)
 
 #define T "\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}"
 
+static const struct {
+	const char *header;
+	size_t data;
+	const char *reason; /* NULL: accepted */
+} headers[] = {
+    {"{" T "}", 8, NULL},
+    {"{" T "}   ", 8, NULL},
+    {"{\"__metadata__\":{}," T "}", 8, NULL},
+    {" {" T "}", 8, "begins with {"},
+    {"[]", 0, "begins with {"},
+    {"{" T "}", 9, "1 bytes follow"},
+    {"{" T "}", 7, "within the file's 7 bytes"},
+    {"{" T "," T "}", 8, "overlap"},
+    {"{" T ",\"u\":{\"dtype\":\"I8\",\"shape\":[2],\"data_offsets\":[6,8]}}", 8,
+	"overlap lies before 'u'"},
+    {"{" T ",\"u\":{\"dtype\":\"I8\",\"shape\":[2],\"data_offsets\":[9,11]}}", 11,
+	"a gap"},
+    {"{" T ",\"t\":{\"dtype\":\"I8\",\"shape\":[2],\"data_offsets\":[8,10]}}", 10,
+	"'t' once, not twice"},
+    {"{" T ",\"\\u0074\":{\"dtype\":\"I8\",\"shape\":[0],\"data_offsets\":[8,8]}}", 8,
+	"'t' once, not twice"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8,
+	"expected the 12 bytes of 't'"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", 8,
+	"expected the 8 bytes"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8,8]}}", 8,
+	"expected the 8 bytes"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0]}}", 8,
+	"expected the 8 bytes"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[-8,0]}}", 8,
+	"expected the 8 bytes"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":"
+     "[18446744073709551608,0]}}",
+	8, "expected the 8 bytes"},
+    {"{\"t\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8,
+	"not \"F64\""},
+    {"{\"t\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,8]}}", 8, "not 7"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,2],\"data_offsets\":[0,8]}}", 8,
+	"at most 4 lengths"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],"
+     "\"data_offsets\":[0,8]}}",
+	8, "whose product is a size"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],"
+     "\"data_offsets\":[0,0]}}",
+	0, "whose product is a size"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]}}", 8,
+	"whose product is a size"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":2,\"data_offsets\":[0,8]}}", 8,
+	"whose product is a size"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8, "data_offsets"},
+    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"x\":1}}", 8,
+	"expected dtype, shape and data_offsets of the tensor 't'"},
+    {"{\"t\":1}", 8, "expected dtype, shape"},
+    {"{\"__metadata__\":[]," T "}", 8, "as an object of texts, not an array"},
+    {"{\"__metadata__\":{\"a\":1}," T "}", 8, "'a' as a text, not a number"},
+    {"{\"__metadata__\":{\"a\":\"\",\"a\":\"\"}," T "}", 8, "'a' once"},
+    {"{\"__metadata__\":{},\"__metadata__\":{}," T "}", 8, "__metadata__ once"},
+    {"{\"\x80\":1}", 8, "header: expected UTF-8 at byte 2"},
+    {"{\"a\\u0000\":1}", 8, "no \\u0000"},
+    {"{" T "} x", 8, "header: expected nothing after the value"},
+};
+
 static void
 test_refused(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *header;
-		size_t data;
-		const char *reason; /* NULL: accepted */
-	} rows[] = {
-	    {"{" T "}", 8, NULL},
-	    {"{" T "}   ", 8, NULL},
-	    {"{\"__metadata__\":{}," T "}", 8, NULL},
-	    {" {" T "}", 8, "begins with {"},
-	    {"[]", 0, "begins with {"},
-	    {"{" T "}", 9, "1 bytes follow"},
-	    {"{" T "}", 7, "within the file's 7 bytes"},
-	    {"{" T "," T "}", 8, "overlap"},
-	    {"{" T ",\"u\":{\"dtype\":\"I8\",\"shape\":[2],\"data_offsets\":[6,8]}}", 8,
-		"overlap lies before 'u'"},
-	    {"{" T ",\"u\":{\"dtype\":\"I8\",\"shape\":[2],\"data_offsets\":[9,11]}}",
-		11, "a gap"},
-	    {"{" T ",\"t\":{\"dtype\":\"I8\",\"shape\":[2],\"data_offsets\":[8,10]}}",
-		10, "'t' once, not twice"},
-	    {"{" T
-	     ",\"\\u0074\":{\"dtype\":\"I8\",\"shape\":[0],\"data_offsets\":[8,8]}}",
-		8, "'t' once, not twice"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8,
-		"expected the 12 bytes of 't'"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", 8,
-		"expected the 8 bytes"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8,8]}}", 8,
-		"expected the 8 bytes"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0]}}", 8,
-		"expected the 8 bytes"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[-8,0]}}", 8,
-		"expected the 8 bytes"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":"
-	     "[18446744073709551608,0]}}",
-		8, "expected the 8 bytes"},
-	    {"{\"t\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8,
-		"not \"F64\""},
-	    {"{\"t\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,8]}}", 8, "not 7"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,2],\"data_offsets\":[0,8]}}",
-		8, "at most 4 lengths"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],"
-	     "\"data_offsets\":[0,8]}}",
-		8, "whose product is a size"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],"
-	     "\"data_offsets\":[0,0]}}",
-		0, "whose product is a size"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]}}", 8,
-		"whose product is a size"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":2,\"data_offsets\":[0,8]}}", 8,
-		"whose product is a size"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8, "data_offsets"},
-	    {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"x\":1}}",
-		8, "expected dtype, shape and data_offsets of the tensor 't'"},
-	    {"{\"t\":1}", 8, "expected dtype, shape"},
-	    {"{\"__metadata__\":[]," T "}", 8, "as an object of texts, not an array"},
-	    {"{\"__metadata__\":{\"a\":1}," T "}", 8, "'a' as a text, not a number"},
-	    {"{\"__metadata__\":{\"a\":\"\",\"a\":\"\"}," T "}", 8, "'a' once"},
-	    {"{\"__metadata__\":{},\"__metadata__\":{}," T "}", 8, "__metadata__ once"},
-	    {"{\"\x80\":1}", 8, "header: expected UTF-8 at byte 2"},
-	    {"{\"a\\u0000\":1}", 8, "no \\u0000"},
-	    {"{" T "} x", 8, "header: expected nothing after the value"},
-	};
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+	for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
 		struct error err = {0};
-		write_header(rows[i].header, rows[i].data);
+		write_header(headers[i].header, headers[i].data);
 		struct tensors *t = tensors_open(path, &err);
-		if (!rows[i].reason != !!t ||
-		    (rows[i].reason && !strstr(err.text, rows[i].reason)))
-			fail_msg("%s: %s", rows[i].header, err.text);
+		if (!headers[i].reason != !!t ||
+		    (headers[i].reason && !strstr(err.text, headers[i].reason)))
+			fail_msg("%s: %s", headers[i].header, err.text);
 		if (!t) {
 			assert_int_equal(err.code, ERR_FORMAT);
 			assert_non_null(strstr(err.text, path));
