@@ -248,11 +248,19 @@ factor_of(const struct recurrent *model, const struct recurrent_scratch *s,
 	return (float)(length / dot);
 }
 
+/* 2^(bits - 1), what makes an integer of a code's value. */
+static int
+unit_of(uint32_t bits)
+{
+	assert(bits >= 1 && bits <= CODE_BITS_MAX);
+	return 1 << (bits - 1);
+}
+
 /* 2 c_i - (2^bits - 1), exact: v is a sum of halves. */
 static int
 odd_number(float v, uint32_t bits)
 {
-	return (int)(v * (float)(1 << (bits - 1)));
+	return (int)(v * (float)unit_of(bits));
 }
 
 int
@@ -288,7 +296,7 @@ recurrent_factor(const uint8_t *wire, struct code_shape shape, float norm)
 		int odd = 2 * levels[i] - top;
 		sum += odd * odd;
 	}
-	double length = sqrt((double)sum) / (double)(1 << (shape.bits - 1));
+	double length = sqrt((double)sum) / (double)unit_of(shape.bits);
 	return (float)((double)norm / length);
 }
 
@@ -354,8 +362,7 @@ recurrent_query_sdc(const struct recurrent *model, struct recurrent_scratch *scr
 	double dot = code_values(model, scratch);
 	for (size_t i = 0; i < model->info.shape.dims; i++)
 		query->k[i] = (int8_t)odd_number(scratch->v[i], bits);
-	query->scale =
-	    factor_of(model, scratch, length, dot) / (float)(1 << (bits - 1));
+	query->scale = factor_of(model, scratch, length, dot) / (float)unit_of(bits);
 	query->base = (float)recurrent_dot(q, model->mean, d);
 	return 0;
 }

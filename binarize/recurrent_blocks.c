@@ -57,7 +57,7 @@ recurrent_blocks_code(const struct recurrent *model, struct recurrent_scratch *s
 		s->v[i] = h[i] >= 0.0f ? 1.0f : -1.0f;
 
 	float weight = 0.5f;
-	for (uint32_t p = 1; p < model->info.shape.bits; p++, weight *= 0.5f) {
+	for (uint32_t p = 1; p < model->info.shape.bits; p++) {
 		h = forward(&model->reconstruct[p], s, s->v);
 		double length = sqrt(recurrent_dot(h, h, d));
 		float inverse = length > 0.0 ? (float)(1.0 / length) : 0.0f;
@@ -66,6 +66,7 @@ recurrent_blocks_code(const struct recurrent *model, struct recurrent_scratch *s
 		h = forward(&model->residual[p], s, s->r);
 		for (size_t i = 0; i < m; i++)
 			s->v[i] += h[i] >= 0.0f ? weight : -weight;
+		weight *= 0.5f;
 	}
 }
 

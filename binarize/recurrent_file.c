@@ -1,5 +1,6 @@
 #include "binarize/recurrent_model.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -46,7 +47,7 @@ metadata(const struct tensors *file, const char *key)
 static int
 read_info(struct recurrent_info *info, const struct tensors *file, struct error *err)
 {
-	uint64_t dims, bits;
+	uint64_t dims = 0, bits = 0;
 	memset(info, 0, sizeof *info);
 	if (strcmp(metadata(file, "format"), FORMAT) != 0)
 		return error_set(err, ERR_FORMAT,
@@ -124,6 +125,7 @@ recurrent_peek(struct recurrent_info *info, const char *path, struct error *err)
 static struct recurrent *
 open_learned(struct tensors *file, const struct recurrent_info *info, struct error *err)
 {
+	assert(info->mean);
 	struct recurrent *model = array_new(1, sizeof *model);
 	if (!model) {
 		tensors_close(file);

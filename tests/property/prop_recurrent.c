@@ -290,7 +290,7 @@ test_unbiased(void **state)
 }
 
 /* Clustered unit vectors that share a mean, as embeddings do. */
-enum { DIMS = 128, ROWS = 6000, QUERIES = 200, K = 10 };
+enum { DIMS = 128, ROWS = 3000, QUERIES = 100, K = 10 };
 
 static void
 unit(float *x)

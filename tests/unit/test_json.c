@@ -342,12 +342,12 @@ test_floats_against_strtof(void **state)
 		size_t count;
 		int rc = json_floats(&got, 1, &count, &array, &err);
 		assert_int_equal(rc, isfinite(want) ? 0 : -1);
-		if (rc == 0 && memcmp(&got, &want, 4) != 0)
+		if (rc == 0 && (got != want || !signbit(got) != !signbit(want)))
 			fail_msg(
 			    "%s: %a, expected %a", number, (double)got, (double)want);
 		struct json value = parse(number, n);
 		double d = json_double(&value), d_want = strtod(number, NULL);
-		if (memcmp(&d, &d_want, 8) != 0)
+		if (d != d_want || !signbit(d) != !signbit(d_want))
 			fail_msg("%s: %a, expected %a", number, d, d_want);
 	}
 }
@@ -363,11 +363,11 @@ test_long_numbers(void **state)
 	float x;
 	size_t n, len = strlen(text); /* 1 + 2^-24, the midpoint: ties to even, 1 */
 	memset(text + len, '0', ZEROS);
-	strcpy(text + len + ZEROS, "]");
+	memcpy(text + len + ZEROS, "]", 2);
 	struct json array = parse_text(text);
 	assert_int_equal(json_floats(&x, 1, &n, &array, &err), 0);
 	assert_true(x == 1.0f);
-	strcpy(text + len + ZEROS, "1]");
+	memcpy(text + len + ZEROS, "1]", 3);
 	array = parse_text(text);
 	assert_int_equal(json_floats(&x, 1, &n, &array, &err), 0);
 	assert_true(x == 1.0f + 0x1p-23f);

@@ -258,8 +258,8 @@ test_misaligned(void **state)
 	char header[256] =
 	    "{\"b\":{\"dtype\":\"I8\",\"shape\":[1],\"data_offsets\":[0,1]},"
 	    "\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[1,9]}}";
-	while (strlen(header) % 8 != 0)
-		strcat(header, " ");
+	for (size_t n = strlen(header); n % 8 != 0; n++)
+		header[n] = ' ';
 	write_header(header, 9);
 	struct tensors *t = tensors_open(path, &err);
 	assert_non_null(t);
