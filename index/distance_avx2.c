@@ -1,8 +1,7 @@
-#if defined(__x86_64__)
-
-#include <immintrin.h>
-
 #include "index/distance_kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
 
 /* Half a block (8 rows) to a register; the two halves share the query's words. */
 
@@ -81,21 +80,21 @@ dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 	const size_t words = distance_words(q->shape), step = field == 1 ? 2 : 4;
 	const __m256i mask = _mm256_set1_epi8((char)((1 << field) - 1));
 	const __m256i one = _mm256_set1_epi16(1), bias = _mm256_set1_epi32(q->bias);
-	const int *k4 = (const int *)q->words; /* 4 query bytes each */
+	const unsigned groups = 8 / field;
 
 	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
 		__m256i sum0 = _mm256_setzero_si256(), sum1 = sum0;
-		const int *k = k4;
+		const int *k = (const int *)q->words; /* 4 query bytes each */
 		for (size_t w = 0; w < words; w += step) {
 			__m256i s0 = _mm256_setzero_si256(), s1 = s0;
 #pragma GCC unroll 4
-			for (size_t i = 0; i < step; i++, blocks += 64) {
+			for (size_t i = 0; i < step; i++) {
 				__m256i x0 = _mm256_load_si256((const void *)blocks);
 				__m256i x1 =
 				    _mm256_load_si256((const void *)(blocks + 32));
 #pragma GCC unroll 8
-				for (unsigned g = 0; g < 8 / field; g++, k++) {
-					__m256i kk = _mm256_set1_epi32(*k);
+				for (unsigned g = 0; g < groups; g++) {
+					__m256i kk = _mm256_set1_epi32(k[g]);
 					__m256i c0 = _mm256_and_si256(
 					    _mm256_srli_epi32(x0, (int)(field * g)),
 					    mask);
@@ -107,6 +106,8 @@ dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 					s1 = _mm256_add_epi16(
 					    s1, _mm256_maddubs_epi16(c1, kk));
 				}
+				k += groups;
+				blocks += 64;
 			}
 			sum0 = _mm256_add_epi32(sum0, _mm256_madd_epi16(s0, one));
 			sum1 = _mm256_add_epi32(sum1, _mm256_madd_epi16(s1, one));
@@ -204,6 +205,4 @@ const struct distance_kernel distance_avx2 = {
     .select = select_rows,
 };
 
-#else
-typedef int distance_avx2_is_for_x86_64;
-#endif
+#endif /* __x86_64__ */

@@ -1,8 +1,7 @@
-#if defined(__x86_64__)
-
-#include <immintrin.h>
-
 #include "index/distance_kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
 
 /* A block's word is one register: lane r is row r. */
 
@@ -166,6 +165,4 @@ const struct distance_kernel distance_avx512 = {
     .select = select_rows,
 };
 
-#else
-typedef int distance_avx512_is_for_x86_64;
-#endif
+#endif /* __x86_64__ */

@@ -13,11 +13,6 @@
  * comes from memory once and stays in the first-level cache for the batch. */
 #define PIECE_BYTES 16384
 
-/* While hits are picked nothing is read: the start of the next piece comes meanwhile,
- * and the processor's own prefetching goes on from there.  (7 % of a scan from memory;
- * fetching ahead inside a piece costs 25 %.) */
-#define AHEAD_BYTES 1024
-
 struct flat_scratch {
 	const struct distance_kernel *kernel;
 	size_t threads;
@@ -113,26 +108,6 @@ heaps_init(struct flat_scratch *scratch, const struct flat_search *searches, siz
 	}
 }
 
-static void
-fetch_ahead(const void *memory)
-{
-	if (!memory)
-		return;
-	for (size_t i = 0; i < AHEAD_BYTES; i += 64)
-		__builtin_prefetch((const char *)memory + i);
-}
-
-/* What is read after the block `b` of the chunk; NULL if that is unknown.  A chunk's
- * codes stand behind its head in memory. */
-static const void *
-next_read(const struct store_snapshot *snapshot, size_t at, size_t b, size_t n_blocks)
-{
-	if (b < n_blocks)
-		return snapshot->chunks[at]->codes +
-		       b * distance_block_bytes(snapshot->shape);
-	return at + 1 < snapshot->n_chunks ? snapshot->chunks[at + 1] : NULL;
-}
-
 /* One chunk against every query. */
 static void
 scan_chunk(struct flat_scratch *scratch, const struct flat_search *searches, size_t n,
@@ -161,8 +136,6 @@ scan_chunk(struct flat_scratch *scratch, const struct flat_search *searches, siz
 			const struct distance_query *q = searches[i].query;
 			distance_dots(
 			    kernel, dots, q, chunk->codes + b * block_bytes, m);
-			if (i + 1 == n)
-				fetch_ahead(next_read(snapshot, at, b + m, n_blocks));
 			size_t n_found = kernel->select(
 			    found, dots, q, &rows, m, heap_threshold(heap));
 			for (size_t j = 0; j < n_found; j++) {
@@ -188,6 +161,7 @@ static void
 scan(struct flat_scratch *scratch, const struct flat_search *searches, size_t n,
     const struct store_snapshot *snapshot, size_t threads)
 {
+	(void)threads; /* all that a build without OpenMP does with it */
 	/* Chunks as they come: a thread that the system holds up delays nobody. */
 #pragma omp parallel for num_threads((int)threads) schedule(dynamic, 4) if (threads > 1)
 	for (size_t at = 0; at < snapshot->n_chunks; at++)
