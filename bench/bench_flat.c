@@ -1,6 +1,7 @@
 /*
  * Flat search in process.
  *
+ *   bench_flat kernel           the name of the kernel that is chosen
  *   bench_flat table            rates of every kind, and memory, as a table
  *   bench_flat write FILE       the codes and queries that a peer is compared on
  *   bench_flat rounds FILE      answer them again for each line on stdin, for a peer
@@ -293,12 +294,15 @@ main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "table") == 0) {
 		table();
 		memory();
+	} else if (argc == 2 && strcmp(argv[1], "kernel") == 0) {
+		printf("%s\n", distance_best()->name);
 	} else if (argc == 3 && strcmp(argv[1], "write") == 0) {
 		write_file(argv[2]);
 	} else if (argc == 3 && strcmp(argv[1], "rounds") == 0) {
 		rounds(argv[2]);
 	} else {
-		fprintf(stderr, "usage: bench_flat table | write FILE | rounds FILE\n");
+		fprintf(stderr,
+		    "usage: bench_flat kernel | table | write FILE | rounds FILE\n");
 		return 2;
 	}
 	return 0;

@@ -13,6 +13,7 @@ echo "machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)," \
 echo "commit:  $(git rev-parse --short HEAD 2>/dev/null || echo unknown)" \
 	"$(git diff --quiet HEAD 2>/dev/null || echo '(changed)')"
 echo "system:  $(uname -sr), $("${CC:-gcc}" --version | head -n 1)"
+echo "kernel:  $("$OBJ/bench/bench_flat" kernel) (ceiling SIMD=${SIMD:-unset})"
 echo
 
 # The peer comes from PyPI; without a network our figures stand alone.
@@ -32,3 +33,9 @@ else
 fi
 
 "$OBJ/bench/bench_flat" table
+for source in bench/bench_*.c; do # the others print a table each
+	name=$(basename "$source" .c)
+	[ "$name" != bench_flat ] || continue
+	echo
+	"$OBJ/bench/$name"
+done
