@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/clock.h"
 
@@ -64,15 +65,16 @@ sum(const uint64_t *words, size_t n)
 	return total;
 }
 
-double
-harness_read_bandwidth(size_t threads)
+struct harness_rate
+harness_read_rate(size_t threads)
 {
 	struct harness_time times[READ_PASSES];
 	size_t share = READ_BYTES / sizeof(uint64_t) / threads / 8 * 8;
-	uint64_t *words = malloc(READ_BYTES);
+	uint64_t *words = aligned_alloc((size_t)2 << 20, READ_BYTES);
 
 	if (!words)
-		harness_fail("read bandwidth", "no memory for the buffer");
+		harness_fail("read rate", "no memory for the buffer");
+	(void)madvise(words, READ_BYTES, MADV_HUGEPAGE);
 	memset(words, 1, READ_BYTES);
 	for (size_t pass = 0; pass < READ_PASSES; pass++) {
 		struct harness_watch watch = harness_start();
@@ -82,11 +84,12 @@ harness_read_bandwidth(size_t threads)
 			total += sum(words + t * share, share);
 		times[pass] = harness_stop(watch);
 		if (total == 0) /* the sums are wanted, so they are made */
-			harness_fail("read bandwidth", "expected ones, read zeros");
+			harness_fail("read rate", "expected ones, read zeros");
 	}
 	free(words);
-	return (double)(share * threads * sizeof(uint64_t)) /
-	       harness_median(times, READ_PASSES).wall;
+	struct harness_time t = harness_median(times, READ_PASSES);
+	double bytes = (double)(share * threads * sizeof(uint64_t));
+	return (struct harness_rate){bytes / t.wall, bytes / t.cpu};
 }
 
 size_t

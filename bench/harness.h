@@ -23,9 +23,13 @@ struct harness_time harness_stop(struct harness_watch watch);
 /* The middle of n <= HARNESS_ROUNDS_MAX times, wall and cpu each by itself. */
 struct harness_time harness_median(const struct harness_time *times, size_t n);
 
-/* Bytes a second that `threads` threads read from memory: the median of a few passes
- * over one large buffer with plain loads. */
-double harness_read_bandwidth(size_t threads);
+/* Bytes that `threads` threads read from memory, in huge pages where the system has
+ * them, with plain loads: a second of wall, and a second of processor time (which other
+ * work on the machine disturbs less).  The medians of a few passes over one buffer. */
+struct harness_rate {
+	double wall, cpu;
+};
+struct harness_rate harness_read_rate(size_t threads);
 
 /* Bytes of anonymous memory of this process (RssAnon). */
 size_t harness_rss_anon(void);
