@@ -219,19 +219,20 @@ normalize_init(struct normalize *words, const char *text, size_t n)
 	words->too_long = false;
 	words->at = (const unsigned char *)text;
 	words->end = words->at + n;
-	words->run = 0;
+	words->ordered = 0;
 	words->next_point = 0;
 	words->n_points = 0;
 }
 
-/* Canonical order: a mark goes before those of its run that have a higher class.
- * Returns the byte of the word where it belongs. */
+/* Canonical order: a mark goes before the marks right before it that have a higher
+ * class; a starter, class 0, stops it.  Returns the byte of the word where it belongs.
+ */
 static size_t
 place_of(const struct normalize *words, uint32_t combining)
 {
 	size_t place = words->word_bytes;
 
-	while (place > words->run) {
+	while (place > words->ordered) {
 		size_t before = place - 1;
 		while (((unsigned char)words->word[before] & 0xC0) == 0x80)
 			before--;
@@ -262,8 +263,6 @@ add(struct normalize *words, struct normalize_point point)
 	memcpy(words->word + place, bytes, n);
 	words->word_bytes += n;
 	words->word_chars++;
-	if (point.combining == 0)
-		words->run = words->word_bytes;
 }
 
 /* Take the waiting points; true when the word is complete (a point that belongs to
@@ -278,8 +277,9 @@ take_points(struct normalize *words)
 			return true;
 		words->next_point++;
 		if (point.kind == NORMALIZE_MARK) {
+			/* Left out, but no mark after it may pass it. */
 			if (point.combining == 0)
-				words->run = words->word_bytes;
+				words->ordered = words->word_bytes;
 			continue;
 		}
 		if (point.kind != NORMALIZE_SPACE)
@@ -310,7 +310,6 @@ take_ascii(struct normalize *words)
 			} else {
 				words->too_long = true;
 			}
-			words->run = n;
 		} else if (c == BYTE_SPACE && chars > 0) {
 			p++;
 			complete = true;
@@ -336,7 +335,7 @@ normalize_next(struct normalize *words)
 	words->word_bytes = 0;
 	words->word_chars = 0;
 	words->too_long = false;
-	words->run = 0;
+	words->ordered = 0;
 	for (;;) {
 		if (take_points(words) || take_ascii(words))
 			return true;

@@ -57,7 +57,7 @@ struct normalize {
 	/* Where it stands: private. */
 	const unsigned char *at;
 	const unsigned char *end;
-	size_t run; /* where the last marks that are still being ordered start */
+	size_t ordered; /* bytes of the word that no further mark is put into */
 	struct normalize_point points[NORMALIZE_POINTS_MAX];
 	size_t next_point;
 	size_t n_points;

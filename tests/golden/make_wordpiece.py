@@ -35,7 +35,7 @@ INVISIBLE = [chr(c) for c in (0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0x
     0xE0001, 0xE0041, 0xE007F, 0x600, 0x6DD, 0x70F, 0x8E2, 0x110BD, 0x110CD, 0x1BCA0, 0x13430)]
 SPACES = [" ", "  ", "\t", "\n", "\r\n", "\u00a0", "\u2003", "\u2028", "\u2029", "\u3000",
     "\u1680", "\u202f", "\u205f", "\u0085", "\x0b", "\x0c", "\x1c", "\x1f"]
-PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~¡¿«»‘’“”„…–—・、。「」！？（）：；؟،।॥៖§¶†‡•‰′″‹›⁂⸮\u166d\u111c9"
+PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~¡¿«»‘’“”„…–—・、。「」！？（）：；؟،।॥៖§¶†‡•‰′″‹›⁂⸮\u166d\U000111c9"
 # Marks that stay in a word and are put into canonical order.
 KEPT_MARKS = [0x8D4, 0x8DB, 0x1B44, 0x1BAA, 0x1BF2, 0x1DFB, 0x302E, 0x302F, 0xA953, 0xA9C0,
     0x111C0, 0x11235, 0x1134D, 0x11442, 0x11446, 0x116B6, 0x11C3F, 0x1D165, 0x1D166, 0x1D16D,
@@ -142,8 +142,8 @@ class Texts:
     def marks(self):
         def one():
             return chr(self.pick([self.pick(KEPT_MARKS), self.pick(YOUNG_MARKS), self.pick(KEPT_MARKS),
-                self.r.randrange(0x300, 0x370), 0xFB1E, 0x94D, 0x20DD, 0x0, 0x200D]))
-        return self.times(1, 5, lambda: self.pick(["", "a", "é", "漢", ".", " ", "한", "\u11131"]) + self.times(0, 14, one))
+                self.r.randrange(0x300, 0x370), 0xFB1E, 0x94D, 0x902, 0x34F, 0x20DD, 0x0, 0x200D]))
+        return self.times(1, 5, lambda: self.pick(["", "a", "é", "漢", ".", " ", "한", "\U00011131"]) + self.times(0, 14, one))
 
     def rtl(self):
         def one():

@@ -23,6 +23,7 @@
 #include "attention/encoder.h"
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/rng.h"
 #include "base/tensors.h"
 #include "tests/support/guard.h"
 
@@ -195,6 +196,55 @@ embeds_the_scaled_sum(void **state)
 	}
 	encoder_scratch_free(scratch);
 	encoder_close(encoder);
+}
+
+/* Widths around those that are summed at a time, each against a sum in double. */
+static void
+every_width_is_summed(void **state)
+{
+	(void)state;
+	static const size_t widths[] = {1, 2, 63, 64, 65, 127, 128, 130, 4096};
+	static int8_t rows[V * ENCODER_DIMS_MAX];
+	struct rng rng;
+
+	rng_init(&rng, test_seed(), 1);
+	for (size_t i = 0; i < sizeof rows; i++)
+		rows[i] = (int8_t)(1 + rng_below(&rng, 127));
+	for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+		size_t dims = widths[w];
+		const struct tensor list[] = {
+		    tensor_of("embedding.weight", TENSOR_I8, V, dims, rows, V * dims),
+		    tensor_of("embedding.scale", TENSOR_F32, V, 0, scale, sizeof scale),
+		};
+		char text[sizeof config + 10];
+		const char *at = strstr(config, "\"hidden_size\": 5");
+		write_model();
+		write_tensors(list, 2);
+		int n = snprintf(text, sizeof text, "%.*s\"hidden_size\": %zu%s",
+		    (int)(at - config), config, dims,
+		    at + strlen("\"hidden_size\": 5"));
+		write_file("config.json", text, (size_t)n);
+		struct encoder *encoder = open_model(model);
+		struct error err;
+		struct encoder_scratch *scratch = encoder_scratch_new(encoder, &err);
+		float *vector = guard_new(dims * sizeof *vector);
+		struct encoder_output out = {vector, 0, false};
+		assert_non_null(scratch);
+		assert_int_equal(
+		    encoder_embed(encoder, scratch, &out, "red blue", 8, &err), 0);
+		double square = 0;
+		for (size_t d = 0; d < dims; d++) {
+			double e = 0.25 * rows[dims + d] + 0.125 * rows[4 * dims + d];
+			square += e * e;
+		}
+		for (size_t d = 0; d < dims; d++) {
+			double e = 0.25 * rows[dims + d] + 0.125 * rows[4 * dims + d];
+			assert_true(fabs(vector[d] - e / sqrt(square)) < 1e-6);
+		}
+		guard_free(vector, dims * sizeof *vector);
+		encoder_scratch_free(scratch);
+		encoder_close(encoder);
+	}
 }
 
 static void
@@ -520,6 +570,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(embeds_the_scaled_sum),
+	    cmocka_unit_test(every_width_is_summed),
 	    cmocka_unit_test(texts_without_an_embedding_are_refused),
 	    cmocka_unit_test(other_configs_are_refused),
 	    cmocka_unit_test(other_sizes_are_refused),
