@@ -23,7 +23,7 @@ import unicodedata
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 LINES = 24000
-CONTEXT = "A\u0301\u1b44{}\u302e\u0334\u1baaB{}{}"
+CONTEXT = "A\u0301\u1b44{}\u302e\u0334{}\u1baaB{}{}"
 
 GREEK = "αβγδεζηθικλμνξοπρσςτυφχψωΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩάέήίόύώϊϋΐΰἀἁἂἃᾀᾁὰάῶῷᾳῼΌΏ"
 TURKISH = "abcçdefgğhıijklmnoöprsştuüvyzABCÇDEFGĞHIİJKLMNOÖPRSŞTUÜVYZ"
@@ -271,7 +271,7 @@ def main():
             state = 0xCBF29CE484222325
             points = [c for c in range(page << 8, (page + 1) << 8) if not 0xD800 <= c < 0xE000]
             for c in map(chr, points):
-                for text in (c, f"a{c}b", CONTEXT.format(c, c, c)):
+                for text in (c, f"a{c}b", CONTEXT.format(c, c, c, c)):
                     state = fnv(state, words_of(tokenizer, text))
             if points:
                 f.write(f"{page:x}\t{state:016x}\n")
