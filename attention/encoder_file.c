@@ -167,7 +167,7 @@ struct encoder *
 encoder_open(const char *dir, struct error *err)
 {
 	struct encoder *encoder = array_new(1, sizeof *encoder);
-	struct config config;
+	struct config config = {0};
 	char path[PATH_BYTES_MAX];
 
 	if (!encoder) {
