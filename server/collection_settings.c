@@ -1,11 +1,12 @@
 #include <cjson/cJSON.h>
-#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
-#include "base/alloc.h"
 #include "base/json.h"
 #include "server/collection_internal.h"
+
+/* The JSON of the longest name: every byte may be written as six. */
+#define TEXT_JSON_MAX (6 * COLLECTION_NAME_MAX + 3)
 
 /* ---- names of enums ---- */
 
@@ -206,14 +207,13 @@ get_text(char *text, size_t cap, const struct json *object, const char *key)
 
 	if (!json_member(object, key, &value) || value.type != JSON_STRING)
 		return false;
-	char *copy = array_new(value.len + 1, 1);
-	if (!copy)
+	char copy[TEXT_JSON_MAX];
+	if (value.len >= sizeof copy)
 		return false;
-	size_t n = json_string(copy, value.len + 1, &value);
+	size_t n = json_string(copy, sizeof copy, &value);
 	bool fits = n < cap;
 	if (fits)
 		memcpy(text, copy, n + 1);
-	free(copy);
 	return fits;
 }
 

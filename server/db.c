@@ -80,14 +80,26 @@ warn_about_filesystem(const char *dir)
 		    dir);
 }
 
+/* The lock file says whether this directory has held data, so that a data.mdb that was
+ * lost is not mistaken for one that was never made. */
+static const char marker[] = "halftone data\n";
+
 static int
 check_before(const struct db *db, bool *is_new, struct error *err)
 {
 	char path[4096];
-	struct stat st;
+	struct stat st, lock;
 
+	if (fstat(db->lock_fd, &lock) != 0)
+		return error_set(err, ERR_IO, "%s: %s", db->dir, strerror(errno));
 	snprintf(path, sizeof path, "%s/data.mdb", db->dir);
 	*is_new = stat(path, &st) != 0 || st.st_size == 0;
+	if (*is_new && lock.st_size > 0)
+		return error_set(err, ERR_FORMAT,
+		    "%s held data, and its data.mdb is empty or missing: restore it "
+		    "from a copy, "
+		    "or choose an empty directory",
+		    db->dir);
 	if (*is_new)
 		return 0;
 	return db_check_file(db->dir, err) == 0 ? 0 : error_prefix(err, "%s", db->dir);
@@ -253,6 +265,9 @@ db_open(const char *dir, size_t map_bytes, struct error *err)
 		goto fail;
 	if (is_new)
 		sync_dir(dir);
+	if (pwrite(db->lock_fd, marker, strlen(marker), 0) != (ssize_t)strlen(marker))
+		log_event(LOG_WARN, "lock_marker", "dir=%s error=\"%s\"", dir,
+		    strerror(errno));
 	db_check_readers(db);
 	return db;
 fail:

@@ -26,11 +26,17 @@ walk_keys(MDB_txn *txn, MDB_dbi dbi)
 {
 	MDB_cursor *cursor;
 	MDB_val key, value;
+	MDB_stat stat;
+	size_t n = 0;
 
-	int rc = mdb_cursor_open(txn, dbi, &cursor);
-	while (rc == 0)
-		rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-	return rc == MDB_NOTFOUND ? 0 : rc;
+	int rc = mdb_stat(txn, dbi, &stat);
+	if (rc == 0)
+		rc = mdb_cursor_open(txn, dbi, &cursor);
+	while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
+		n++;
+	if (rc != MDB_NOTFOUND)
+		return rc;
+	return n == stat.ms_entries ? 0 : MDB_CORRUPTED;
 }
 
 static int
