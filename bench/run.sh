@@ -33,9 +33,11 @@ else
 fi
 
 "$OBJ/bench/bench_flat" table
-for source in bench/bench_*.c; do # the others print a table each
+for source in bench/bench_*.c; do # the others print a table each, in a folder for files
 	name=$(basename "$source" .c)
 	[ "$name" != bench_flat ] || continue
 	echo
-	"$OBJ/bench/$name"
+	rm -rf "$work/$name"
+	"$OBJ/bench/$name" "$work/$name"
+	rm -rf "$work/$name"
 done

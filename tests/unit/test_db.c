@@ -11,7 +11,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <lmdb.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -399,24 +398,28 @@ test_second_opener(void **state)
 	db_close(open_or_die(dir, MAP));
 }
 
+/* Overwrite what follows every `text` in data.mdb by n bytes. */
 static void
-write_raw(const char *dir, const char *name, const char *key, const char *value)
+patch_behind(const char *dir, const char *text, const char *bytes, size_t n)
 {
-	MDB_env *env;
-	MDB_txn *txn;
-	MDB_dbi dbi;
-	MDB_val k = {strlen(key), (void *)(uintptr_t)key};
-	MDB_val v = {4, (void *)(uintptr_t)value};
+	char path[500];
+	static char file[1 << 20];
+	size_t len = strlen(text), n_patched = 0;
 
-	mkdir(dir, 0755);
-	assert_int_equal(mdb_env_create(&env), 0);
-	mdb_env_set_maxdbs(env, 8);
-	assert_int_equal(mdb_env_open(env, dir, MDB_NOTLS, 0644), 0);
-	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
-	assert_int_equal(mdb_dbi_open(txn, name, MDB_CREATE, &dbi), 0);
-	assert_int_equal(mdb_put(txn, dbi, &k, &v, 0), 0);
-	assert_int_equal(mdb_txn_commit(txn), 0);
-	mdb_env_close(env);
+	snprintf(path, sizeof path, "%s/data.mdb", dir);
+	FILE *f = fopen(path, "r+b");
+	assert_non_null(f);
+	size_t size = fread(file, 1, sizeof file, f);
+	for (size_t i = 0; i + len + n <= size; i++) {
+		if (memcmp(file + i, text, len) != 0)
+			continue;
+		memcpy(file + i + len, bytes, n);
+		n_patched++;
+	}
+	assert_true(n_patched > 0);
+	rewind(f);
+	assert_int_equal(fwrite(file, 1, size, f), size);
+	fclose(f);
 }
 
 static void
@@ -427,21 +430,36 @@ test_versions(void **state)
 	const char *dir = new_dir();
 
 	db_close(open_or_die(dir, MAP));
-	write_raw(dir, "meta", "format_version", "\2\0\0\0");
+	patch_behind(dir, "format_version", "\2\0\0\0", 4);
 	assert_null(db_open(dir, MAP, &err));
 	assert_int_equal(err.code, ERR_FORMAT);
 	assert_non_null(strstr(err.text, "newer release"));
-	write_raw(dir, "meta", "format_version", "\0\0\0\0");
+	patch_behind(dir, "format_version", "\0\0\0\0", 4);
 	assert_null(db_open(dir, MAP, &err));
 	assert_int_equal(err.code, ERR_FORMAT);
-	write_raw(dir, "meta", "format_version", "\1\0\0\0");
+	patch_behind(dir, "format_version", "\1\0\0\0", 4);
 	db_close(open_or_die(dir, MAP));
 
-	dir = new_dir();
-	write_raw(dir, "other", "key", "abcd");
+	patch_behind(dir, "met", "e", 1); /* its database "meta" has another name */
 	assert_null(db_open(dir, MAP, &err));
 	assert_int_equal(err.code, ERR_FORMAT);
 	assert_non_null(strstr(err.text, "another program"));
+}
+
+/* Both are mapped with the default size: of a new file, and by the check. */
+static void
+test_default_map(void **state)
+{
+	(void)state;
+	const char *dir = new_dir();
+	struct error err;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		struct db *db = open_or_die(dir, 0);
+		check_ok(put_points(db, 1, i, 1, 1, &err), &err);
+		assert_int_equal(count_points(db, 1), i + 1);
+		db_close(db);
+	}
 }
 
 static void
@@ -704,6 +722,7 @@ main(void)
 	    cmocka_unit_test(test_collections),
 	    cmocka_unit_test(test_second_opener),
 	    cmocka_unit_test(test_versions),
+	    cmocka_unit_test(test_default_map),
 	    cmocka_unit_test(test_bad_places),
 	    cmocka_unit_test(test_map_full),
 	    cmocka_unit_test(test_file_limit),
