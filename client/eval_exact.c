@@ -125,21 +125,32 @@ eval_embed(struct eval_embedded *embedded, const struct eval_task *task,
 	return rc;
 }
 
-/* sum_i a_i b_i in 16 lanes that are added in one order: the compiler makes vector
- * instructions of it, and the result is the same on every machine. */
+typedef float four __attribute__((vector_size(16)));
+
+static four
+load(const float *from)
+{
+	four v;
+	memcpy(&v, from, sizeof v);
+	return v;
+}
+
+/* sum_i a_i b_i in 16 lanes that are added in one order: the same on every machine. */
 static float
 inner(const float *a, const float *b, size_t n)
 {
-	float lanes[16] = {0};
+	four s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
 	float sum = 0;
 	size_t i = 0;
 	for (; i + 16 <= n; i += 16) {
-#pragma omp simd
-		for (size_t j = 0; j < 16; j++)
-			lanes[j] += a[i + j] * b[i + j];
+		s0 += load(a + i) * load(b + i);
+		s1 += load(a + i + 4) * load(b + i + 4);
+		s2 += load(a + i + 8) * load(b + i + 8);
+		s3 += load(a + i + 12) * load(b + i + 12);
 	}
-	for (size_t j = 0; j < 16; j++)
-		sum += lanes[j];
+	s0 = (s0 + s1) + (s2 + s3);
+	for (size_t j = 0; j < 4; j++)
+		sum += s0[j];
 	for (; i < n; i++)
 		sum += a[i] * b[i];
 	return sum;
