@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -18,11 +19,16 @@ on_signal(int number)
 void
 stop_watch(void)
 {
+	static const int numbers[] = {SIGINT, SIGTERM};
 	struct sigaction action = {
 	    .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
 	sigemptyset(&action.sa_mask);
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		struct sigaction old;
+		/* A shell has a job in its background ignore Ctrl-C: let it. */
+		if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			sigaction(numbers[i], &action, NULL);
+	}
 }
 
 bool

@@ -8,7 +8,8 @@
  * command ends in order, the second one ends the process at once.
  */
 
-/* Watch for the two signals from now on. */
+/* Watch for the two signals from now on, except one that this process was started to
+ * ignore. */
 void stop_watch(void);
 
 /* Whether one has come; any thread. */

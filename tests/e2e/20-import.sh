@@ -1,0 +1,133 @@
+#!/bin/bash
+# Claim: halftone import stores text, vectors (JSON, .npy, .fvecs) and codes, each
+# document once under its id; a bad line stops it with file and line and exit 1, wrong
+# use is exit 2; a signal stops it in order; what embed writes, import reads.
+. "$(dirname "$0")/common.sh"
+HALFTONE=$BIN/halftone
+MODEL=$MODELS/static
+start
+
+import() { # COLLECTION ARGUMENT...: sets $RC and $SAID (stderr)
+	local collection=$1
+	shift
+	SAID=$("$HALFTONE" import --url "$URL" --collection "$collection" "$@" 2>&1 >/dev/null)
+	RC=$?
+}
+
+counted() { # COLLECTION N
+	expect "count $1" 200 "" POST "/collections/$1/points/count" '{"exact":true}'
+	equal "count $1" .result.count "$2"
+}
+
+nearest() { # NAME COLLECTION QUERY ID: the best hit of a query has this id
+	expect "$1" 200 "" POST "/collections/$2/points/query" "{\"query\":$3,\"limit\":1}"
+	equal "$1" '.result.points[0].id' "$4"
+}
+
+# ---- text ----
+cat >"$WORK/text.jsonl" <<'END'
+{"id": 7, "text": "A cat sleeps on the warm roof", "kind": "animal", "n": 1.50}
+{"id": "doc-é", "text": "The bank raised its interest rates", "kind": "money"}
+
+{"text": "Rain and wind are expected tomorrow", "nested": {"a": [1, null]}}
+END
+import text --bits 2 "$WORK/text.jsonl"
+check "text: exit" test $RC = 0
+check "text: last line" grep -q '^3 documents stored in .* s, .*reading.*waiting' <(tail -n 1 <<<"$SAID")
+counted text 3
+expect "text: info" 200 "" GET /collections/text
+equal "text: bits" '.result.config.params.codes.bits' 2
+equal "text: model" '.result.config.params.text_model' '"static"'
+nearest "text: meaning" text '{"text":"weather forecast, storm"}' 4
+expect "text: payload" 200 '"n":1.50' POST /collections/text/points '{"ids":[7],"with_payload":true}'
+equal "text: text is not kept" '.result[0].payload|keys' '["kind","n"]'
+import text --keep-text - <"$WORK/text.jsonl"
+check "again: exit" test $RC = 0
+counted text 3
+expect "kept" 200 "" POST /collections/text/points '{"ids":[4],"with_payload":true}'
+equal "kept" '.result[0].payload' '{"nested":{"a":[1,null]},"text":"Rain and wind are expected tomorrow"}'
+
+# ---- vectors ----
+sed -n 's/.*"text": "\([^"]*\)".*/\1/p' "$WORK/text.jsonl" >"$WORK/lines"
+"$HALFTONE" embed --model "$MODEL" --output "$WORK/v.npy" "$WORK/lines" 2>/dev/null
+check "embed: exit" test $? = 0
+"$HALFTONE" embed --model "$MODEL" "$WORK/lines" >"$WORK/v.jsonl" 2>/dev/null
+check "embed: lines" test "$(jq -c '.vector|length' "$WORK/v.jsonl" | sort -u)" = 256
+for i in 0 1 2; do # a row of .fvecs: its dimensions, then the row that .npy has
+	printf '\0\1\0\0'
+	tail -c +$((129 + i * 1024)) "$WORK/v.npy" | head -c 1024
+done >"$WORK/v.fvecs"
+for format in npy fvecs jsonl; do
+	import v-$format --bits 4 --dims 512 --distance Dot "$WORK/v.$format"
+	check "$format: exit" test $RC = 0
+	counted v-$format 3
+	expect "$format: info" 200 "" GET /collections/v-$format
+	equal "$format: made" '.result.config.params|[.vectors.size,.vectors.distance,.codes.dims]' \
+		'[256,"Dot",512]'
+done
+for i in 0 1 2; do
+	vector=$(sed -n "$((i + 1))s/.*: \(\[.*\]\).*/\1/p" "$WORK/v.jsonl")
+	nearest "npy row $i" v-npy "$vector" $i
+	scores=$ANSWER
+	nearest "fvecs row $i" v-fvecs "$vector" $i
+	check "same score $i" test "$(jq .result.points[0].score <<<"$scores")" = \
+		"$(jq .result.points[0].score <<<"$ANSWER")"
+	nearest "jsonl row $i" v-jsonl "$vector" $((i + 1))
+done
+
+# ---- codes ----
+for i in $(seq 50); do
+	printf '{"id":%d,"code":"%s"}\n' "$i" "$(head -c 16 /dev/urandom | base64)"
+done >"$WORK/codes.jsonl"
+import codes --dims 64 --bits 2 "$WORK/codes.jsonl"
+check "codes: exit" test $RC = 0
+counted codes 50
+for i in 1 25 50; do
+	nearest "code $i" codes "$(sed -n "${i}s/.*\"code\":\(\".*\"\).*/{\"object\":{\"b64\":\1},\"model\":\"codes\"}/p" \
+		"$WORK/codes.jsonl")" "$i"
+done
+import codes2 "$WORK/codes.jsonl"
+check "codes need a shape" test $RC = 1
+check "codes need a shape: text" grep -q -- '--dims and --bits' <<<"$SAID"
+
+# ---- what goes wrong ----
+{ sed -n 1,2p "$WORK/text.jsonl"; echo '{"id": 9, "text": 5}'; } >"$WORK/bad.jsonl"
+import bad "$WORK/bad.jsonl"
+check "bad line: exit" test $RC = 1
+check "bad line: where" grep -q "$WORK/bad.jsonl:3: " <<<"$SAID"
+check "bad line: how many" grep -q '^2 documents stored (not all)' <<<"$SAID"
+counted bad 2
+head -c 1000 "$WORK/v.npy" >"$WORK/cut.npy"
+import cut "$WORK/cut.npy"
+check "cut file" test $RC = 1
+check "cut file: what" grep -q 'needs 3200 bytes, but the file has 1000' <<<"$SAID"
+import v-npy "$WORK/codes.jsonl"
+check "codes of another shape" test $RC = 1
+import text --bits 4 "$WORK/text.jsonl"
+check "bits of another" test $RC = 1
+import text "$WORK/nothing.jsonl"
+check "no file" test $RC = 1
+import text
+check "no argument" test $RC = 2
+import text --bits 9 "$WORK/text.jsonl"
+check "wrong bits" test $RC = 2
+"$HALFTONE" nonsense 2>/dev/null
+check "wrong command" test $? = 2
+for command in import search embed eval; do
+	check "$command --help" grep -q "^usage: halftone $command" <("$HALFTONE" $command --help)
+done
+check "version" grep -q '^halftone [0-9]' <("$HALFTONE" --version)
+
+# ---- a signal ----
+"$HALFTONE" import --url "$URL" --collection stopped - 2>"$WORK/said" < <(
+	sed -n 1p "$WORK/text.jsonl"
+	sleep 30
+) &
+importer=$!
+sleep 0.5
+kill -TERM $importer
+wait $importer
+check "stopped: exit" test $? = 1
+check "stopped: says so" grep -q '^stopped; import the same again' "$WORK/said"
+stop
+finish

@@ -1,0 +1,63 @@
+#!/bin/bash
+# Claim: halftone search prints rank, score, id and what the payload tells most, by
+# falling score, safe for a terminal; --json prints the result as the server gave it;
+# what is not there is exit 1, wrong use exit 2.
+. "$(dirname "$0")/common.sh"
+HALFTONE=$BIN/halftone
+start
+
+cat >"$WORK/docs.jsonl" <<'END'
+{"id": 1, "text": "cats and kittens", "title": "On cats", "summary": "Small \u001b[31mfurry\u009b31m\tanimals"}
+{"id": "two", "text": "interest rates of banks", "first": "plain string", "other": "second string", "n": 3}
+{"id": 3, "text": "rain, storm and snow", "title": "Wetter heute: Stürme über Zürich, und noch sehr viel mehr davon, weit über das Ende einer gewöhnlichen Zeile hinaus, ja bis hierher"}
+{"id": 4, "text": "painting a wall"}
+END
+"$HALFTONE" import --url "$URL" --collection docs "$WORK/docs.jsonl" 2>/dev/null
+check "import" test $? = 0
+
+search() { # ARGUMENT...: sets $RC and $SAID (stdout)
+	SAID=$("$HALFTONE" search --url "$URL" --collection docs "$@" 2>"$WORK/err")
+	RC=$?
+}
+
+search "young cat"
+check "exit" test $RC = 0
+check "first line" grep -Eq '^  1 +0\.[0-9]{4}  1$' <(sed -n 1p <<<"$SAID")
+check "title" test "$(sed -n 2p <<<"$SAID")" = "    On cats"
+check "summary, no control characters" \
+	test "$(sed -n 3p <<<"$SAID")" = "    Small  [31mfurry 31m animals"
+check "four hits" test "$(grep -Ec '^  [1-4] ' <<<"$SAID")" = 4
+check "falling" test "$(grep -E '^  [1-4] ' <<<"$SAID" | awk '{ print $2 }')" = \
+	"$(grep -E '^  [1-4] ' <<<"$SAID" | awk '{ print $2 }' | sort -rn)"
+check "time" grep -Eq '^4 hits in [0-9.]+ s$' "$WORK/err"
+search --limit 1 "money in the bank"
+check "limit" test "$(grep -c . <<<"$SAID")" = 3
+check "string id" grep -Eq '^  1 .*  two$' <<<"$SAID"
+check "first strings" grep -qx '    plain string' <<<"$SAID"
+check "second string" grep -qx '    second string' <<<"$SAID"
+search --limit 1 "heavy weather"
+check "cut" grep -q '^    Wetter heute: Stürme über .*\.\.\.$' <<<"$SAID"
+check "cut at the width" test "$(sed -n 2p <<<"$SAID" | LC_ALL=C.UTF-8 wc -m)" = 101
+search --json "young cat"
+check "json" test "$(jq -r '.points[0].payload.title' <<<"$SAID")" = "On cats"
+check "json on a line" test "$(wc -l <<<"$SAID")" = 1
+search --json 'quotes " and \ and
+a newline'
+check "escapes" test $RC = 0
+
+SAID=$("$HALFTONE" search --url "$URL" --collection nowhere x 2>&1)
+check "no collection: exit" test $? = 1
+check "no collection: text" grep -q '404.*nowhere' <<<"$SAID"
+search
+check "no text" test $RC = 2
+search one two
+check "two texts" test $RC = 2
+search --limit 0 x
+check "limit 0" test $RC = 2
+search --index hnsw x
+check "not served" test $RC = 2
+stop
+SAID=$("$HALFTONE" search --url "$URL" --collection docs x 2>&1)
+check "no server: exit" test $? = 1
+check "no server: text" grep -q 'cannot connect' <<<"$SAID"
+finish
