@@ -164,7 +164,7 @@ beir_qrels_load(struct beir_qrels *qrels, const char *path,
 		    "%s: expected judgements of queries in the queries' file, found "
 		    "none",
 		    path);
-	if (rc == 0) {
+	else if (rc == 0) {
 		qsort(r.list, r.n, sizeof *r.list, compare);
 		rc = arrange(qrels, &r, path, err);
 	}

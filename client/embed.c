@@ -203,13 +203,12 @@ run(const struct arguments *a, const struct encoder *encoder, uint64_t *count,
 	struct lines *lines = lines_open(a->file, err);
 	struct group *g = array_new(1, sizeof *g);
 	float *vectors = array_new(GROUP, dims * sizeof *vectors);
-	int rc = lines == NULL ? -1 : 0;
-	if (rc == 0 && (g == NULL || vectors == NULL))
-		rc = error_set(err, ERR_MEMORY, "no memory for embeddings");
-	if (rc == 0 && a->output != NULL &&
-	    (writer = vectors_save_open(a->output, dims, err)) == NULL)
-		rc = -1;
-	if (rc == 0) {
+	int rc = -1;
+	if (g == NULL || vectors == NULL)
+		error_set(err, ERR_MEMORY, "no memory for embeddings");
+	else if (lines != NULL &&
+		 (a->output == NULL ||
+		     (writer = vectors_save_open(a->output, dims, err)) != NULL)) {
 		g->encoder = encoder;
 		g->vectors = vectors;
 		rc = embed_lines(g, lines, writer, count, err);

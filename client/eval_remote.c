@@ -54,8 +54,11 @@ create(struct remote *remote, const char *path, const struct code_shape *shape,
 		body_json(&body, server->binarizer, strlen(server->binarizer));
 	}
 	body_text(&body, "}}");
-	int rc = body.failed ? error_set(err, ERR_MEMORY, "no memory for a request")
-			     : remote_request(remote, &answer, "PUT", path, &body, err);
+	int rc = -1;
+	if (body.failed)
+		error_set(err, ERR_MEMORY, "no memory for a request");
+	else
+		rc = remote_request(remote, &answer, "PUT", path, &body, err);
 	if (rc == 0 && answer.status >= 300)
 		rc = remote_refused(&answer, err);
 	body_free(&body);

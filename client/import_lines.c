@@ -52,18 +52,19 @@ append_vector(
 		    n);
 	float *values = array_new(n, sizeof *values);
 	uint8_t *bytes = array_new(n, 4);
-	int rc = 0;
-	if (values == NULL || bytes == NULL)
-		rc = error_set(err, ERR_MEMORY, "no memory for a vector");
-	if (rc == 0 && (rc = json_floats(values, n, &n, array, err)) == -1)
+	int rc = -1;
+	if (values == NULL || bytes == NULL) {
+		error_set(err, ERR_MEMORY, "no memory for a vector");
+	} else if (json_floats(values, n, &n, array, err) == -1) {
 		error_prefix(err, "\"vector\"");
-	if (rc == 0) {
+	} else {
 		for (size_t i = 0; i < n; i++)
 			bytes_putfle(bytes + 4 * i, values[i]);
 		body_text(point, "{\"object\":{\"b64\":\"");
 		body_base64(point, bytes, 4 * n);
 		body_text(point, "\"},\"model\":\"float32\"}");
 		*want = n;
+		rc = 0;
 	}
 	free(bytes);
 	free(values);
@@ -136,7 +137,7 @@ append_payload(struct body *point, const struct json *object, const struct json 
 int
 import_point(struct body *point, struct import_line *line, struct error *err)
 {
-	struct json object, content;
+	struct json object, content = {.text = ""};
 	if (json_check(&object, line->text, line->len, err) == -1)
 		return -1;
 	if (object.type != JSON_OBJECT)

@@ -53,6 +53,7 @@ read_line(struct remote_reader *r, char *line, size_t cap, struct remote_reading
     struct error *err)
 {
 	size_t n = 0;
+	line[0] = '\0';
 	for (;;) {
 		if (r->start == r->end && fill_or_fail(r, how, err) == -1)
 			return -1;
@@ -136,7 +137,7 @@ static int
 read_head(struct remote_reader *r, struct remote_answer *answer, struct head *head,
     struct remote_reading *how, struct error *err)
 {
-	char line[8192];
+	char line[8192] = "";
 	do {
 		*head = (struct head){.used = head->used};
 		if (read_line(r, line, sizeof line, how, err) == -1)
@@ -144,9 +145,8 @@ read_head(struct remote_reader *r, struct remote_answer *answer, struct head *he
 		if (strncmp(line, "HTTP/1.", 7) != 0 || strlen(line) < 12 ||
 		    line[8] != ' ' || strspn(line + 9, "0123456789") != 3)
 			return error_set(err, ERR_FORMAT,
-			    "expected an HTTP/1.1 answer, not \"%.40s\"; is this the "
-			    "port "
-			    "of a Halftone server?",
+			    "expected an HTTP/1.1 answer, not \"%.40s\"; is it "
+			    "Halftone's port?",
 			    line);
 		head->close = line[7] == '0';
 		answer->status = atoi(line + 9);

@@ -50,7 +50,7 @@ put_points(const struct fake_request *request, unsigned *first)
 	struct json root, points, id, value;
 	struct error err;
 	unsigned n = 0;
-	uint64_t i, v;
+	uint64_t i = POINTS_MAX, v;
 	if (json_check(&root, request->body, request->body_len, &err) != 0)
 		fail_msg("%s", err.text);
 	assert_true(json_member(&root, "points", &points));

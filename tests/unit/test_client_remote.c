@@ -18,6 +18,8 @@
 #include "tests/support/fake_server.h"
 #include "tests/support/guard.h"
 
+#define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
 /* What the fake server sends, whatever is asked; and what it has seen. */
 struct script {
 	const char *bytes;
@@ -250,10 +252,9 @@ test_no_http(void **state)
 	    "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
 	    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
 	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n",
-	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: "
-	    "chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n",
+	    CHUNKED "-5\r\nhello\r\n",
+	    CHUNKED "xyz\r\n",
+	    CHUNKED "2\r\nhello\r\n0\r\n\r\n",
 	};
 	struct script script = {.close = true};
 	struct remote_answer answer;
