@@ -57,6 +57,21 @@ check "limit 0" test $RC = 2
 search --index hnsw x
 check "not served" test $RC = 2
 stop
+
+echo "the key" | tr ' ' - >"$WORK/key"
+start --api-key-file "$WORK/key"
+search --limit 1 cat
+check "no key: exit" test $RC = 1
+check "no key: text" grep -q 'the server answered 40[13]' "$WORK/err"
+search --api-key-file "$WORK/key" --limit 1 cat
+check "key from a file" test $RC = 0
+HALFTONE_API_KEY=the-key search --limit 1 cat
+check "key from the environment" test $RC = 0
+HALFTONE_API_KEY=another search --limit 1 cat
+check "wrong key" test $RC = 1
+search --api-key-file "$WORK/nothing" cat
+check "no key file" test $RC = 1
+stop
 SAID=$("$HALFTONE" search --url "$URL" --collection docs x 2>&1)
 check "no server: exit" test $? = 1
 check "no server: text" grep -q 'cannot connect' <<<"$SAID"
