@@ -52,6 +52,8 @@ refuse(struct http_connection *connection, int status, const char *message)
 	    .openai = connection->framing.openai, .status = status, .message = message};
 
 	connection->refused_ns = clock_ns();
+	connection->http->bodies -= connection->bodies;
+	connection->bodies = 0;
 	metrics_refused(connection->http->options.metrics, status);
 	http_error_text(&body, &error);
 	text_printf(&head,

@@ -1,0 +1,198 @@
+#!/bin/bash
+# Claim: every bad input gets the status that fits and a message that says what was
+# expected or which limit it is, and changes nothing.
+. "$(dirname "$0")/common.sh"
+start --max-points-per-request 100 --max-payload-bytes 1KiB --max-text-bytes 200 \
+	--max-limit 50 --max-body-bytes 64KiB --max-inputs 4
+P=/collections/c/points
+Q=$P/query
+expect "set up" 200 "" PUT /collections/c '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"bits":2}}'
+expect "set up" 200 "" PUT /collections/t '{"text_model":"static"}'
+expect "set up" 200 "" PUT /collections/named '{"vectors":{"body":{"size":4,"distance":"Dot"}}}'
+expect "set up" 200 "" PUT $P '{"points":[{"id":1,"vector":[1,0,0,0],"payload":{"a":1}},{"id":2,"vector":[0,1,0,0]}]}'
+state() {
+	for path in /collections /collections/c /collections/t; do
+		ask GET $path
+		jq -c '.result' <<<"$ANSWER"
+	done
+	ask POST $Q '{"query":[1,1,0,0],"limit":10,"with_payload":true,"with_vector":true}'
+	jq -c .result <<<"$ANSWER"
+}
+before=$(state)
+n=0
+bad() { n=$((n + 1)); expect "$@"; }
+point() { printf '{"points":[{"id":%s,"vector":%s,"payload":%s}]}' "$1" "$2" "${3:-null}"; }
+b64() { head -c "$1" /dev/zero | base64 -w0; }
+long=$(head -c 300 /dev/zero | tr '\0' a)
+
+# ---- JSON ----
+bad "no body" 400 "expected a JSON object" PUT $P
+bad "not JSON" 400 "JSON" PUT $P 'hello'
+bad "cut JSON" 400 "JSON" PUT $P '{"points":[{"id":1'
+bad "trailing text" 400 "JSON" PUT $P "$(point 1 '[1,0,0,0]') x"
+bad "an array" 400 "an array" PUT $P '[1]'
+bad "bad UTF-8" 400 "UTF-8" PUT $P "$(point 1 '[1,0,0,0]' $'{"a":"\xff"}')"
+bad "control character" 400 "JSON" PUT $P "$(point 1 '[1,0,0,0]' $'{"a":"\x01"}')"
+bad "lone surrogate" 400 "JSON" PUT $P "$(point 1 '[1,0,0,0]' '{"a":"\ud800"}')"
+bad "deep" 400 "JSON" PUT $P "$(point 1 "$(printf '[%.0s' {1..100})")"
+
+# ---- vectors ----
+bad "too few dims" 400 "expected 4 dimensions" PUT $P "$(point 3 '[1,0,0]')"
+bad "too many dims" 400 "not 5" PUT $P "$(point 3 '[1,0,0,0,0]')"
+bad "no dims" 400 "not 0" PUT $P "$(point 3 '[]')"
+bad "which point" 400 "point 1" PUT $P '{"points":[{"id":3,"vector":[1,0,0,0]},{"id":4,"vector":[1]}]}'
+bad "NaN" 400 "JSON" PUT $P "$(point 3 '[NaN,0,0,0]')"
+bad "1e999" 400 "" PUT $P "$(point 3 '[1e999,0,0,0]')"
+bad "beyond float" 400 "vector" PUT $P "$(point 3 '[1e300,0,0,0]')"
+bad "a string in it" 400 "vector" PUT $P "$(point 3 '["1",0,0,0]')"
+bad "null in it" 400 "vector" PUT $P "$(point 3 '[null,0,0,0]')"
+bad "zero vector" 400 "zero" PUT $P "$(point 3 '[0,0,0,0]')"
+bad "zero query" 400 "zero" POST $Q '{"query":[0,0,0,0]}'
+bad "no vector" 400 "'vector'" PUT $P '{"points":[{"id":3}]}'
+bad "null vector" 400 "'vector'" PUT $P "$(point 3 null)"
+bad "vector a string" 400 "vector" PUT $P "$(point 3 '"abc"')"
+bad "several vectors" 501 "several" PUT $P "$(point 3 '[[1,0,0,0],[0,1,0,0]]')"
+bad "sparse" 501 "sparse" PUT $P "$(point 3 '{"indices":[1],"values":[1]}')"
+bad "unknown name" 400 "named" PUT $P "$(point 3 '{"title":[1,0,0,0]}')"
+bad "wrong name" 400 "'body'" PUT /collections/named/points "$(point 3 '{"title":[1,0,0,0]}')"
+bad "wrong using" 400 "using" POST $Q '{"query":[1,0,0,0],"using":"body"}'
+
+# ---- base64 ----
+bad "base64 too short" 400 "b64" PUT $P "$(point 3 "{\"object\":{\"b64\":\"$(b64 15)\"},\"model\":\"codes\"}")"
+bad "base64 too long" 400 "b64" PUT $P "$(point 3 "{\"object\":{\"b64\":\"$(b64 17)\"},\"model\":\"codes\"}")"
+bad "base64 of floats" 400 "b64" PUT $P "$(point 3 "{\"object\":{\"b64\":\"$(b64 12)\"},\"model\":\"float32\"}")"
+bad "base64 of NaN" 400 "finite" PUT $P "$(point 3 "{\"object\":{\"b64\":\"$(head -c 16 /dev/zero | tr '\0' '\377' | base64 -w0)\"},\"model\":\"float32\"}")"
+bad "base64 noise" 400 "b64" PUT $P "$(point 3 '{"object":{"b64":"!!!"},"model":"codes"}')"
+bad "no b64" 400 "b64" PUT $P "$(point 3 '{"object":{},"model":"codes"}')"
+bad "unknown model of an object" 400 "codes" PUT $P "$(point 3 '{"object":{"b64":""},"model":"int4"}')"
+bad "another binarizer" 400 "binarizer" PUT $P "$(point 3 "{\"object\":{\"b64\":\"$(b64 16)\",\"binarizer_id\":\"0123456789abcdef\"},\"model\":\"codes\"}")"
+bad "negative norm" 400 "norm" PUT $P "$(point 3 "{\"object\":{\"b64\":\"$(b64 16)\",\"norm\":-1},\"model\":\"codes\"}")"
+
+# ---- text ----
+T=/collections/t/points
+bad "empty text" 400 "text" PUT $T "$(point 3 '{"text":""}')"
+bad "blank text" 400 "text" PUT $T "$(point 3 '{"text":" \n "}')"
+bad "long text" 413 "max_text_bytes" PUT $T "$(point 3 "{\"text\":\"$long\"}")"
+bad "unknown model" 404 "nomodel" PUT $T "$(point 3 '{"text":"x","model":"nomodel"}')"
+bad "text without a model" 400 "model" PUT $P "$(point 3 '{"text":"x"}')"
+bad "model of another size" 400 "dimensions" PUT $P "$(point 3 '{"text":"x","model":"static"}')"
+bad "empty query" 400 "text" POST $T/query '{"query":{"text":""}}'
+bad "image" 501 "image" PUT $T "$(point 3 '{"image":"x","model":"static"}')"
+
+# ---- ids ----
+bad "no id" 400 "id" PUT $P '{"points":[{"vector":[1,0,0,0]}]}'
+bad "id beyond u64" 400 "id" PUT $P "$(point 18446744073709551616 '[1,0,0,0]')"
+bad "negative id" 400 "id" PUT $P "$(point -1 '[1,0,0,0]')"
+bad "fraction as id" 400 "id" PUT $P "$(point 1.5 '[1,0,0,0]')"
+bad "exponent as id" 400 "id" PUT $P "$(point 1e3 '[1,0,0,0]')"
+bad "boolean as id" 400 "id" PUT $P "$(point true '[1,0,0,0]')"
+bad "object as id" 400 "id" PUT $P "$(point '{}' '[1,0,0,0]')"
+bad "empty id" 400 "id" PUT $P "$(point '""' '[1,0,0,0]')"
+bad "long id" 400 "id" PUT $P "$(point "\"$long\"" '[1,0,0,0]')"
+bad "delete bad id" 400 "points[1]" POST $P/delete '{"points":[1,-1]}'
+bad "retrieve bad id" 400 "ids[0]" POST $P '{"ids":[1.5]}'
+bad "query by unknown id" 404 "777" POST $Q '{"query":777}'
+
+# ---- payloads and forms ----
+bad "payload an array" 400 "payload" PUT $P "$(point 3 '[1,0,0,0]' '[1]')"
+bad "payload too long" 413 "max_payload_bytes" PUT $P "$(point 3 '[1,0,0,0]' "{\"a\":\"$long$long$long$long\"}")"
+bad "unknown field of a point" 400 "payload" PUT $P '{"points":[{"id":3,"vector":[1,0,0,0],"text":"x"}]}'
+bad "no points" 400 "points" PUT $P '{}'
+bad "empty points" 400 "at least one" PUT $P '{"points":[]}'
+bad "points an object" 400 "array" PUT $P '{"points":{}}'
+bad "a point is a number" 400 "object" PUT $P '{"points":[1]}'
+bad "both forms" 400 "either" PUT $P '{"points":[{"id":3,"vector":[1,0,0,0]}],"batch":{"ids":[3],"vectors":[[1,0,0,0]]}}'
+bad "batch of two lengths" 400 "as many" PUT $P '{"batch":{"ids":[3,4],"vectors":[[1,0,0,0]]}}'
+bad "batch without vectors" 400 "vectors" PUT $P '{"batch":{"ids":[3]}}'
+many=$(printf '{"id":%d,"vector":[1,0,0,0]},' {1..101})
+bad "too many points" 413 "max_points_per_request" PUT $P "{\"points\":[${many%,}]}"
+bad "body over the limit" 413 "max_body_bytes" PUT $P "$(point 3 '[1,0,0,0]' "{\"a\":\"$(head -c 70000 /dev/zero | tr '\0' a)\"}")"
+bad "delete nothing" 400 "points" POST $P/delete '{}'
+bad "delete by filter" 501 "filter" POST $P/delete '{"filter":{"must":[]}}'
+bad "retrieve nothing" 400 "ids" POST $P '{}'
+bad "ids a number" 400 "an array" POST $P '{"ids":1}'
+
+# ---- queries ----
+bad "no query" 400 "'query'" POST $Q '{"limit":3}'
+bad "limit 0" 400 "limit" POST $Q '{"query":[1,0,0,0],"limit":0}'
+bad "limit -1" 400 "limit" POST $Q '{"query":[1,0,0,0],"limit":-1}'
+bad "limit a string" 400 "limit" POST $Q '{"query":[1,0,0,0],"limit":"3"}'
+bad "limit over the limit" 400 "max_limit" POST $Q '{"query":[1,0,0,0],"limit":51}'
+bad "limit and offset" 400 "max_limit" POST $Q '{"query":[1,0,0,0],"limit":10,"offset":41}'
+bad "limit that wraps" 400 "max_limit" POST $Q '{"query":[1,0,0,0],"limit":18446744073709551615,"offset":2}'
+bad "filter" 501 "filter" POST $Q '{"query":[1,0,0,0],"filter":{"must":[{"key":"a","match":{"value":1}}]}}'
+bad "count with filter" 501 "filter" POST $P/count '{"filter":{"must":[{"key":"a","match":{"value":1}}]}}'
+bad "prefetch" 501 "prefetch" POST $Q '{"query":[1,0,0,0],"prefetch":[{"query":[1,0,0,0]}]}'
+bad "recommend" 501 "recommend" POST $Q '{"query":{"recommend":{"positive":[1]}}}'
+bad "fusion" 501 "fusion" POST $Q '{"query":{"fusion":"rrf"}}'
+bad "unknown field of a query" 400 "top" POST $Q '{"query":[1,0,0,0],"top":3}'
+bad "threshold a string" 400 "score_threshold" POST $Q '{"query":[1,0,0,0],"score_threshold":"x"}'
+bad "with_payload a number" 400 "with_payload" POST $Q '{"query":[1,0,0,0],"with_payload":3}'
+bad "with_vector a number" 400 "with_vector" POST $Q '{"query":[1,0,0,0],"with_vector":3}'
+bad "query a boolean" 400 "vector" POST $Q '{"query":true}'
+
+# ---- collections ----
+bad "unknown collection" 404 "nope" POST /collections/nope/points/query '{"query":[1]}'
+bad "unknown collection" 404 "nope" PUT /collections/nope/points "$(point 1 '[1]')"
+bad "exists already" 409 "exists" PUT /collections/c '{"vectors":{"size":4,"distance":"Cosine"}}'
+bad "nothing said" 400 "vectors" PUT /collections/x '{}'
+bad "no size" 400 "size" PUT /collections/x '{"vectors":{"distance":"Cosine"}}'
+bad "no distance" 400 "distance" PUT /collections/x '{"vectors":{"size":4}}'
+bad "size 0" 400 "size" PUT /collections/x '{"vectors":{"size":0,"distance":"Cosine"}}'
+bad "size too large" 400 "size" PUT /collections/x '{"vectors":{"size":100000,"distance":"Cosine"}}'
+bad "size a string" 400 "size" PUT /collections/x '{"vectors":{"size":"4","distance":"Cosine"}}'
+bad "Manhattan" 501 "Manhattan" PUT /collections/x '{"vectors":{"size":4,"distance":"Manhattan"}}'
+bad "unknown distance" 400 "Cosine" PUT /collections/x '{"vectors":{"size":4,"distance":"cos"}}'
+bad "5 bits" 400 "bits" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"bits":5}}'
+bad "100 dims" 400 "multiple of 64" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"dims":100}}'
+bad "8192 dims" 400 "dims" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"dims":8192}}'
+bad "unknown code distance" 400 "int8" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"distance":"l2"}}'
+bad "unknown binarizer" 404 "nobin" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"binarizer":"nobin"}}'
+bad "unknown text model" 404 "nomodel" PUT /collections/x '{"text_model":"nomodel"}'
+bad "unknown field" 400 "code" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"code":{"bits":1}}'
+bad "unknown field of vectors" 400 "sizes" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine","sizes":1}}'
+bad "two named vectors" 501 "several" PUT /collections/x '{"vectors":{"a":{"size":4,"distance":"Cosine"},"b":{"size":4,"distance":"Cosine"}}}'
+bad "sparse vectors" 501 "sparse" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"sparse_vectors":{"s":{}}}'
+bad "multivectors" 501 "multivector" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine","multivector_config":{"comparator":"max_sim"}}}'
+bad "scalar quantization" 501 "binary" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"quantization_config":{"scalar":{"type":"int8"}}}'
+bad "slash in a name" 400 "name" PUT /collections/a%2Fb '{"vectors":{"size":4,"distance":"Cosine"}}'
+bad "control in a name" 400 "name" PUT /collections/a%01b '{"vectors":{"size":4,"distance":"Cosine"}}'
+bad "bad UTF-8 in a name" 400 "name" PUT /collections/%ff '{"vectors":{"size":4,"distance":"Cosine"}}'
+bad "long name" 400 "name" PUT "/collections/$long" '{"vectors":{"size":4,"distance":"Cosine"}}'
+
+# ---- routes ----
+bad "unknown route" 404 "no such route" GET /nothing
+bad "wrong method" 405 "GET" POST /collections '{}'
+bad "wrong method" 405 "PUT" POST /collections/c '{}'
+bad "scroll" 501 "scroll" POST $P/scroll '{}'
+bad "update" 501 "update" PATCH /collections/c '{}'
+bad "payload index" 501 "index" PUT /collections/c/index '{}'
+bad "snapshots" 501 "snapshots" GET /collections/c/snapshots
+bad "aliases" 501 "aliases" GET /aliases
+
+# ---- embeddings: OpenAI's error object ----
+E=/v1/embeddings
+oai() { bad "$@"; equal "$1: the form" '.error|[(.message|type),(.type|type)]' '["string","string"]'; }
+oai "no model" 400 "model" POST $E '{"input":"x"}'
+oai "unknown embedding model" 404 "model_not_found" POST $E '{"input":"x","model":"gpt"}'
+oai "no input" 400 "input" POST $E '{"model":"static"}'
+oai "empty string" 400 "text" POST $E '{"model":"static","input":""}'
+oai "empty string in a list" 400 "input[1]" POST $E '{"model":"static","input":["a",""]}'
+oai "empty list" 400 "input" POST $E '{"model":"static","input":[]}'
+oai "too many inputs" 400 "max_inputs" POST $E '{"model":"static","input":["a","b","c","d","e"]}'
+oai "tokens" 400 "unsupported_input" POST $E '{"model":"static","input":[1,2,3]}'
+oai "lists of tokens" 400 "token" POST $E '{"model":"static","input":[[1,2],[3]]}'
+oai "input an object" 400 "an object" POST $E '{"model":"static","input":{}}'
+oai "other dimensions" 400 "dimensions" POST $E '{"model":"static","input":"x","dimensions":7}'
+oai "other format" 400 "encoding_format" POST $E '{"model":"static","input":"x","encoding_format":"ubinary"}'
+oai "input too long" 413 "context_length_exceeded" POST $E "{\"model\":\"static\",\"input\":\"$long\"}"
+oai "OpenAI route that is not" 404 "unknown_route" GET /v1/nothing
+oai "chat" 501 "not_served" POST /v1/chat/completions '{}'
+
+after=$(state)
+check "nothing has changed" test "$before" = "$after"
+check "at least 40 cases" test $n -ge 40
+check "no HTML" test -z "$(curl -s "$URL/%3Chtml" | grep -i '<html')"
+echo "$n bad inputs"
+stop
+finish

@@ -1,0 +1,52 @@
+#!/bin/bash
+# Claim: wrong options end the start with exit 2 (usage) or 1 and a message that names
+# them; a data directory in use, a taken port, an unknown SIMD name are refused; the key
+# guards everything but health; --healthcheck tells ready from not.
+. "$(dirname "$0")/common.sh"
+
+refused() { # NAME STATUS WORD command...
+	local name=$1 status=$2 word=$3 out rc
+	shift 3
+	checks=$((checks + 1))
+	out=$(timeout 20 "$@" 2>&1)
+	rc=$?
+	[ "$rc" = "$status" ] || fail "$name: expected exit $status, not $rc: $out"
+	grep -qF -- "$word" <<<"$out" || fail "$name: expected '$word' in: $out"
+}
+refused "no data" 2 "--data" "$SERVER"
+refused "unknown flag" 2 "--nonsense" "$SERVER" --data "$DATA" --nonsense
+refused "bad number" 2 "threads" "$SERVER" --data "$DATA" --threads many
+refused "bad address" 2 "ADDRESS:PORT" "$SERVER" --data "$DATA" --listen localhost
+refused "unknown key in a file" 2 "colour" "$SERVER" --data "$DATA" --config <(echo 'colour = red')
+refused "bad variable" 2 "max_limit" env HALFTONE_MAX_LIMIT=x "$SERVER" --data "$DATA"
+refused "the world without a key" 2 "api_key_file" "$SERVER" --data "$DATA" --listen 0.0.0.0:0
+refused "unknown SIMD" 2 "SIMD" env SIMD=mmx "$SERVER" --data "$DATA"
+refused "no key file" 1 "api_key_file" "$SERVER" --data "$DATA" --api-key-file /nowhere
+: >"$WORK/empty"
+refused "empty key file" 2 "api_key_file" "$SERVER" --data "$DATA" --api-key-file "$WORK/empty"
+refused "data is a file" 1 "$WORK/empty" "$SERVER" --data "$WORK/empty" --listen 127.0.0.1:0
+check "nothing was made" test ! -e "$DATA"
+refused "help" 0 "--max-body-bytes" "$SERVER" --help
+refused "version" 0 "halftone-server " "$SERVER" --version
+refused "print" 0 "max_limit = 5" env HALFTONE_MAX_LIMIT=5 "$SERVER" --print-config
+
+echo "  sesame  " >"$WORK/key"
+start --api-key-file "$WORK/key"
+refused "data in use" 1 "$DATA" "$SERVER" --data "$DATA" --listen 127.0.0.1:0
+refused "port taken" 1 "$PORT" "$SERVER" --data "$WORK/other" --listen "127.0.0.1:$PORT"
+refused "healthcheck" 0 "" "$SERVER" --healthcheck --listen "127.0.0.1:$PORT"
+refused "healthcheck, any address" 0 "" env HALFTONE_LISTEN="0.0.0.0:$PORT" "$SERVER" --healthcheck
+expect "health is open" 200 "" GET /readyz
+expect "the page is open" 200 "" GET /ui
+expect "no key" 401 "API key" GET /collections
+expect "no key" 401 "API key" GET /metrics
+expect "no key, OpenAI" 401 '"code":"invalid_api_key"' GET /v1/models
+code() { curl -s -o /dev/null -w '%{http_code}' "$@"; }
+check "wrong key" test "$(code -H 'api-key: sesam' "$URL/collections")" = 401
+check "key" test "$(code -H 'api-key: sesame' "$URL/collections")" = 200
+check "bearer" test "$(code -H 'Authorization: Bearer sesame' "$URL/v1/models")" = 200
+check "the log does not have the key" test -z "$(grep sesame "$LOG")"
+port=$PORT
+stop
+refused "healthcheck of nothing" 1 "127.0.0.1:$port" "$SERVER" --healthcheck --listen "127.0.0.1:$port"
+finish
