@@ -183,8 +183,8 @@ test_qrels(void **state)
 {
 	(void)state;
 	static const char *const good[] = {
-	    "query-id\tcorpus-id\tscore\nq3\td1\t2\nq1\td3\t0\nq3\td2\t-1\nq3\tzz\t1\n"
-	    "qq\td1\t1\n",
+	    ("query-id\tcorpus-id\tscore\nq3\td1\t2\nq1\td3\t0\nq3\td2\t-1\nq3\tzz\t1\n"
+	     "qq\td1\t1\n"),
 	    "q3\t0\td1\t2\nq1\t0\td3\t0\nq3\t0\td2\t-1\nq3\t0\tzz\t1\nqq\t0\td1\t1\n",
 	    "q3 d1 2\nq1 d3 0\n\nq3 d2 -1\nq3 zz 1\nqq d1 1",
 	};

@@ -141,8 +141,9 @@ test_npy_spellings(void **state)
 	static const char *const headers[] = {
 	    "{\"shape\":(6,),\"descr\":\"<f4\",\"fortran_order\":False}",
 	    "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 6)}\n",
-	    "  {  'fortran_order' : False ,\n'shape' : ( 1 , 6 , ) , 'descr' : '<f4' , "
-	    "}  ",
+	    ("  {  'fortran_order' : False ,\n'shape' : ( 1 , 6 , ) , 'descr' : '<f4' "
+	     ", "
+	     "}  "),
 	};
 	uint8_t file[512], data[24];
 	float want[6] = {1, -2, 3.25f, 0, -0.0f, 1e-30f};
