@@ -152,7 +152,7 @@ add_vector(struct text *out, const float *vector, size_t dims, bool base64)
 		text_string(out, "]");
 		return;
 	}
-	uint8_t bytes[4 * ENCODER_DIMS_MAX];
+	uint8_t bytes[4 * ENCODER_DIMS_MAX] = {0};
 	for (size_t i = 0; i < dims; i++)
 		bytes_putfle(bytes + 4 * i, vector[i]);
 	text_string(out, "\"");
@@ -169,13 +169,13 @@ static int
 add_embeddings(struct text *out, size_t *tokens, const struct wish *wish,
     const struct api_embedder *embedder, struct error *err)
 {
-	float vector[ENCODER_DIMS_MAX];
+	float vector[ENCODER_DIMS_MAX] = {0};
 	struct json_walk walk = json_walk(&wish->input);
 	struct json input = wish->input;
 
 	*tokens = 0;
 	for (size_t i = 0; i < wish->n; i++) {
-		size_t n;
+		size_t n = 0;
 		if (wish->input.type == JSON_ARRAY && json_next(&walk))
 			input = walk.value;
 		if (api_embedder_run(embedder, vector, &n, &input, err))
@@ -194,7 +194,7 @@ void
 api_embeddings(struct http_request *request, unsigned worker)
 {
 	struct api *api = request->context;
-	struct api_embedder embedder;
+	struct api_embedder embedder = {.dims = 0};
 	struct text out = {0};
 	struct json root;
 	struct error err;

@@ -161,8 +161,8 @@ static int
 query_by_id(struct query *query, struct api_coder *coder, struct error *err)
 {
 	const struct db_codes *codes = collection_codes(query->collection);
-	struct db_code code;
-	uint32_t slot;
+	struct db_code code = {.wire = NULL};
+	uint32_t slot = 0;
 	bool found = false;
 
 	if (point_id_parse(&query->id, &query->what, err))

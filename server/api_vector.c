@@ -98,10 +98,10 @@ read_text(struct api_coder *coder, const struct json *value, const struct json *
 {
 	const struct collection_settings *s = settings(coder);
 	char name[MODELS_NAME_MAX + 1] = "";
-	struct api_embedder embedder;
+	struct api_embedder embedder = {.dims = 0};
 	struct json model;
 	uint64_t start_ns = clock_ns();
-	size_t tokens;
+	size_t tokens = 0;
 
 	if (json_member(value, "model", &model) && model.type != JSON_NULL &&
 	    api_string(name, sizeof name, &model, "model", err))

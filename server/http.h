@@ -41,9 +41,9 @@ typedef void http_handler(struct http_request *request, unsigned worker);
 
 struct http_route {
 	const char *pattern;   /* "/collections/{c}/points": {x} takes one segment */
-	unsigned methods;      /* enum http_method, or'ed */
 	http_handler *handler; /* NULL: a known route that is not served (501) */
 	const char *name;      /* label in metrics */
+	unsigned methods;      /* enum http_method, or'ed */
 	bool on_loop;          /* answers at once, in microseconds, without a worker */
 	bool open;             /* needs no API key, is never shed */
 };

@@ -282,8 +282,11 @@ http_connection_sweep(struct http *http)
 void
 http_connection_close_all(struct http *http)
 {
-	while (http->connections)
-		forget(http->connections);
+	struct http_connection *next;
+	for (struct http_connection *c = http->connections; c; c = next) {
+		next = c->next;
+		forget(c);
+	}
 }
 
 struct http_connection *

@@ -1,6 +1,7 @@
 #include <ctype.h>
 #include <event2/buffer.h>
 #include <event2/http.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,15 +87,14 @@ static const struct {
 static void
 list_methods(char allow[64], unsigned set)
 {
-	allow[0] = '\0';
+	int n = 0;
 	for (size_t i = 0; i < N_METHODS; i++) {
-		if (set & methods[i].method) {
-			strcat(allow, methods[i].name);
-			strcat(
-			    allow, methods[i].method == HTTP_GET ? ", HEAD, " : ", ");
-		}
+		if (set & methods[i].method)
+			n += snprintf(allow + n, 64 - (size_t)n, "%s, %s",
+			    methods[i].name,
+			    methods[i].method == HTTP_GET ? "HEAD, " : "");
 	}
-	strcat(allow, "OPTIONS");
+	snprintf(allow + n, 64 - (size_t)n, "OPTIONS");
 }
 
 /* Find the route for request->method; returns the methods that the path has. */
@@ -167,9 +167,8 @@ set_id(struct http_request *request, const struct evkeyvalq *headers)
 	if (n && !id[n] && n < sizeof request->id)
 		memcpy(request->id, id, n + 1);
 	else
-		snprintf(request->id, sizeof request->id, "%016llx",
-		    (unsigned long long)((http->id_seed + http->n_requests) *
-					 UINT64_C(0x9E3779B97F4A7C15)));
+		snprintf(request->id, sizeof request->id, "%016" PRIx64,
+		    (http->id_seed + http->n_requests) * UINT64_C(0x9E3779B97F4A7C15));
 	http->n_requests++;
 }
 

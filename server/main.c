@@ -18,8 +18,6 @@
 #include "server/config.h"
 #include "server/healthcheck.h"
 
-extern char **environ;
-
 #define KEY_BYTES_MAX 256
 
 /* The key on the first line of the file, without white space at its ends. */

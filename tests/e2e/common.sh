@@ -17,7 +17,7 @@ WORK=$(mktemp -d)
 DATA=$WORK/data
 LOG=$WORK/log
 PID="" checks=0 failures=0
-MODELS=$ROOT/models
+MODELS=${MODELS:-$ROOT/models}
 
 cleanup() {
 	[ -z "$PID" ] || kill -9 "$PID" 2>/dev/null

@@ -240,10 +240,10 @@ first_step(struct http_request *request, unsigned worker)
 }
 
 static const struct http_route routes[] = {
-    {"/echo/{x}", HTTP_GET | HTTP_POST, echo, "echo", false, false},
-    {"/steps/{x}", HTTP_GET, first_step, "steps", false, false},
-    {"/loop", HTTP_GET, echo, "loop", true, true},
-    {"/known", HTTP_GET, NULL, "known", false, false},
+    {"/echo/{x}", echo, "echo", HTTP_GET | HTTP_POST, false, false},
+    {"/steps/{x}", first_step, "steps", HTTP_GET, false, false},
+    {"/loop", echo, "loop", HTTP_GET, true, true},
+    {"/known", NULL, "known", HTTP_GET, false, false},
 };
 static const char *const names[] = {"echo", "steps", "loop", "known"};
 
