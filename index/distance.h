@@ -26,7 +26,7 @@
  *     bits F * g .. F * g + F - 1
  *
  * so (word >> F * g) & mask is 4 consecutive levels as 4 bytes, which meet 4
- * consecutive signed bytes of the query (docs/formats-index.md draws it).
+ * consecutive signed bytes of the query (docs/formats.md draws it).
  *
  * A result is an exact integer.  With levels c, query bytes k and top = 2^bits - 1:
  *     int8, sdc:  dot = sum_i k_i (2 c_i - top)
@@ -41,7 +41,7 @@
  * call, any number at once.  No kernel reads outside the blocks it is given.
  *
  * Source: symmetric distance (SDC) of Gan et al., arXiv:2302.08714, as integers
- * (base/code.h); the blocks are the VNNI layout measured in docs/formats-index.md.
+ * (base/code.h); the blocks are the VNNI layout measured in docs/formats.md.
  */
 #define DISTANCE_ROWS 16
 

@@ -11,7 +11,7 @@
 
 /*
  * The data directory: one LMDB environment with everything a collection is made of
- * (docs/formats-lmdb.md has every byte).
+ * (docs/formats.md has every byte).
  *
  *     meta         format version, next collection id, last operation
  *     collections  name -> settings (JSON)
