@@ -56,9 +56,9 @@ resolve(struct collection_settings *s, const char **path, const struct models *m
 			    dims, s->text_model, s->size);
 	}
 	if (!s->binarizer[0])
-		strcpy(s->binarizer, model && model->binarizer_path
-					 ? s->text_model
-					 : COLLECTION_UNTRAINED);
+		snprintf(s->binarizer, sizeof s->binarizer, "%s",
+		    model && model->binarizer_path ? s->text_model
+						   : COLLECTION_UNTRAINED);
 	*path = NULL;
 	if (strcmp(s->binarizer, COLLECTION_UNTRAINED) == 0)
 		return 0;
@@ -114,7 +114,7 @@ make(const struct collection_settings *settings, struct error *err)
 	    .shape = settings->shape,
 	    .has_norm2 = euclid,
 	};
-	strcpy(c->codes.vector, settings->vector);
+	snprintf(c->codes.vector, sizeof c->codes.vector, "%s", settings->vector);
 	c->store = store_new(settings->shape, euclid, err);
 	if (!c->store) {
 		collection_release(c);

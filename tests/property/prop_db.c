@@ -245,7 +245,7 @@ test_against_twin(void **state)
 	size_t n_reopened = 0, n_dropped = 0;
 
 	rng_init(&g->rng, test_seed(), 4);
-	strcpy(g->dir, rig_new_dir());
+	snprintf(g->dir, sizeof g->dir, "%s", rig_new_dir());
 	rig_open(&g->rig, g->dir, 0);
 	g->twins = calloc(COLLECTIONS, sizeof *g->twins);
 	for (size_t c = 0; c < COLLECTIONS; c++)

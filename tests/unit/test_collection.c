@@ -184,7 +184,7 @@ test_defaults(void **state)
 		/* Different binarizers have different ids, equal ones the same. */
 		assert_int_equal(strlen(collection_binarizer_id(c)), 16);
 		assert_string_not_equal(collection_binarizer_id(c), first_id);
-		strcpy(first_id, collection_binarizer_id(c));
+		snprintf(first_id, sizeof first_id, "%s", collection_binarizer_id(c));
 		struct collection *again =
 		    collection_new(&cases[i].given, models, &err);
 		assert_string_equal(collection_binarizer_id(again), first_id);
@@ -254,7 +254,7 @@ test_restart_without_models(void **state)
 		point_id_from_number(&point.id, i);
 		assert_int_equal(rig_upsert(&rig, c, &point, 1, &err), 0);
 		stored[i] = *collection_settings(c);
-		strcpy(ids[i], collection_binarizer_id(c));
+		snprintf(ids[i], sizeof ids[i], "%s", collection_binarizer_id(c));
 		collection_release(c);
 	}
 	rig_close(&rig);
@@ -303,7 +303,7 @@ take_row(void *arg, const struct db_collection *found, struct error *err)
 	struct row *row = arg;
 	(void)err;
 
-	strcpy(row->name, found->name);
+	snprintf(row->name, sizeof row->name, "%s", found->name);
 	memcpy(row->settings, found->settings, found->settings_len);
 	row->settings_len = found->settings_len;
 	row->id = found->id;

@@ -292,7 +292,10 @@ test_codes(void **state)
 		    .shape = shapes[i % 6],
 		    .has_norm2 = i / 6,
 		};
-		strcpy(codes[i].vector, (i & 2) ? "ab" : i == 8 ? "a" : "");
+		snprintf(codes[i].vector, sizeof codes[i].vector, "%s",
+		    (i & 2)  ? "ab"
+		    : i == 8 ? "a"
+			     : "");
 		twins[i] = calloc(SLOTS, sizeof *twins[i]);
 	}
 	for (int round = 0; round < 4; round++) {

@@ -184,7 +184,7 @@ test_truncated(void **state)
 	char dir[400];
 	struct rng rng;
 
-	strcpy(dir, rig_new_dir());
+	snprintf(dir, sizeof dir, "%s", rig_new_dir());
 	put_file(dir, good, good_size);
 	assert_true(opens(dir)); /* makes the mark that there are data */
 	size_t refused = 0, n_cuts = 0;
@@ -225,7 +225,7 @@ test_scrambled_pages(void **state)
 	size_t refused = 0, pages = good_size / PAGE;
 	struct rng rng;
 
-	strcpy(dir, rig_new_dir());
+	snprintf(dir, sizeof dir, "%s", rig_new_dir());
 	rng_init(&rng, test_seed(), 7);
 	for (size_t page = 0; page < pages; page++) {
 		for (int random = 0; random < 2; random++) {
@@ -250,7 +250,7 @@ test_flipped_bits(void **state)
 	uint8_t *bad = malloc(good_size);
 	struct rng rng;
 
-	strcpy(dir, rig_new_dir());
+	snprintf(dir, sizeof dir, "%s", rig_new_dir());
 	rng_init(&rng, test_seed(), 8);
 	for (int i = 0; i < 150; i++) {
 		memcpy(bad, good, good_size);

@@ -371,7 +371,7 @@ test_golden(void **state)
 	struct error err;
 	char dir[400];
 
-	strcpy(dir, rig_new_dir());
+	snprintf(dir, sizeof dir, "%s", rig_new_dir());
 	copy_golden(dir);
 	rig_open(&rig, dir, 0);
 	check_all(&rig);

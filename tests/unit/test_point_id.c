@@ -119,7 +119,8 @@ test_longest(void **state)
 	*p++ = '"';
 	for (int i = 0; i < POINT_ID_STRING_MAX; i++)
 		p += sprintf(p, "\\u%04x", 1 + i % 31);
-	strcpy(p, "\"");
+	*p++ = '"';
+	*p = '\0';
 	assert_int_equal(parse(&id, text, &err), 0);
 	assert_int_equal(id.len, POINT_ID_KEY_MAX);
 	assert_int_equal(point_id_print(printed, &id), POINT_ID_PRINT_MAX - 1);

@@ -22,7 +22,7 @@ create(struct rig *rig, const char *name)
 {
 	struct collection_settings s = {.size = 64, .shape = {64, 1}};
 
-	strcpy(s.name, name);
+	snprintf(s.name, sizeof s.name, "%s", name);
 	return rig_create(rig, &s);
 }
 

@@ -117,7 +117,7 @@ test_group(void **state)
 	struct collection *c = rig_create(&rig, &settings);
 	struct collection *twin = collection_new(&settings, NULL, &err);
 	struct collection_settings other_settings = settings;
-	strcpy(other_settings.name, "d");
+	snprintf(other_settings.name, sizeof other_settings.name, "%s", "d");
 	struct collection *other = collection_new(&other_settings, NULL, &err);
 	struct writer_point points[] = {point_of(1, "a", 1), point_of(1, "b", 1)};
 	struct writer_operation ops[] = {
@@ -348,7 +348,7 @@ test_allocations(void **state)
 	}
 	assert_true(k > 4);
 	struct collection_settings other = settings;
-	strcpy(other.name, "d");
+	snprintf(other.name, sizeof other.name, "%s", "d");
 	result = -1;
 	for (k = 1; result != 0; k++) {
 		struct collection *d = collection_new(&other, NULL, &err);

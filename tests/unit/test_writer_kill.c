@@ -202,7 +202,7 @@ version_of(struct db_txn *txn, struct collection *c,
 	struct point_id id;
 	struct error err;
 	uint8_t wire[WIRE];
-	float factor;
+	float factor = -1;
 	uint32_t slot;
 	bool found;
 
