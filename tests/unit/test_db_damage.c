@@ -252,7 +252,7 @@ test_flipped_bits(void **state)
 
 	snprintf(dir, sizeof dir, "%s", rig_new_dir());
 	rng_init(&rng, test_seed(), 8);
-	for (int i = 0; i < 150; i++) {
+	for (int i = 0; i < 100; i++) {
 		memcpy(bad, good, good_size);
 		/* Half of them in the first pages, where the structure is. */
 		size_t at = rng_below(&rng, i % 2 ? good_size : 8 * PAGE);
