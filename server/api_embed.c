@@ -7,7 +7,6 @@
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "base/bytes.h"
-#include "base/clock.h"
 
 /* Text to vectors: for points and queries, and OpenAI's two routes. */
 
@@ -200,7 +199,6 @@ api_embeddings(struct http_request *request, unsigned worker)
 	struct error err;
 	struct wish wish;
 	size_t tokens;
-	uint64_t start_ns = clock_ns();
 
 	if (api_body(&root, request, &err) ||
 	    read_wish(&wish, request, &root, api->config, &err))
@@ -224,7 +222,6 @@ api_embeddings(struct http_request *request, unsigned worker)
 			request->error_code = "context_length_exceeded";
 		goto err;
 	}
-	metrics_query(api->metrics, METRICS_EMBED, clock_since(start_ns));
 	text_string(&out, "],\"model\":");
 	text_json(&out, wish.model, strlen(wish.model));
 	text_printf(&out, ",\"usage\":{\"prompt_tokens\":%zu,\"total_tokens\":%zu}}",

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "server/api.h"
 #include "server/api_vector.h"
 
@@ -19,7 +18,6 @@ struct change {
 	struct point_id *ids;        /* (n), of a deletion */
 	struct error err;            /* ERR_NONE: done */
 	uint64_t number;             /* of the operation */
-	double embed_s;
 };
 
 static void
@@ -340,8 +338,6 @@ api_points_upsert(struct http_request *request, unsigned worker)
 	if (upsert.is_batch ? read_batch_points(change, &coder, &upsert.batch, &err)
 			    : read_points(change, &coder, &upsert.points, &err))
 		goto err;
-	if (coder.tokens)
-		metrics_query(api->metrics, METRICS_EMBED, coder.embed_s);
 	api_coder_free(&coder);
 	submit(request, change);
 	return;

@@ -8,7 +8,6 @@
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "binarize/recurrent.h"
 #include "server/api_embed.h"
 
@@ -100,8 +99,7 @@ read_text(struct api_coder *coder, const struct json *value, const struct json *
 	char name[MODELS_NAME_MAX + 1] = "";
 	struct api_embedder embedder = {.dims = 0};
 	struct json model;
-	uint64_t start_ns = clock_ns();
-	size_t tokens = 0;
+	size_t tokens;
 
 	if (json_member(value, "model", &model) && model.type != JSON_NULL &&
 	    api_string(name, sizeof name, &model, "model", err))
@@ -118,11 +116,7 @@ read_text(struct api_coder *coder, const struct json *value, const struct json *
 		return error_set(err, ERR_INPUT,
 		    "model: '%.60s' gives %zu dimensions, the collection has %u", name,
 		    embedder.dims, s->size);
-	if (api_embedder_run(&embedder, coder->vector, &tokens, text, err))
-		return -1;
-	coder->tokens += tokens;
-	coder->embed_s += clock_since(start_ns);
-	return 0;
+	return api_embedder_run(&embedder, coder->vector, &tokens, text, err);
 }
 
 /* What an {"object", "model"} holds. */

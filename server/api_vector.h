@@ -38,8 +38,6 @@ struct api_coder {
 	uint8_t *levels; /* (dims) */
 	int8_t *k;       /* (dims) */
 	struct recurrent_scratch *scratch;
-	double embed_s; /* spent on texts so far */
-	size_t tokens;  /* of texts so far */
 };
 
 /* ERR_MEMORY.  Free in any case. */

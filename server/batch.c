@@ -8,9 +8,15 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 
+/* Bytes of codes, times queries, from which on a team of threads is quicker than the
+ * one that is awake: below, waking and awaiting the team costs more than it saves, a
+ * hundred times more where other programs want the processors too. */
+#define TEAM_BYTES ((size_t)8 << 20)
+
 struct batch {
 	struct batch_options options;
-	struct flat_scratch *scratch;
+	struct flat_scratch *alone;   /* one thread */
+	struct flat_scratch *team;    /* all */
 	struct batch_search **taken;  /* (batch_max) */
 	struct flat_search *searches; /* (batch_max) */
 	pthread_t thread;
@@ -64,6 +70,14 @@ acquire(struct batch *batch, size_t n)
 	} while (same < n);
 }
 
+static struct flat_scratch *
+choose(const struct batch *batch, const struct store_snapshot *snapshot, size_t n)
+{
+	size_t row_bytes = distance_words(snapshot->shape) * 4;
+	return snapshot->n_slots * row_bytes * n < TEAM_BYTES ? batch->alone
+							      : batch->team;
+}
+
 /* Search for taken[0 .. n-1] and tell their owners. */
 static void
 answer(struct batch *batch, size_t n)
@@ -77,7 +91,8 @@ answer(struct batch *batch, size_t n)
 		search->wait_s = (double)(start_ns - search->submitted_ns) * 1e-9;
 		batch->searches[i] = search->flat;
 	}
-	flat_run(batch->searches, n, batch->taken[0]->snapshot, batch->scratch, &err);
+	const struct store_snapshot *snapshot = batch->taken[0]->snapshot;
+	flat_run(batch->searches, n, snapshot, choose(batch, snapshot, n), &err);
 	double scan_s = clock_since(start_ns);
 	if (batch->options.metrics)
 		metrics_batch(batch->options.metrics, n);
@@ -113,7 +128,8 @@ scan(void *arg)
 static void
 batch_free(struct batch *batch)
 {
-	flat_scratch_free(batch->scratch);
+	flat_scratch_free(batch->alone);
+	flat_scratch_free(batch->team);
 	free(batch->taken);
 	free(batch->searches);
 	pthread_cond_destroy(&batch->wake);
@@ -135,8 +151,9 @@ batch_start(const struct batch_options *options, struct error *err)
 	pthread_cond_init(&batch->wake, NULL);
 	batch->taken = array_new(options->batch_max, sizeof(struct batch_search *));
 	batch->searches = array_new(options->batch_max, sizeof *batch->searches);
-	batch->scratch = flat_scratch_new(options->kernel, options->threads, err);
-	if (!batch->scratch)
+	batch->alone = flat_scratch_new(options->kernel, 1, err);
+	batch->team = flat_scratch_new(options->kernel, options->threads, err);
+	if (!batch->alone || !batch->team)
 		goto err;
 	if (!batch->taken || !batch->searches) {
 		error_set(err, ERR_MEMORY, "no memory for batches of %zu searches",

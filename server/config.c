@@ -267,8 +267,10 @@ read_flag(
 	const char *value = equals ? equals + 1 : "true";
 	if (!equals && key->kind != SWITCH) {
 		value = argv[1];
-		if (!value)
-			return error_set(err, ERR_INPUT, "%s: expected a value", flag);
+		if (!value || strncmp(value, "--", 2) == 0)
+			return error_set(err, ERR_INPUT,
+			    "%s: expected a value, not %s; a value may follow '='",
+			    flag, value ? value : "the end");
 		*next = argv + 2;
 	}
 	return set(config, key, value, err);

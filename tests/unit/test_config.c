@@ -142,6 +142,7 @@ test_refused(void **state)
 	    {"--max_body_bytes", "1", NULL, NULL, "no such flag"},
 	    {"stray", NULL, NULL, NULL, "stray"},
 	    {"--data", NULL, NULL, NULL, "expected a value"},
+	    {"--data", "--insecure", NULL, NULL, "not --insecure"},
 	    {"--threads", "-1", NULL, NULL, "threads"},
 	    {"--threads", "two", NULL, NULL, "threads"},
 	    {"--threads", "1025", NULL, NULL, "1024"},
