@@ -37,7 +37,7 @@ add_point(struct text *out, const struct api_select *select, struct api_coder *c
 	if (select->vector) {
 		if (db_code(txn, codes, slot, &found, &code, err))
 			return -1;
-		struct api_select_code row = {code.wire, code.factor, code.norm2};
+		struct api_row row = {code.wire, code.factor, code.norm2};
 		if (found)
 			api_select_vector(out, select, coder, &row);
 	}
@@ -54,7 +54,7 @@ add_points(struct text *out, const struct api_select *select, struct api_coder *
 	int rc = txn ? 0 : -1;
 
 	text_string(out, "[");
-	for (size_t i = 0; rc == 0 && json_next(&walk); i++) {
+	for (size_t i = 0; rc == 0 && !out->failed && json_next(&walk); i++) {
 		struct point_id id;
 		rc = point_id_parse(&id, &walk.value, err);
 		if (rc)

@@ -177,9 +177,9 @@ query_by_id(struct query *query, struct api_coder *coder, struct error *err)
 	if (rc == 0 && !found)
 		rc = error_set(err, ERR_NOT_FOUND, "query: no point with id %.*s",
 		    query->what.len < 80 ? (int)query->what.len : 80, query->what.text);
+	struct api_row row = {code.wire, code.factor, code.norm2};
 	if (rc == 0)
-		rc =
-		    api_coder_stored(coder, &query->query, code.wire, code.factor, err);
+		rc = api_coder_stored(coder, &query->query, &row, err);
 	db_end(txn);
 	return rc;
 }
@@ -214,63 +214,60 @@ passes(const struct query *query, float score)
 	return is_distance ? score <= query->threshold : score >= query->threshold;
 }
 
-/* Append the hit; false if its point is gone or is the one that was asked about. */
+/* *record := the hit's point; false if it is gone or is the one that was asked about.
+ */
 static bool
-add_hit(struct text *out, const struct query *query, struct api_coder *coder,
-    struct db_txn *txn, const struct hit *hit)
+find_record(struct db_record *record, const struct query *query, struct db_txn *txn,
+    const struct hit *hit)
 {
-	const struct store_snapshot *snapshot = query->search.snapshot;
 	uint32_t id = collection_codes(query->collection)->collection;
-	char printed[POINT_ID_PRINT_MAX];
-	struct db_record record;
 	struct error err;
 	bool found = false;
 
-	if (db_record(txn, id, hit->slot, &found, &record, &err) || !found)
+	if (db_record(txn, id, hit->slot, &found, record, &err) || !found)
 		return false;
-	if (query->by_id && point_id_equal(&record.id, &query->id))
-		return false;
-	point_id_print(printed, &record.id);
-	if (out->bytes[out->n - 1] != '[')
-		text_string(out, ",");
-	text_printf(out, "{\"id\":%s,\"version\":%llu,\"score\":", printed,
-	    (unsigned long long)record.operation);
-	text_float(out, distance_report(&query->query, hit->score));
-	api_select_payload(out, &query->select, &record);
-	if (query->select.vector) {
-		struct api_select_code code = {.wire = coder->wire};
-		if (store_get(
-			coder->wire, &code.factor, &code.norm2, snapshot, hit->slot))
-			api_select_vector(out, &query->select, coder, &code);
-	}
-	text_string(out, "}");
-	return true;
+	return !query->by_id || !point_id_equal(&record->id, &query->id);
 }
 
-static int
+static void
+add_hit(struct text *out, const struct query *query, struct api_coder *coder,
+    const struct db_record *record, const struct hit *hit)
+{
+	struct api_row row = {.wire = coder->wire};
+	char printed[POINT_ID_PRINT_MAX];
+
+	point_id_print(printed, &record->id);
+	text_printf(out, "{\"id\":%s,\"version\":%llu,\"score\":", printed,
+	    (unsigned long long)record->operation);
+	text_float(out, distance_report(&query->query, hit->score));
+	api_select_payload(out, &query->select, record);
+	if (query->select.vector && store_get(coder->wire, &row.factor, &row.norm2,
+					query->search.snapshot, hit->slot))
+		api_select_vector(out, &query->select, coder, &row);
+	text_string(out, "}");
+}
+
+static void
 add_hits(struct text *out, const struct query *query, struct api_coder *coder,
     struct db_txn *txn)
 {
-	size_t skip = query->offset, left = query->limit;
-	struct text dropped = {0};
+	size_t counted = 0, end = query->offset + query->limit;
 
 	text_string(out, "{\"points\":[");
-	for (size_t i = 0; i < query->search.flat.n && left && !out->failed; i++) {
+	for (size_t i = 0; i < query->search.flat.n && counted < end; i++) {
 		const struct hit *hit = &query->hits[i];
+		struct db_record record;
 		if (!passes(query, distance_report(&query->query, hit->score)))
 			break;
-		if (skip && !query->by_id) {
-			skip--;
-		} else if (skip) { /* the point itself does not count */
-			text_string(&dropped, "[");
-			skip -= add_hit(&dropped, query, coder, txn, hit);
-			text_free(&dropped);
-		} else {
-			left -= add_hit(out, query, coder, txn, hit);
-		}
+		if (!find_record(&record, query, txn, hit))
+			continue;
+		if (counted++ < query->offset)
+			continue;
+		if (counted > query->offset + 1)
+			text_string(out, ",");
+		add_hit(out, query, coder, &record, hit);
 	}
 	text_string(out, "]}");
-	return 0;
 }
 
 static void

@@ -130,13 +130,13 @@ api_select_payload(
 
 void
 api_select_vector(struct text *out, const struct api_select *select,
-    struct api_coder *coder, const struct api_select_code *code)
+    struct api_coder *coder, const struct api_row *row)
 {
 	const struct collection_settings *s = collection_settings(coder->collection);
 
 	if (!select->vector)
 		return;
-	api_coder_decode(coder, code->wire, code->factor);
+	api_coder_decode(coder, row);
 	text_string(out, ",\"vector\":");
 	if (s->vector[0]) {
 		text_string(out, "{");

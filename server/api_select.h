@@ -31,12 +31,7 @@ void api_select_payload(
     struct text *out, const struct api_select *select, const struct db_record *record);
 
 /* Append `,"vector":...` of a code, if selected: what the code says it was. */
-struct api_select_code {
-	const uint8_t *wire;
-	float factor;
-	float norm2;
-};
 void api_select_vector(struct text *out, const struct api_select *select,
-    struct api_coder *coder, const struct api_select_code *code);
+    struct api_coder *coder, const struct api_row *row);
 
 #endif /* SERVER_API_SELECT_H */

@@ -358,21 +358,33 @@ vector_query(struct api_coder *coder, struct distance_query *query, struct error
 }
 
 void
-api_coder_decode(struct api_coder *coder, const uint8_t *wire, float factor)
+api_coder_decode(struct api_coder *coder, const struct api_row *row)
 {
+	const struct collection_settings *s = settings(coder);
+	double sum = 0;
+
 	recurrent_decode(collection_binarizer(coder->collection), coder->scratch,
-	    coder->vector, wire, factor);
+	    coder->vector, row->wire, row->factor);
+	if (s->distance == COLLECTION_DOT)
+		return;
+	/* Estimates of inner products are right, lengths are not: these are known. */
+	for (uint32_t i = 0; i < s->size; i++)
+		sum += (double)coder->vector[i] * (double)coder->vector[i];
+	double want = s->distance == COLLECTION_EUCLID ? (double)row->norm2 : 1;
+	double scale = sum > 0 ? sqrt(want / sum) : 0;
+	for (uint32_t i = 0; i < s->size; i++)
+		coder->vector[i] = (float)((double)coder->vector[i] * scale);
 }
 
 int
 api_coder_stored(struct api_coder *coder, struct distance_query *query,
-    const uint8_t *wire, float factor, struct error *err)
+    const struct api_row *row, struct error *err)
 {
 	if (settings(coder)->code_distance == DISTANCE_HAMMING) {
-		hamming_query(coder, query, wire);
+		hamming_query(coder, query, row->wire);
 		return 0;
 	}
-	api_coder_decode(coder, wire, factor);
+	api_coder_decode(coder, row);
 	return normalise(coder, err) || vector_query(coder, query, err) ? -1 : 0;
 }
 
@@ -386,7 +398,9 @@ api_coder_query(struct api_coder *coder, struct distance_query *query,
 		return -1;
 	if (!reading.is_code)
 		return vector_query(coder, query, err);
-	float factor =
+	struct api_row row = {
+	    .wire = coder->wire, .norm2 = reading.norm * reading.norm};
+	row.factor =
 	    recurrent_factor(coder->wire, settings(coder)->shape, reading.norm);
-	return api_coder_stored(coder, query, coder->wire, factor, err);
+	return api_coder_stored(coder, query, &row, err);
 }

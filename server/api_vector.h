@@ -62,12 +62,20 @@ int api_coder_document(struct api_coder *coder, struct api_code *code,
 int api_coder_query(struct api_coder *coder, struct distance_query *query,
     const struct json *value, struct error *err);
 
+/* A document as it is stored; borrowed. */
+struct api_row {
+	const uint8_t *wire; /* (code_bytes) */
+	float factor;
+	float norm2; /* |x|^2, of a Euclid collection */
+};
+
 /* *query := a stored document as query: what its code says the vector was (of a
  * Hamming collection: the code itself). */
 int api_coder_stored(struct api_coder *coder, struct distance_query *query,
-    const uint8_t *wire, float factor, struct error *err);
+    const struct api_row *row, struct error *err);
 
-/* coder->vector := what a code says the vector was. */
-void api_coder_decode(struct api_coder *coder, const uint8_t *wire, float factor);
+/* coder->vector := what a code says the vector was, with its length where that is
+ * known (Cosine: 1, Euclid: stored). */
+void api_coder_decode(struct api_coder *coder, const struct api_row *row);
 
 #endif /* SERVER_API_VECTOR_H */

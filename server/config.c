@@ -33,7 +33,7 @@ static const struct key keys[] = {
     {"models", TEXT, AT(models), "", 0, 0,
 	"DIR    text models and binarizers; default: models/ beside the program's "
 	"folder"},
-    {"threads", NUMBER, AT(threads), "0", 0, 1024, "N     0 = one a processor"},
+    {"threads", NUMBER, AT(threads), "0", 0, 256, "N     0 = one a processor"},
     {"api_key_file", TEXT, AT(api_key_file), "", 0, 0,
 	"F  clients must send the key on its first line"},
     {"insecure", SWITCH, AT(insecure), "false", 0, 1,

@@ -145,7 +145,7 @@ test_refused(void **state)
 	    {"--data", "--insecure", NULL, NULL, "not --insecure"},
 	    {"--threads", "-1", NULL, NULL, "threads"},
 	    {"--threads", "two", NULL, NULL, "threads"},
-	    {"--threads", "1025", NULL, NULL, "1024"},
+	    {"--threads", "257", NULL, NULL, "256"},
 	    {"--threads", "1KiB", NULL, NULL, "threads"},
 	    {"--threads", "", NULL, NULL, "threads"},
 	    {"--max-body-bytes", "99999999999999999999999", NULL, NULL,

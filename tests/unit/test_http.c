@@ -261,6 +261,8 @@ run(void *arg)
 	return NULL;
 }
 
+static unsigned stop_timeout_s = 5;
+
 static void
 start(struct fixture *f, const char *key, const char *unavailable)
 {
@@ -283,7 +285,7 @@ start(struct fixture *f, const char *key, const char *unavailable)
 	    .in_flight_max = 4,
 	    .request_timeout_s = 5,
 	    .idle_timeout_s = 5,
-	    .stop_timeout_s = 5};
+	    .stop_timeout_s = stop_timeout_s};
 	f->http = http_new(&options, &err);
 	assert_non_null(f->http);
 	assert_int_equal(pthread_create(&f->thread, NULL, run, f), 0);
@@ -480,6 +482,29 @@ test_leaving(void **state)
 	finish(&f);
 }
 
+/* A stop that does not wait leaves the request to the pool; its answer is dropped. */
+static void
+test_abandoning(void **state)
+{
+	struct fixture f;
+	const char *request = "GET /echo/slow HTTP/1.1\r\n" H "\r\n";
+	(void)state;
+	stop_timeout_s = 0;
+	start(&f, NULL, NULL);
+	stop_timeout_s = 5;
+	int fd = dial(&f);
+	send(fd, request, strlen(request), 0);
+	usleep(100000);
+	http_stop(f.http);
+	pthread_join(f.thread, NULL);
+	assert_int_equal(f.left, 1);
+	pool_free(f.pool);
+	http_free(f.http);
+	metrics_free(f.metrics);
+	assert_int_equal(strlen(talk(fd, "", "\1")), 0);
+	close(fd);
+}
+
 static void
 test_new_failing(void **state)
 {
@@ -518,6 +543,7 @@ main(void)
 	    cmocka_unit_test(test_order),
 	    cmocka_unit_test(test_shedding),
 	    cmocka_unit_test(test_leaving),
+	    cmocka_unit_test(test_abandoning),
 	    cmocka_unit_test(test_new_failing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,24 @@
+#!/bin/bash
+# Claim: docs/openapi.yaml and the server name the same paths and methods.
+. "$(dirname "$0")/common.sh"
+start
+spec=$ROOT/docs/openapi.yaml
+# "METHOD /path" of the contract; a path that is an alias (*health) is a GET.
+awk '/^paths:/ {on = 1; next} /^[a-z]/ {on = 0}
+	on && /^  \// {path = $1; sub(/:$/, "", path); if (/\*health/) print "GET", path}
+	on && /^    (get|put|post|delete):/ {m = $1; sub(/:$/, "", m); print toupper(m), path}' \
+	"$spec" | sort >"$WORK/contract"
+# The same of the server: what it lists under Allow for each of these paths.
+while read -r path; do
+	curl -si -X OPTIONS "$URL${path//\{collection\}/c}" | tr -d '\r' |
+		sed -n 's/^Allow: //p' | tr ',' '\n' | tr -d ' ' | grep -vx 'HEAD\|OPTIONS' |
+		sed "s|\$| $path|"
+done < <(cut -d' ' -f2 "$WORK/contract" | sort -u) | sort >"$WORK/served"
+check "methods agree" diff "$WORK/contract" "$WORK/served"
+check "paths were found" test "$(wc -l <"$WORK/contract")" -ge 18
+# No served route is missing from it: patterns with a handler in the table.
+sed -n 's/^    {\(C\)\? *\("[^"]*"\)\?, api_.*/\1\2/p' "$ROOT/server/api.c" |
+	sed 's|^C|/collections/{collection}|; s|"||g' | sort -u >"$WORK/routes"
+check "routes agree" diff "$WORK/routes" <(cut -d' ' -f2 "$WORK/contract" | sort -u)
+stop
+finish
