@@ -4,10 +4,13 @@
 # make bench       figures against rivals and limits
 # make lint        format, layers, names, sizes, clang-tidy
 # make deps        install what building and testing need (apt-get)
+# V=1 shows the compiler's command lines; WERROR=1 makes warnings errors.
 
 CC ?= gcc
 SAN ?=
 WERROR ?=
+V ?=
+Q := $(if $(V),,@)
 VERSION := 0.1.0
 
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
@@ -48,26 +51,31 @@ endif
 
 $(OBJ)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
+	@echo '  cc   $<'
+	$(Q)$(CC) $(ALL_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
 
 # The page is linked in as bytes.
 $(OBJ)/server/page_html.o: server/page.html
 	@mkdir -p $(@D)
-	$(LD) -r -z noexecstack -b binary -o $@ $<
+	$(Q)$(LD) -r -z noexecstack -b binary -o $@ $<
 PAGE := $(if $(wildcard server/page.html),$(OBJ)/server/page_html.o)
 
 $(LIB): $(LIB_OBJ) $(PAGE)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(BIN)/halftone-server: $(OBJ)/server/main.o $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	@echo '  link $@'
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $(BIN)/halftone: $(OBJ)/client/main.o $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	@echo '  link $@'
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $(TESTS): %: %.o $(SUPPORT) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	@echo '  link $@'
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 $(BENCHES): %: %.o $(BENCH_SUPPORT) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	@echo '  link $@'
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 deps:
 	tools/deps.sh build test

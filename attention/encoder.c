@@ -98,8 +98,8 @@ encoder_embed(const struct encoder *encoder, struct encoder_scratch *scratch,
 		square += scratch->sum[d] * scratch->sum[d];
 	if (!(square >= SQUARE_MIN))
 		return error_set(err, ERR_INPUT,
-		    "expected a text with a word that the model knows: none of its "
-		    "%zu pieces has a meaning",
+		    "expected a text with a word that the model knows: none of its %zu "
+		    "pieces has a meaning",
 		    ids.n);
 	float norm = sqrtf(square);
 	for (size_t d = 0; d < encoder->dims; d++)

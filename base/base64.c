@@ -50,8 +50,7 @@ base64_decode(
 	if (n % 4 != 0)
 		return error_set(err, ERR_INPUT,
 		    "expected base64 with padding (a multiple of 4 characters), not "
-		    "%zu "
-		    "characters",
+		    "%zu characters",
 		    n);
 	if (base64_bytes(text, n) != want)
 		return error_set(err, ERR_INPUT,

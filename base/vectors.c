@@ -111,8 +111,7 @@ open_vecs(struct vectors *v, struct error *err)
 	if (v->size_bytes < sizeof head)
 		return error_set(err, ERR_FORMAT,
 		    "%s: expected a row, which begins with 4 bytes of dimensions, but "
-		    "the "
-		    "file has %llu bytes",
+		    "the file has %llu bytes",
 		    v->path, (unsigned long long)v->size_bytes);
 	if (read_exactly(v, head, sizeof head, err) == -1)
 		return -1;
@@ -127,9 +126,8 @@ open_vecs(struct vectors *v, struct error *err)
 	if (v->size_bytes % v->row_bytes != 0)
 		return error_set(err, ERR_FORMAT,
 		    "%s: its first row has %d dimensions, but %llu bytes are not a "
-		    "whole "
-		    "number of rows of %zu bytes: cut short, or rows of different "
-		    "lengths",
+		    "whole number of rows of %zu bytes: cut short, or rows of "
+		    "different lengths",
 		    v->path, dims, (unsigned long long)v->size_bytes, v->row_bytes);
 	v->count = v->size_bytes / v->row_bytes;
 	return 0;
@@ -262,8 +260,7 @@ vectors_next(struct vectors *v, float *row, struct error *err)
 		if (!isfinite(row[i]))
 			return error_set(err, ERR_FORMAT,
 			    "%s: row %llu, dimension %zu is %s; expected finite "
-			    "numbers that "
-			    "fit a float32",
+			    "numbers that fit a float32",
 			    v->path, (unsigned long long)v->next, i,
 			    isnan(row[i]) ? "NaN" : "infinite");
 	}

@@ -87,8 +87,7 @@ parse_descr(
 	if (!take_string(c, descr, sizeof descr))
 		return error_set(err, ERR_FORMAT,
 		    "%s: expected 'descr' to be one of '<f4', '<f8', '|i1', '|u1'; "
-		    "fields "
-		    "and long types are not read",
+		    "fields and long types are not read",
 		    path);
 	if (strcmp(descr, "<f4") == 0)
 		npy->type = VECTORS_F32;
@@ -101,8 +100,7 @@ parse_descr(
 	else
 		return error_set(err, ERR_FORMAT,
 		    "%s: expected elements of type '<f4', '<f8', '|i1' or '|u1', not "
-		    "'%s'; "
-		    "convert with array.astype('<f4')",
+		    "'%s'; convert with array.astype('<f4')",
 		    path, descr);
 	return 0;
 }
@@ -115,8 +113,7 @@ parse_order(struct cursor *c, const char *path, struct error *err)
 	if (take_word(c, "True"))
 		return error_set(err, ERR_FORMAT,
 		    "%s: expected C order (row by row), not Fortran order; convert "
-		    "with "
-		    "numpy.ascontiguousarray",
+		    "with numpy.ascontiguousarray",
 		    path);
 	return error_set(
 	    err, ERR_FORMAT, "%s: expected 'fortran_order' to be True or False", path);
@@ -187,8 +184,7 @@ parse_header(struct vectors_npy *npy, const char *text, size_t n, const char *pa
 		if (k == 3 || seen[k])
 			return error_set(err, ERR_FORMAT,
 			    "%s: expected 'descr', 'fortran_order' and 'shape' once "
-			    "each in its "
-			    "header, not '%s'%s",
+			    "each in its header, not '%s'%s",
 			    path, key, k == 3 ? "" : " twice");
 		seen[k] = true;
 		if ((k == 0 && parse_descr(npy, &c, path, err) == -1) ||

@@ -111,9 +111,8 @@ main(void)
 	    measure(&embed, encoder, NULL, texts, &err) != 0 ||
 	    measure(&tokenize, encoder, wordpiece, texts, &err) != 0)
 		return failed(&err);
-	printf(
-	    "encoder  static  %.0f texts/s  %.1f MB/s  (tokenizer %.0f %%, alone %.1f "
-	    "MB/s)\n",
+	printf("encoder  static  %.0f texts/s  %.1f MB/s  (tokenizer %.0f %%, alone "
+	       "%.1f MB/s)\n",
 	    1 / embed, TEXT_BYTES / embed / 1e6, 100 * tokenize / embed,
 	    TEXT_BYTES / tokenize / 1e6);
 	wordpiece_close(wordpiece);

@@ -167,18 +167,15 @@ table(void)
 	    {0, 0}, harness_read_rate(1), harness_read_rate(2)};
 
 	printf("flat search: %d codes of %d dims, k = %d; queries a second of wall, "
-	       "CPU ms "
-	       "a query, and what is\nread a CPU second as a share of what plain loads "
-	       "read: 1 thread %.1f GB/s (%.1f a CPU second),\n2 threads %.1f (%.1f); "
-	       "over 100%% is the cache\n",
+	       "CPU ms a query, and what is\nread a CPU second as a share of what "
+	       "plain loads read: 1 thread %.1f GB/s (%.1f a CPU second),\n2 threads "
+	       "%.1f (%.1f); over 100%% is the cache\n",
 	    ROWS, DIMS, K, read[1].wall * 1e-9, read[1].cpu * 1e-9, read[2].wall * 1e-9,
 	    read[2].cpu * 1e-9);
 	printf("|         |   |       |         | AMX                    | AVX-512     "
-	       "    "
-	       "       | AVX2                   |\n");
+	       "           | AVX2                   |\n");
 	printf("| kind    | b | batch | threads |    q/s | cpu ms | read |    q/s | "
-	       "cpu ms "
-	       "| read |    q/s | cpu ms | read |\n");
+	       "cpu ms | read |    q/s | cpu ms | read |\n");
 	for (uint32_t bits = 1; bits <= 4; bits *= 2) {
 		struct store *store = filled((struct code_shape){DIMS, bits}, NULL);
 		for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
@@ -216,8 +213,7 @@ memory(void)
 	double rss = (double)(harness_rss_anon() - before);
 	struct store_bytes b = store_bytes(store);
 	printf("\nmemory: %d rows of %d x 2 bits, loaded in %.2f s: RssAnon %.1f MB = "
-	       "%.3f x "
-	       "(code + 8-byte id);\ncodes %.1f, factors %.1f, tables %.2f MB\n",
+	       "%.3f x (code + 8-byte id);\ncodes %.1f, factors %.1f, tables %.2f MB\n",
 	    ROWS, DIMS, seconds, rss * 1e-6, rss / ROWS / (sizeof wire + 8),
 	    (double)b.codes * 1e-6, (double)b.factors * 1e-6, (double)b.tables * 1e-6);
 	store_free(store);

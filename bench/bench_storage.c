@@ -150,9 +150,8 @@ bench_clients(const char *dir)
 		}
 		double s = clock_since(start);
 		struct writer_stats stats = writer_stats(place.writer);
-		printf(
-		    "%2zu clients, one point each: %7.0f points/s acknowledged, %5.0f "
-		    "commits/s, %.2f ms a point\n",
+		printf("%2zu clients, one point each: %7.0f points/s acknowledged, "
+		       "%5.0f commits/s, %.2f ms a point\n",
 		    counts[k], (double)n / s, (double)stats.commits / s,
 		    1e3 * s * (double)counts[k] / (double)n);
 		place_close(&place);

@@ -141,8 +141,7 @@ arrange(struct beir_qrels *qrels, const struct reading *r, const char *path,
 		else if (j->doc != TREC_NOWHERE && j->doc == j[-1].doc)
 			return error_set(err, ERR_FORMAT,
 			    "%s:%u: expected a document to be judged once for a query, "
-			    "but "
-			    "line %u judges it too",
+			    "but line %u judges it too",
 			    path, j->line, j[-1].line);
 		qrels->queries[qrels->n_queries - 1].n++;
 		qrels->list[i] = (struct trec_judgement){j->doc, j->grade};

@@ -117,8 +117,7 @@ void
 body_segment(struct body *body, const char *name)
 {
 	static const char plain[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	    "0123456789-._~";
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 	for (const char *c = name; *c != '\0'; c++) {
 		if (strchr(plain, *c) != NULL)
 			body_bytes(body, c, 1);

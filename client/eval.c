@@ -289,8 +289,7 @@ print_notes(const struct eval_task *task)
 		    task->qrels.n_unknown_docs);
 	if (task->qrels.n_unknown_queries > 0)
 		fprintf(stderr,
-		    "%zu judgements are of queries that are not there, and left "
-		    "out\n",
+		    "%zu judgements are of queries that are not there, and left out\n",
 		    task->qrels.n_unknown_queries);
 }
 

@@ -86,8 +86,7 @@ read_shape(struct remote *remote, const char *path, struct code_shape *shape,
 	    b > CODE_BITS_MAX)
 		return error_set(err, ERR_FORMAT,
 		    "expected config.params.codes with dims and bits in the "
-		    "collection's "
-		    "description");
+		    "collection's description");
 	*shape = (struct code_shape){(uint32_t)d, (uint32_t)b};
 	return 0;
 }

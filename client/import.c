@@ -244,16 +244,14 @@ finish(struct import_job *job, int rc, const struct error *why, uint64_t start_n
 	double seconds = clock_since(start_ns);
 	if (rc == -1 && end.code == ERR_NONE)
 		fputs("stopped; import the same again to go on: what is stored is "
-		      "replaced "
-		      "by itself\n",
+		      "replaced by itself\n",
 		    stderr);
 	else if (rc == -1)
 		options_failed(&end);
 	double reading = seconds - counts.waiting_s;
 	fprintf(stderr,
 	    "%llu documents stored%s in %.3f s, %.0f/s: %.3f s reading, %.3f s waiting "
-	    "for "
-	    "the server, %llu requests repeated\n",
+	    "for the server, %llu requests repeated\n",
 	    (unsigned long long)counts.acknowledged, rc == -1 ? " (not all)" : "",
 	    seconds, seconds > 0 ? (double)counts.acknowledged / seconds : 0, reading,
 	    counts.waiting_s, (unsigned long long)counts.retries);

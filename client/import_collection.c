@@ -27,8 +27,7 @@ check_kind(const struct import_settings *s, enum import_kind kind, struct error 
 	if (kind == IMPORT_CODE && (s->bits == 0 || s->dims == 0))
 		return error_set(err, ERR_INPUT,
 		    "expected --dims and --bits, because a code does not say them, to "
-		    "make "
-		    "the collection \"%s\"",
+		    "make the collection \"%s\"",
 		    s->collection);
 	if (kind != IMPORT_TEXT && s->text_model != NULL)
 		return error_set(err, ERR_INPUT,

@@ -23,8 +23,7 @@ append_id(
 	if (id.type == JSON_NUMBER && !json_u64(&exact, &id))
 		return error_set(err, ERR_INPUT,
 		    "expected \"id\" to be a whole number 0 to 2^64 - 1 or a string, "
-		    "not "
-		    "%.*s",
+		    "not %.*s",
 		    id.len > 40 ? 40 : (int)id.len, id.text);
 	if (id.type != JSON_NUMBER && id.type != JSON_STRING)
 		return error_set(err, ERR_INPUT,
@@ -143,8 +142,7 @@ import_point(struct body *point, struct import_line *line, struct error *err)
 	if (object.type != JSON_OBJECT)
 		return error_set(err, ERR_INPUT,
 		    "expected an object {\"id\", \"text\" or \"vector\" or \"code\", "
-		    "...}, not "
-		    "%s",
+		    "...}, not %s",
 		    json_type_name(object.type));
 	if (find_content(&content, &line->kind, &object, err) == -1)
 		return -1;

@@ -91,9 +91,8 @@ grow(struct lines *l, struct error *err)
 		return 0;
 	if (l->cap >= LINES_BYTES_MAX)
 		return error_set(err, ERR_TOO_LARGE,
-		    "%s:%llu: expected a line of at most %d "
-		    "bytes",
-		    l->name, (unsigned long long)l->number + 1, LINES_BYTES_MAX);
+		    "%s:%llu: expected a line of at most %d bytes", l->name,
+		    (unsigned long long)l->number + 1, LINES_BYTES_MAX);
 	size_t cap = l->cap * 2;
 	char *buf = array_resize(l->buf, cap + 1, 1);
 	if (buf == NULL)

@@ -26,8 +26,7 @@ help(FILE *to)
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
 	fputs("\n\"halftone COMMAND --help\" tells a command's options; --version "
-	      "prints the "
-	      "version.\nExit codes: 0 done, 1 failed, 2 wrong use.\n",
+	      "prints the version.\nExit codes: 0 done, 1 failed, 2 wrong use.\n",
 	    to);
 }
 

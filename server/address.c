@@ -32,8 +32,7 @@ address_parse(struct sockaddr_storage *address, socklen_t *length, const char *t
 		bracketed ? (void *)&in6.sin6_addr : (void *)&in4.sin_addr) != 1)
 		return error_set(err, ERR_INPUT,
 		    "listen: expected ADDRESS:PORT such as 127.0.0.1:6333 or "
-		    "[::1]:6333, not "
-		    "'%.80s'",
+		    "[::1]:6333, not '%.80s'",
 		    text);
 	in4.sin_port = in6.sin6_port = htons((uint16_t)port);
 	memset(address, 0, sizeof *address);

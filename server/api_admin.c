@@ -22,8 +22,9 @@ api_root(struct http_request *request, unsigned worker)
 		return;
 	}
 	text_printf(&out,
-	    "{\"title\":\"halftone - vector search engine\",\"version\":\"%s\","
-	    "\"commit\":\"\",\"halftone\":\"%s\",\"simd\":\"%s\"}",
+	    "{\"title\":\"halftone - vector search "
+	    "engine\",\"version\":\"%s\",\"commit\":\"\",\"halftone\":\"%s\",\"simd\":"
+	    "\"%s\"}",
 	    API_VERSION, HALFTONE_VERSION, api->simd);
 	http_reply(request, 200, "application/json", &out);
 }

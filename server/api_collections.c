@@ -99,22 +99,20 @@ add_info(struct text *out, const struct collection *collection,
 	    "{",
 	    n, n);
 	add_vectors(out, collection_settings(collection));
-	text_string(out, ",\"shard_number\":1,\"replication_factor\":1,"
-			 "\"write_consistency_factor\":1,\"on_disk_payload\":true,");
+	text_string(out, ",\"shard_number\":1,\"replication_factor\":1,\"write_"
+			 "consistency_factor\":1,\"on_disk_payload\":true,");
 	add_codes(out, collection);
 	text_printf(out,
-	    ",\"bytes\":{\"memory_codes\":%zu,\"memory_factors\":%zu,"
-	    "\"memory_tables\":%zu,\"disk_codes\":%" PRIu64 ",\"disk_ids\":%" PRIu64
+	    ",\"bytes\":{\"memory_codes\":%zu,\"memory_factors\":%zu,\"memory_tables\":"
+	    "%zu,\"disk_codes\":%" PRIu64 ",\"disk_ids\":%" PRIu64
 	    ",\"disk_points\":%" PRIu64 "}},",
 	    bytes->memory_codes, bytes->memory_factors, bytes->memory_tables,
 	    bytes->disk_codes, bytes->disk_ids, bytes->disk_points);
 	text_string(out,
 	    "\"hnsw_config\":{\"m\":0,\"ef_construct\":4,\"full_scan_threshold\":0},"
-	    "\"optimizer_config\":{\"deleted_threshold\":0.0,"
-	    "\"vacuum_min_vector_number\":0,\"default_segment_number\":1,"
-	    "\"flush_interval_sec\":0},\"wal_config\":null,\"quantization_config\":"
-	    "null,"
-	    "\"metadata\":{");
+	    "\"optimizer_config\":{\"deleted_threshold\":0.0,\"vacuum_min_vector_"
+	    "number\":0,\"default_segment_number\":1,\"flush_interval_sec\":0},\"wal_"
+	    "config\":null,\"quantization_config\":null,\"metadata\":{");
 	add_codes(out, collection);
 	text_string(out, "}},\"payload_schema\":{}}");
 }

@@ -50,8 +50,7 @@ api_embedder_run(const struct api_embedder *embedder, float *vector, size_t *tok
 	if (n > max)
 		rc = error_set(err, ERR_TOO_LARGE,
 		    "text: expected at most %zu bytes (max_text_bytes), not %zu; cut "
-		    "it into "
-		    "passages",
+		    "it into passages",
 		    max, n);
 	else if (n == 0)
 		rc = error_set(err, ERR_INPUT, "text: expected some text, not ''");
@@ -98,8 +97,7 @@ read_input(struct wish *wish, struct http_request *request, const struct json *r
 			request->error_code = "unsupported_input";
 			return error_set(err, ERR_INPUT,
 			    "input: expected texts, not token ids: they belong to "
-			    "another "
-			    "model's tokenizer");
+			    "another model's tokenizer");
 		}
 		if (walk.value.type != JSON_STRING)
 			return error_set(err, ERR_INPUT,

@@ -113,8 +113,7 @@ check_n(const struct api *api, size_t n, struct error *err)
 	if (n > api->config->max_points_per_request)
 		return error_set(err, ERR_TOO_LARGE,
 		    "expected at most %llu points in a request "
-		    "(max_points_per_request), not "
-		    "%zu; send smaller batches",
+		    "(max_points_per_request), not %zu; send smaller batches",
 		    (unsigned long long)api->config->max_points_per_request, n);
 	return 0;
 }
@@ -192,8 +191,7 @@ read_points(struct change *change, struct api_coder *coder, const struct json *p
 			else if (members.value.type != JSON_NULL)
 				return error_set(err, ERR_INPUT,
 				    "point %zu: expected id, vector and payload, not "
-				    "%.*s; put "
-				    "other fields into payload",
+				    "%.*s; put other fields into payload",
 				    i, members.key.len < 60 ? (int)members.key.len : 60,
 				    members.key.text);
 		}
@@ -246,8 +244,7 @@ read_batch(struct batch_parts *parts, const struct json *batch, struct error *er
 	if (n_vectors != parts->n || n_payloads != parts->n)
 		return error_set(err, ERR_INPUT,
 		    "batch: expected as many vectors and payloads as ids (%zu), not "
-		    "%zu and "
-		    "%zu",
+		    "%zu and %zu",
 		    parts->n, n_vectors, n_payloads);
 	return 0;
 }
@@ -314,8 +311,7 @@ read_upsert(struct upsert *upsert, const struct json *root, struct error *err)
 	if (n_forms != 1 || upsert->n == 0)
 		return error_set(err, ERR_INPUT,
 		    "expected either 'points': [{\"id\", \"vector\", \"payload\"}, "
-		    "...] or "
-		    "'batch', with at least one point");
+		    "...] or 'batch', with at least one point");
 	return 0;
 }
 

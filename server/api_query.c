@@ -65,8 +65,7 @@ read_limits(struct query *query, const struct json *root, const struct config *c
 	if (limit > max || offset > max || limit + offset > max)
 		return error_set(err, ERR_INPUT,
 		    "limit: expected limit + offset of at most %llu (max_limit), not "
-		    "%llu + "
-		    "%llu",
+		    "%llu + %llu",
 		    (unsigned long long)max, (unsigned long long)limit,
 		    (unsigned long long)offset);
 	query->limit = limit;
@@ -98,8 +97,7 @@ read_what(struct query *query, const struct json *value, struct error *err)
 		if (json_member(value, kinds[i], &inner) && inner.type != JSON_NULL)
 			return error_set(err, ERR_UNSUPPORTED,
 			    "query: '%s' is not served; use {\"nearest\": a vector, a "
-			    "text, a "
-			    "code or a point id}",
+			    "text, a code or a point id}",
 			    kinds[i]);
 	}
 	if (json_member(value, "nearest", &inner))
@@ -299,8 +297,8 @@ answer(struct pool_task *task, unsigned worker)
 	metrics_query(api->metrics, METRICS_FETCH, fetch_s);
 	struct text timing = {0};
 	text_printf(&timing,
-	    ",\"timing\":{\"embed_s\":%.9f,\"wait_s\":%.9f,\"scan_s\":%.9f,"
-	    "\"fetch_s\":%.9f}",
+	    ",\"timing\":{\"embed_s\":%.9f,\"wait_s\":%.9f,\"scan_s\":%.9f,\"fetch_s\":"
+	    "%.9f}",
 	    query->embed_s, query->search.wait_s, query->search.scan_s, fetch_s);
 	api_end(request, &out, timing.failed ? NULL : timing.bytes);
 	text_free(&timing);

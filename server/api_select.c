@@ -49,8 +49,7 @@ read_payload(struct api_select *select, const struct json *value, struct error *
 	}
 	return error_set(err, ERR_INPUT,
 	    "with_payload: expected true, false, an array of keys, {\"include\": keys} "
-	    "or "
-	    "{\"exclude\": keys}, not %.*s",
+	    "or {\"exclude\": keys}, not %.*s",
 	    value->len < 40 ? (int)value->len : 40, value->text);
 }
 

@@ -41,8 +41,7 @@ read_quantization(
 	if (!has)
 		return error_set(err, ERR_UNSUPPORTED,
 		    "quantization_config: only 'binary' is served; every collection "
-		    "keeps "
-		    "codes of 1 to 4 bits (\"codes\": {\"bits\": 4})");
+		    "keeps codes of 1 to 4 bits (\"codes\": {\"bits\": 4})");
 	has = api_member(&encoding, &binary, "encoding", JSON_STRING, err);
 	if (has < 0)
 		return -1;
@@ -53,8 +52,7 @@ read_quantization(
 	else
 		return error_set(err, ERR_UNSUPPORTED,
 		    "quantization_config.binary.encoding: one_bit and two_bits are "
-		    "served, "
-		    "not %.*s",
+		    "served, not %.*s",
 		    encoding.len < 40 ? (int)encoding.len : 40, encoding.text);
 	return 0;
 }
@@ -94,8 +92,7 @@ read_vector_params(
 		} else if (json_equals(&walk.key, "multivector_config")) {
 			return error_set(err, ERR_UNSUPPORTED,
 			    "vectors.multivector_config: multivectors are not served; "
-			    "give each "
-			    "point one vector");
+			    "give each point one vector");
 		} else if (!is_one_of(&walk.key, ignored_in_vectors,
 			       sizeof ignored_in_vectors /
 				   sizeof *ignored_in_vectors)) {
@@ -105,8 +102,8 @@ read_vector_params(
 	}
 	if (!has_size || !has_distance)
 		return error_set(err, ERR_INPUT,
-		    "vectors: expected {\"size\": N, \"distance\": \"Cosine\"|\"Dot\"|"
-		    "\"Euclid\"}; '%s' is missing",
+		    "vectors: expected {\"size\": N, \"distance\": "
+		    "\"Cosine\"|\"Dot\"|\"Euclid\"}; '%s' is missing",
 		    has_size ? "distance" : "size");
 	return 0;
 }

@@ -78,8 +78,7 @@ read_numbers(struct api_coder *coder, const struct json *array, struct error *er
 	if (json_next(&walk) && walk.value.type == JSON_ARRAY)
 		return error_set(err, ERR_UNSUPPORTED,
 		    "vector: several vectors a point are not served; expected one "
-		    "array of "
-		    "%u numbers",
+		    "array of %u numbers",
 		    size);
 	n = json_count(array);
 	if (n != size)
@@ -243,8 +242,7 @@ unwrap(const struct api_coder *coder, struct json *value, struct error *err)
 	}
 	return error_set(err, ERR_INPUT,
 	    "vector: expected numbers, {\"text\"}, {\"object\", \"model\"} or the "
-	    "vector "
-	    "named '%.60s'; not %.*s",
+	    "vector named '%.60s'; not %.*s",
 	    name, value->len < 60 ? (int)value->len : 60, value->text);
 }
 

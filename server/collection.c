@@ -51,8 +51,7 @@ resolve(struct collection_settings *s, const char **path, const struct models *m
 		if (s->size != dims)
 			return error_set(err, ERR_INPUT,
 			    "expected vectors of %u dimensions, as the text model "
-			    "%.100s "
-			    "makes them, not %u",
+			    "%.100s makes them, not %u",
 			    dims, s->text_model, s->size);
 	}
 	if (!s->binarizer[0])

@@ -182,8 +182,7 @@ collection_binarizer_load(struct collection_binarizer *b,
 	    strcmp(b->id, stored->binarizer_id) != 0)
 		return error_set(err, ERR_FORMAT,
 		    "its codes were made by the binarizer %s, and what is stored is "
-		    "%s: restore "
-		    "the data from a copy",
+		    "%s: restore the data from a copy",
 		    stored->binarizer_id, b->id);
 	return 0;
 }

@@ -63,8 +63,7 @@ collection_distance_parse(
 	if (strcmp(name, "Manhattan") == 0)
 		return error_set(err, ERR_UNSUPPORTED,
 		    "the distance Manhattan cannot be estimated from codes: choose "
-		    "Cosine, "
-		    "Dot or Euclid");
+		    "Cosine, Dot or Euclid");
 	if (!value_of(&value, distances, name))
 		return error_set(err, ERR_INPUT,
 		    "expected the distance Cosine, Dot or Euclid, not \"%.64s\"", name);
@@ -114,8 +113,7 @@ check_name(const char *what, const char *name, size_t n, struct error *err)
 		if (c < 0x20 || c == 0x7F || c == '/')
 			return error_set(err, ERR_INPUT,
 			    "expected %s without '/' and control characters, not one "
-			    "with "
-			    "0x%02X at byte %zu",
+			    "with 0x%02X at byte %zu",
 			    what, (unsigned)c, n - left);
 		p += k;
 		left -= (size_t)k;

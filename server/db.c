@@ -54,8 +54,7 @@ lock_dir(struct db *db, struct error *err)
 			return error_set(err, ERR_IO, "%s: %s", path, strerror(e));
 		return error_set(err, ERR_BUSY,
 		    "the data directory %s is in use by another server: stop it, or "
-		    "choose "
-		    "another directory",
+		    "choose another directory",
 		    db->dir);
 	}
 	db->lock_fd = fd;
@@ -97,8 +96,7 @@ check_before(const struct db *db, bool *is_new, struct error *err)
 	if (*is_new && lock.st_size > 0)
 		return error_set(err, ERR_FORMAT,
 		    "%s held data, and its data.mdb is empty or missing: restore it "
-		    "from a copy, "
-		    "or choose an empty directory",
+		    "from a copy, or choose an empty directory",
 		    db->dir);
 	if (*is_new)
 		return 0;
@@ -132,8 +130,7 @@ open_env(struct db *db, struct error *err)
 	if (rc == ENOMEM)
 		return error_set(err, ERR_MEMORY,
 		    "no address space for a map of %zu MiB: choose a smaller map size "
-		    "or raise "
-		    "the limit (ulimit -v)",
+		    "or raise the limit (ulimit -v)",
 		    db->map_bytes >> 20);
 	if (rc == 0)
 		rc = mdb_env_get_fd(db->env, &db->data_fd);
@@ -162,8 +159,7 @@ check_format(struct db_txn *txn, struct error *err)
 	if (n > DB_FORMAT_VERSION)
 		return error_set(err, ERR_FORMAT,
 		    "%s was written by a newer release (format %u; this one reads %d): "
-		    "use "
-		    "that release",
+		    "use that release",
 		    txn->db->dir, n, DB_FORMAT_VERSION);
 	if (n < DB_FORMAT_VERSION)
 		return error_set(err, ERR_FORMAT,

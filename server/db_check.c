@@ -100,8 +100,7 @@ check_length(MDB_env *env, MDB_txn *txn, struct error *err)
 	if (count_free(txn, there, &n_free) != 0 || n_free != want - there)
 		return error_set(err, ERR_FORMAT,
 		    "data.mdb is truncated: expected %zu pages of %u bytes, not %zu; "
-		    "restore "
-		    "it from a copy",
+		    "restore it from a copy",
 		    want, stat.ms_psize, there);
 	return 0;
 }
@@ -201,8 +200,7 @@ db_check_file(const char *dir, struct error *err)
 	if (!answered)
 		return error_set(err, ERR_FORMAT,
 		    "data.mdb is truncated or damaged (reading it ended the process "
-		    "that "
-		    "tried): restore it from a copy");
+		    "that tried): restore it from a copy");
 	if (found.code == ERR_NONE)
 		return 0;
 	*err = found;

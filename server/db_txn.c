@@ -33,8 +33,7 @@ fail_full(const struct db *db, struct error *err)
 {
 	return error_set(err, ERR_FULL,
 	    "no space left to store it: nothing was changed; make room on the disk of "
-	    "%s "
-	    "and try again",
+	    "%s and try again",
 	    db->dir);
 }
 
@@ -46,8 +45,7 @@ fail_broken(struct db *db, const char *what, int rc, struct error *err)
 		    mdb_strerror(rc));
 	return error_set(err, ERR_UNAVAILABLE,
 	    "the disk failed (%s: %s): nothing is written any more; check the disk of "
-	    "%s and "
-	    "restart the server",
+	    "%s and restart the server",
 	    what, mdb_strerror(rc), db->dir);
 }
 
@@ -65,8 +63,7 @@ db_fail(struct db *db, int rc, const char *what, struct error *err)
 	case MDB_MAP_FULL:
 		return error_set(err, ERR_FULL,
 		    "the data file has reached its limit of %zu MiB: nothing was "
-		    "changed; "
-		    "restart the server with a larger map size",
+		    "changed; restart the server with a larger map size",
 		    db->map_bytes >> 20);
 	case ENOSPC:
 	case EFBIG:
@@ -132,8 +129,7 @@ db_begin_write(struct db *db, struct error *err)
 	if (db_broken(db)) {
 		error_set(err, ERR_UNAVAILABLE,
 		    "the disk failed earlier: nothing is written any more; check the "
-		    "disk "
-		    "of %s and restart the server",
+		    "disk of %s and restart the server",
 		    db->dir);
 		return NULL;
 	}

@@ -129,8 +129,7 @@ raise_fds(const struct http_options *options, struct error *err)
 	if (need > limit.rlim_max || setrlimit(RLIMIT_NOFILE, &limit))
 		return error_set(err, ERR_IO,
 		    "expected room for %llu file descriptors, not %llu; raise `ulimit "
-		    "-n` or "
-		    "lower max_connections",
+		    "-n` or lower max_connections",
 		    (unsigned long long)need, (unsigned long long)had);
 	return 0;
 }

@@ -110,8 +110,7 @@ take_request_line(struct http_framing *framing, struct http_framing_refusal *ref
 	if (!is_target(target))
 		return refuse(refusal, 400,
 		    "expected a path of ASCII letters, digits and marks, with other "
-		    "bytes "
-		    "as %%XX");
+		    "bytes as %%XX");
 	framing->version_1_1 = version[8] == '1';
 	framing->openai = strncmp(target, "/v1/", 4) == 0;
 	framing->state = HEADERS;

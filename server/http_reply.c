@@ -185,9 +185,8 @@ add_headers(struct http_request *request, struct evkeyvalq *headers)
 	if (request->type && strncmp(request->type, "text/html", 9) == 0) {
 		evhttp_add_header(headers, "Content-Security-Policy",
 		    "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
-		    "style-src "
-		    "'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; "
-		    "form-action 'none'; frame-ancestors 'none'");
+		    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri "
+		    "'none'; form-action 'none'; frame-ancestors 'none'");
 		evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
 	}
 	if (http->stop_ns || request->connection->broken)

@@ -59,8 +59,7 @@ check_exposure(const struct config *config, struct error *err)
 		return 0;
 	return error_set(err, ERR_INPUT,
 	    "listen: %.80s can be reached from other machines; set api_key_file, or "
-	    "say "
-	    "--insecure",
+	    "say --insecure",
 	    config->listen);
 }
 

@@ -150,8 +150,7 @@ render_answers(struct metrics *metrics, struct text *out)
 			if (n)
 				text_printf(out,
 				    "halftone_http_requests_total{route=\"%s\",status="
-				    "\"%d\"} "
-				    "%" PRIu64 "\n",
+				    "\"%d\"} %" PRIu64 "\n",
 				    name, statuses[s], n);
 		}
 	}

@@ -70,8 +70,7 @@ point_id_from_string(struct point_id *id, const char *text, size_t n, struct err
 	if (n > POINT_ID_STRING_MAX)
 		return error_set(err, ERR_INPUT,
 		    "expected a point id of at most %d bytes, not %zu; keep longer "
-		    "names in "
-		    "the payload",
+		    "names in the payload",
 		    POINT_ID_STRING_MAX, n);
 	if (uuid_parse(uuid, text, n)) {
 		id->len = 17;
@@ -105,8 +104,7 @@ point_id_parse(struct point_id *id, const struct json *value, struct error *err)
 	if (value->type != JSON_STRING)
 		return error_set(err, ERR_INPUT,
 		    "expected a point id that is an unsigned integer, a UUID or a "
-		    "string, "
-		    "not %s",
+		    "string, not %s",
 		    json_type_name(value->type));
 	if (value->len >= sizeof text)
 		return error_set(err, ERR_INPUT,

@@ -150,8 +150,7 @@ do_create(struct writer *writer, struct writer_operation *op, struct db_txn *txn
 	if (found) {
 		error_set(&op->err, ERR_EXISTS,
 		    "there is a collection called %s already: delete it first, or "
-		    "choose "
-		    "another name",
+		    "choose another name",
 		    s->name);
 		return fail_alone(op);
 	}
@@ -508,8 +507,7 @@ writer_submit(struct writer *writer, struct writer_operation *op, struct error *
 	if (db_broken(writer->db))
 		return error_set(err, ERR_UNAVAILABLE,
 		    "the disk failed earlier: nothing is written any more; check the "
-		    "disk and "
-		    "restart the server");
+		    "disk and restart the server");
 	op->size_bytes = (op->n + 1) * OVERHEAD_BYTES;
 	op->result = (struct writer_result){0};
 	if (op->kind == WRITER_UPSERT && check_points(op, err) != 0)
