@@ -77,23 +77,26 @@ $(BENCHES): %: %.o $(BENCH_SUPPORT) $(LIB)
 	@echo '  link $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+# A build that a target starts uses every processor.
+BUILD := $(MAKE) $(if $(findstring j,$(firstword $(MAKEFLAGS))),,-j$(shell nproc))
+
 deps:
 	tools/deps.sh build test
 demo:
 	tools/deps.sh build
-	$(MAKE) all
+	+$(BUILD) all
 	demo/demo.sh $(if $(ONCE),--once)
 test:
 	tools/deps.sh build test
-	$(MAKE) all test-programs
+	+$(BUILD) all test-programs
 	tests/run.sh $(BIN) $(OBJ) '$(SAN)'
 test-long:
 	tools/deps.sh build test
-	$(MAKE) all test-programs
+	+$(BUILD) all test-programs
 	LONG=1 tests/run.sh $(BIN) $(OBJ) '$(SAN)'
 bench:
 	tools/deps.sh build bench
-	$(MAKE) all bench-programs
+	+$(BUILD) all bench-programs
 	bench/run.sh $(OBJ)
 lint:
 	tools/deps.sh build lint

@@ -3,23 +3,17 @@
  *  - rows come back as they were put, for every shape, and blocks fill their pages;
  *  - walking, dropping and purging touch one collection and leave its neighbours;
  *  - a second opener, a newer format and another program's file are refused;
- *  - no space (a full map, a file size limit, a full tmpfs) is ERR_FULL, nothing has
- *    changed, and writing goes on when there is room; a failing disk is
- *    ERR_UNAVAILABLE until the directory is opened again, and reading goes on.
- * tests/unit/test_db_damage.c has truncated and scrambled files.
+ *  - readers have their places, and sizes are those of the parts.
+ * tests/unit/test_db_full.c has full and failing disks, test_db_damage.c truncated and
+ * scrambled files.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,136 +24,45 @@
 #include "base/rng.h"
 #include "server/db.h"
 #include "tests/support/guard.h"
-
-#define MAP ((size_t)64 << 20)
-
-static const char *
-new_dir(void)
-{
-	static char path[400];
-	static int n;
-
-	snprintf(path, sizeof path, "%s/%d", test_folder(), n++);
-	return path;
-}
-
-static struct db *
-open_or_die(const char *dir, size_t map)
-{
-	struct error err;
-	struct db *db = db_open(dir, map, &err);
-
-	if (!db)
-		fail_msg("db_open: %s", err.text);
-	return db;
-}
-
-static void
-check_ok(int result, const struct error *err)
-{
-	if (result != 0)
-		fail_msg("%s", err->text);
-}
-
-static struct db_record
-record_of(uint64_t number, const char *payload)
-{
-	struct db_record record = {.operation = number * 3,
-	    .payload = payload,
-	    .payload_len = strlen(payload)};
-
-	point_id_from_number(&record.id, number);
-	return record;
-}
-
-/* Put points first .. first + n - 1 of a collection in slots of the same number, with
- * payloads of `size` bytes, in one transaction. */
-static int
-put_points(struct db *db, uint32_t collection, uint32_t first, uint32_t n, size_t size,
-    struct error *err)
-{
-	struct db_txn *txn = db_begin_write(db, err);
-	char *payload = malloc(size + 1);
-	int result = txn ? 0 : -1;
-
-	memset(payload, 'p', size);
-	payload[size] = '\0';
-	for (uint32_t i = first; result == 0 && i < first + n; i++) {
-		struct db_record record = record_of(i, payload);
-		result = db_point_put(txn, collection, i, &record, err);
-	}
-	free(payload);
-	if (result != 0) {
-		db_end(txn);
-		return -1;
-	}
-	return db_commit(txn, err);
-}
-
-static uint32_t
-count_points(struct db *db, uint32_t collection)
-{
-	struct error err;
-	struct db_txn *txn = db_begin_read(db, &err);
-	struct db_record record;
-	uint32_t n = 0, slot = 0;
-	bool found;
-
-	assert_non_null(txn);
-	for (;;) {
-		check_ok(db_record_next(txn, collection, &found, &slot, &record, &err),
-		    &err);
-		if (!found)
-			break;
-		struct db_record want = record_of(slot, "");
-		assert_true(point_id_equal(&record.id, &want.id));
-		uint32_t at;
-		check_ok(db_slot(txn, collection, &record.id, &found, &at, &err), &err);
-		assert_true(found && at == slot);
-		n++;
-		slot++;
-	}
-	db_end(txn);
-	return n;
-}
+#include "tests/support/rows.h"
 
 static void
 test_points(void **state)
 {
 	(void)state;
 	struct error err;
-	struct db *db = open_or_die(new_dir(), MAP);
-	struct db_record record, want = record_of(7, "{\"a\":1}");
+	struct db *db = rows_open(rows_dir(), ROWS_MAP);
+	struct db_record record, want = rows_record(7, "{\"a\":1}");
 	uint32_t slot;
 	bool found;
 
-	check_ok(put_points(db, 1, 0, 10, 3, &err), &err);
-	check_ok(put_points(db, 2, 5, 10, 5000, &err), &err);
-	check_ok(put_points(db, UINT32_MAX, 0, 3, 0, &err), &err);
-	assert_int_equal(count_points(db, 1), 10);
-	assert_int_equal(count_points(db, 2), 10);
-	assert_int_equal(count_points(db, 3), 0);
-	assert_int_equal(count_points(db, UINT32_MAX), 3);
+	rows_check(rows_put(db, 1, 0, 10, 3, &err), &err);
+	rows_check(rows_put(db, 2, 5, 10, 5000, &err), &err);
+	rows_check(rows_put(db, UINT32_MAX, 0, 3, 0, &err), &err);
+	assert_int_equal(rows_count(db, 1), 10);
+	assert_int_equal(rows_count(db, 2), 10);
+	assert_int_equal(rows_count(db, 3), 0);
+	assert_int_equal(rows_count(db, UINT32_MAX), 3);
 
 	struct db_txn *txn = db_begin_write(db, &err);
-	check_ok(db_point_put(txn, 1, 7, &want, &err), &err);
-	check_ok(db_record(txn, 1, 7, &found, &record, &err), &err);
+	rows_check(db_point_put(txn, 1, 7, &want, &err), &err);
+	rows_check(db_record(txn, 1, 7, &found, &record, &err), &err);
 	assert_true(found);
 	assert_int_equal(record.operation, 21);
 	assert_int_equal(record.payload_len, 7);
 	assert_memory_equal(record.payload, "{\"a\":1}", 7);
-	check_ok(db_point_delete(txn, 1, 7, &want.id, &err), &err);
-	check_ok(db_record(txn, 1, 7, &found, &record, &err), &err);
+	rows_check(db_point_delete(txn, 1, 7, &want.id, &err), &err);
+	rows_check(db_record(txn, 1, 7, &found, &record, &err), &err);
 	assert_false(found);
-	check_ok(db_slot(txn, 1, &want.id, &found, &slot, &err), &err);
+	rows_check(db_slot(txn, 1, &want.id, &found, &slot, &err), &err);
 	assert_false(found);
-	check_ok(db_set_operation(txn, UINT64_MAX, &err), &err);
+	rows_check(db_set_operation(txn, UINT64_MAX, &err), &err);
 	db_end(txn);
 
-	assert_int_equal(count_points(db, 1), 10); /* nothing was committed */
+	assert_int_equal(rows_count(db, 1), 10); /* nothing was committed */
 	uint64_t operation;
 	txn = db_begin_read(db, &err);
-	check_ok(db_operation(txn, &operation, &err), &err);
+	rows_check(db_operation(txn, &operation, &err), &err);
 	assert_int_equal(operation, 0);
 	db_end(txn);
 	db_close(db);
@@ -228,11 +131,11 @@ check_codes(struct db *db, const struct db_codes *codes, const struct twin *twin
 	struct db_txn *txn = db_begin_read(db, &err);
 	size_t there = 0;
 
-	check_ok(db_codes_each(txn, codes, on_code, &walk, &err), &err);
+	rows_check(db_codes_each(txn, codes, on_code, &walk, &err), &err);
 	for (uint32_t slot = 0; slot < SLOTS; slot++) {
 		struct db_code code;
 		bool found;
-		check_ok(db_code(txn, codes, slot, &found, &code, &err), &err);
+		rows_check(db_code(txn, codes, slot, &found, &code, &err), &err);
 		assert_int_equal(found, twins[slot].there);
 		there += found;
 		if (found) {
@@ -256,7 +159,7 @@ change_codes(struct db *db, const struct db_codes *codes, struct twin *twins,
 		uint32_t slot = delete_all ? i : (uint32_t)rng_below(rng, SLOTS);
 		struct twin *twin = &twins[slot];
 		if (delete_all || rng_below(rng, 3) == 0) {
-			check_ok(db_code_delete(txn, codes, slot, &err), &err);
+			rows_check(db_code_delete(txn, codes, slot, &err), &err);
 			twin->there = false;
 			continue;
 		}
@@ -266,9 +169,9 @@ change_codes(struct db *db, const struct db_codes *codes, struct twin *twins,
 		for (size_t k = 0; k < code_bytes(codes->shape); k++)
 			twin->wire[k] = (uint8_t)rng_u64(rng);
 		struct db_code code = {twin->wire, twin->factor, twin->norm2};
-		check_ok(db_code_put(txn, codes, slot, &code, &err), &err);
+		rows_check(db_code_put(txn, codes, slot, &code, &err), &err);
 	}
-	check_ok(db_commit(txn, &err), &err);
+	rows_check(db_commit(txn, &err), &err);
 }
 
 /* Neighbours in the key space that must not be mixed up: other collections, versions,
@@ -279,7 +182,7 @@ test_codes(void **state)
 	(void)state;
 	static const struct code_shape shapes[] = {
 	    {64, 1}, {64, 3}, {512, 2}, {1024, 4}, {4032, 3}, {4096, 4}};
-	struct db *db = open_or_die(new_dir(), MAP);
+	struct db *db = rows_open(rows_dir(), ROWS_MAP);
 	struct rng rng;
 	struct db_codes codes[12];
 	struct twin *twins[12];
@@ -329,7 +232,7 @@ test_collections(void **state)
 {
 	(void)state;
 	struct error err;
-	struct db *db = open_or_die(new_dir(), MAP);
+	struct db *db = rows_open(rows_dir(), ROWS_MAP);
 	static const char *const names[] = {"a", "b"};
 	const void *bytes;
 	size_t n, n_slices = 0;
@@ -338,42 +241,42 @@ test_collections(void **state)
 
 	struct db_txn *txn = db_begin_write(db, &err);
 	for (uint32_t i = 0; i < 2; i++) {
-		check_ok(db_collection_new_id(txn, &id, &err), &err);
+		rows_check(db_collection_new_id(txn, &id, &err), &err);
 		assert_int_equal(id, i + 1);
 		struct db_collection row = {
 		    names[i], id, "{}", 2, "xyz", i == 0 ? 3 : 0};
-		check_ok(db_collection_put(txn, &row, &err), &err);
+		rows_check(db_collection_put(txn, &row, &err), &err);
 	}
-	check_ok(db_commit(txn, &err), &err);
-	check_ok(put_points(db, 1, 0, 100, 10, &err), &err);
-	check_ok(put_points(db, 2, 0, 100, 10, &err), &err);
+	rows_check(db_commit(txn, &err), &err);
+	rows_check(rows_put(db, 1, 0, 100, 10, &err), &err);
+	rows_check(rows_put(db, 2, 0, 100, 10, &err), &err);
 
 	txn = db_begin_read(db, &err);
 	n = 0;
-	check_ok(db_collections(txn, count_collection, &n, &err), &err);
+	rows_check(db_collections(txn, count_collection, &n, &err), &err);
 	assert_int_equal(n, 2);
-	check_ok(db_binarizer(txn, 1, &bytes, &n, &err), &err);
+	rows_check(db_binarizer(txn, 1, &bytes, &n, &err), &err);
 	assert_int_equal(n, 3);
-	check_ok(db_binarizer(txn, 2, &bytes, &n, &err), &err);
+	rows_check(db_binarizer(txn, 2, &bytes, &n, &err), &err);
 	assert_int_equal(n, 0);
 	db_end(txn);
 
 	txn = db_begin_write(db, &err);
-	check_ok(db_collection_drop(txn, "a", 1, &err), &err);
-	check_ok(db_commit(txn, &err), &err);
+	rows_check(db_collection_drop(txn, "a", 1, &err), &err);
+	rows_check(db_commit(txn, &err), &err);
 	while (more) {
 		txn = db_begin_write(db, &err);
-		check_ok(db_collection_find(txn, "a", &found, &id, &err), &err);
+		rows_check(db_collection_find(txn, "a", &found, &id, &err), &err);
 		assert_false(found);
-		check_ok(db_purge(txn, 30, &more, &err), &err);
-		check_ok(db_commit(txn, &err), &err);
-		assert_int_equal(count_points(db, 2), 100);
+		rows_check(db_purge(txn, 30, &more, &err), &err);
+		rows_check(db_commit(txn, &err), &err);
+		assert_int_equal(rows_count(db, 2), 100);
 		n_slices++;
 	}
 	assert_int_equal(n_slices, 201 / 30 + 1); /* ids, points, one binarizer */
-	assert_int_equal(count_points(db, 1), 0);
+	assert_int_equal(rows_count(db, 1), 0);
 	txn = db_begin_write(db, &err);
-	check_ok(db_collection_new_id(txn, &id, &err), &err);
+	rows_check(db_collection_new_id(txn, &id, &err), &err);
 	assert_int_equal(id, 3);
 	db_end(txn);
 	db_close(db);
@@ -383,22 +286,23 @@ static void
 test_second_opener(void **state)
 {
 	(void)state;
-	const char *dir = new_dir();
+	const char *dir = rows_dir();
 	struct error err;
-	struct db *db = open_or_die(dir, MAP);
+	struct db *db = rows_open(dir, ROWS_MAP);
 
-	assert_null(db_open(dir, MAP, &err));
+	assert_null(db_open(dir, ROWS_MAP, &err));
 	assert_int_equal(err.code, ERR_BUSY);
 	assert_non_null(strstr(err.text, "in use by another server"));
 	pid_t pid = fork();
 	if (pid == 0)
-		_exit(db_open(dir, MAP, &err) == NULL && err.code == ERR_BUSY ? 0 : 1);
+		_exit(db_open(dir, ROWS_MAP, &err) == NULL && err.code == ERR_BUSY ? 0
+										   : 1);
 	int status;
 	waitpid(pid, &status, 0);
 	assert_int_equal(status, 0);
-	check_ok(put_points(db, 1, 0, 1, 1, &err), &err);
+	rows_check(rows_put(db, 1, 0, 1, 1, &err), &err);
 	db_close(db);
-	db_close(open_or_die(dir, MAP));
+	db_close(rows_open(dir, ROWS_MAP));
 }
 
 /* Overwrite what follows every `text` in data.mdb by n bytes. */
@@ -430,21 +334,21 @@ test_versions(void **state)
 {
 	(void)state;
 	struct error err;
-	const char *dir = new_dir();
+	const char *dir = rows_dir();
 
-	db_close(open_or_die(dir, MAP));
+	db_close(rows_open(dir, ROWS_MAP));
 	patch_behind(dir, "format_version", "\2\0\0\0", 4);
-	assert_null(db_open(dir, MAP, &err));
+	assert_null(db_open(dir, ROWS_MAP, &err));
 	assert_int_equal(err.code, ERR_FORMAT);
 	assert_non_null(strstr(err.text, "newer release"));
 	patch_behind(dir, "format_version", "\0\0\0\0", 4);
-	assert_null(db_open(dir, MAP, &err));
+	assert_null(db_open(dir, ROWS_MAP, &err));
 	assert_int_equal(err.code, ERR_FORMAT);
 	patch_behind(dir, "format_version", "\1\0\0\0", 4);
-	db_close(open_or_die(dir, MAP));
+	db_close(rows_open(dir, ROWS_MAP));
 
 	patch_behind(dir, "met", "e", 1); /* its database "meta" has another name */
-	assert_null(db_open(dir, MAP, &err));
+	assert_null(db_open(dir, ROWS_MAP, &err));
 	assert_int_equal(err.code, ERR_FORMAT);
 	assert_non_null(strstr(err.text, "another program"));
 }
@@ -454,13 +358,13 @@ static void
 test_default_map(void **state)
 {
 	(void)state;
-	const char *dir = new_dir();
+	const char *dir = rows_dir();
 	struct error err;
 
 	for (uint32_t i = 0; i < 2; i++) {
-		struct db *db = open_or_die(dir, 0);
-		check_ok(put_points(db, 1, i, 1, 1, &err), &err);
-		assert_int_equal(count_points(db, 1), i + 1);
+		struct db *db = rows_open(dir, 0);
+		rows_check(rows_put(db, 1, i, 1, 1, &err), &err);
+		assert_int_equal(rows_count(db, 1), i + 1);
 		db_close(db);
 	}
 }
@@ -473,190 +377,27 @@ test_bad_places(void **state)
 	struct error err;
 
 	snprintf(path, sizeof path, "%s/none/none", test_folder());
-	assert_null(db_open(path, MAP, &err));
+	assert_null(db_open(path, ROWS_MAP, &err));
 	assert_int_equal(err.code, ERR_IO);
-	assert_null(db_open(new_dir(), 4096, &err));
+	assert_null(db_open(rows_dir(), 4096, &err));
 	assert_int_equal(err.code, ERR_INPUT);
-	assert_null(db_open(new_dir(), (size_t)1 << 60, &err));
+	assert_null(db_open(rows_dir(), (size_t)1 << 60, &err));
 	assert_int_equal(err.code, ERR_MEMORY);
 	assert_non_null(strstr(err.text, "map size"));
-}
-
-/* Fill until it is full; what was committed before must be there and nothing else. */
-static uint32_t
-fill(struct db *db)
-{
-	struct error err;
-	uint32_t n = 0;
-
-	while (put_points(db, 1, n, 100, 1000, &err) == 0)
-		n += 100;
-	assert_int_equal(err.code, ERR_FULL);
-	assert_false(db_broken(db));
-	assert_int_equal(count_points(db, 1), n);
-	/* Again: still full, still as before. */
-	assert_int_equal(put_points(db, 1, n, 100, 1000, &err), -1);
-	assert_int_equal(err.code, ERR_FULL);
-	assert_int_equal(count_points(db, 1), n);
-	return n;
-}
-
-static void
-test_map_full(void **state)
-{
-	(void)state;
-	const char *dir = new_dir();
-	struct error err;
-	struct db *db = open_or_die(dir, (size_t)2 << 20);
-
-	uint32_t n = fill(db);
-	assert_true(n >= 500);
-	db_close(db);
-	db = open_or_die(dir, (size_t)8 << 20);
-	assert_int_equal(count_points(db, 1), n);
-	check_ok(put_points(db, 1, n, 100, 1000, &err), &err);
-	assert_int_equal(count_points(db, 1), n + 100);
-	db_close(db);
-}
-
-static void
-set_file_limit(rlim_t bytes)
-{
-	struct rlimit limit;
-
-	getrlimit(RLIMIT_FSIZE, &limit);
-	limit.rlim_cur = bytes;
-	setrlimit(RLIMIT_FSIZE, &limit);
-}
-
-static void
-test_file_limit(void **state)
-{
-	(void)state;
-	const char *dir = new_dir();
-	struct error err;
-	struct db *db = open_or_die(dir, MAP);
-
-	signal(SIGXFSZ, SIG_IGN);
-	/* Not a multiple of a page: the last write is cut short. */
-	for (rlim_t limit = 1000000; limit < 3000000; limit += 777777) {
-		set_file_limit(limit);
-		uint32_t n = fill(db);
-		set_file_limit(RLIM_INFINITY);
-		check_ok(put_points(db, 1, n, 100, 1000, &err), &err);
-		assert_int_equal(count_points(db, 1), n + 100);
-		struct db_txn *txn = db_begin_write(db, &err);
-		check_ok(db_collection_drop(txn, "none", 1, &err), &err);
-		bool more;
-		check_ok(db_purge(txn, SIZE_MAX, &more, &err), &err);
-		check_ok(db_commit(txn, &err), &err);
-		assert_int_equal(count_points(db, 1), 0);
-	}
-	db_close(db);
-}
-
-/* A tmpfs of 2 MiB, in a mount namespace of a child's own. */
-static int
-fill_tmpfs(const char *dir)
-{
-	struct error err;
-
-	if (unshare(CLONE_NEWNS) != 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-	    mount("tmpfs", dir, "tmpfs", 0, "size=2m") != 0)
-		return 77;
-	struct db *db = open_or_die(dir, MAP);
-	uint32_t n = fill(db);
-	if (n < 500 || mount("tmpfs", dir, "tmpfs", MS_REMOUNT, "size=4m") != 0)
-		return 1;
-	check_ok(put_points(db, 1, n, 100, 1000, &err), &err);
-	bool good = count_points(db, 1) == n + 100;
-	db_close(db);
-	return good ? 0 : 1;
-}
-
-static void
-test_full_disk(void **state)
-{
-	(void)state;
-	const char *dir = new_dir();
-	int status;
-
-	mkdir(dir, 0755);
-	pid_t pid = fork();
-	if (pid == 0)
-		_exit(fill_tmpfs(dir));
-	waitpid(pid, &status, 0);
-	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == 77)
-		skip(); /* not root */
-	assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-/* Put `path` in the place of every descriptor of data.mdb. */
-static int
-replace_fds(const char *path)
-{
-	DIR *fds = opendir("/proc/self/fd");
-	int n = 0;
-
-	for (struct dirent *entry; (entry = readdir(fds));) {
-		char link[300], target[4096];
-		snprintf(link, sizeof link, "/proc/self/fd/%s", entry->d_name);
-		ssize_t len = readlink(link, target, sizeof target - 1);
-		if (len < 9)
-			continue;
-		target[len] = '\0';
-		if (strcmp(target + len - 9, "/data.mdb") != 0)
-			continue;
-		int fd = open(path, O_RDWR);
-		assert_true(fd >= 0);
-		dup2(fd, atoi(entry->d_name));
-		close(fd);
-		n++;
-	}
-	closedir(fds);
-	return n;
-}
-
-static void
-test_broken_disk(void **state)
-{
-	(void)state;
-	const char *dir = new_dir();
-	struct error err;
-	struct db *db = open_or_die(dir, MAP);
-
-	check_ok(put_points(db, 1, 0, 50, 100, &err), &err);
-	/* Writing to unmapped memory of this process is EIO. */
-	assert_true(replace_fds("/proc/self/mem") >= 1);
-	assert_int_equal(put_points(db, 1, 50, 10, 100, &err), -1);
-	assert_int_equal(err.code, ERR_UNAVAILABLE);
-	assert_non_null(strstr(err.text, "restart the server"));
-	assert_true(db_broken(db));
-	assert_int_equal(put_points(db, 1, 50, 10, 100, &err), -1);
-	assert_int_equal(err.code, ERR_UNAVAILABLE);
-	assert_int_equal(count_points(db, 1), 50);
-	db_close(db);
-	db = open_or_die(dir, MAP);
-	assert_false(db_broken(db));
-	assert_int_equal(count_points(db, 1), 50);
-	check_ok(put_points(db, 1, 50, 10, 100, &err), &err);
-	db_close(db);
 }
 
 static void
 test_allocations(void **state)
 {
 	(void)state;
-	const char *dir = new_dir();
+	const char *dir = rows_dir();
 	struct error err;
 	struct db *db = NULL;
 	long k = 0;
 
 	while (!db) {
 		array_fail_at(++k);
-		db = db_open(dir, MAP, &err);
+		db = db_open(dir, ROWS_MAP, &err);
 		array_fail_at(0);
 		if (!db)
 			assert_int_equal(err.code, ERR_MEMORY);
@@ -681,7 +422,7 @@ test_readers(void **state)
 {
 	(void)state;
 	struct error err;
-	struct db *db = open_or_die(new_dir(), MAP);
+	struct db *db = rows_open(rows_dir(), ROWS_MAP);
 	static struct db_txn *txns[DB_READERS_MAX];
 
 	for (int i = 0; i < DB_READERS_MAX; i++)
@@ -700,12 +441,12 @@ test_sizes(void **state)
 {
 	(void)state;
 	struct error err;
-	struct db *db = open_or_die(new_dir(), MAP);
+	struct db *db = rows_open(rows_dir(), ROWS_MAP);
 	struct db_sizes before, after;
 
-	check_ok(db_sizes(db, &before, &err), &err);
-	check_ok(put_points(db, 1, 0, 1000, 1000, &err), &err);
-	check_ok(db_sizes(db, &after, &err), &err);
+	rows_check(db_sizes(db, &before, &err), &err);
+	rows_check(rows_put(db, 1, 0, 1000, 1000, &err), &err);
+	rows_check(db_sizes(db, &after, &err), &err);
 	assert_true(after.points_bytes >= 1000 * 1000);
 	assert_true(after.points_bytes <= 2500 * 1000);
 	assert_true(after.ids_bytes >= 1000 * 17 && after.ids_bytes <= 100000);
@@ -727,10 +468,6 @@ main(void)
 	    cmocka_unit_test(test_versions),
 	    cmocka_unit_test(test_default_map),
 	    cmocka_unit_test(test_bad_places),
-	    cmocka_unit_test(test_map_full),
-	    cmocka_unit_test(test_file_limit),
-	    cmocka_unit_test(test_full_disk),
-	    cmocka_unit_test(test_broken_disk),
 	    cmocka_unit_test(test_allocations),
 	    cmocka_unit_test(test_readers),
 	    cmocka_unit_test(test_sizes),
