@@ -66,9 +66,11 @@ fetch() {
 		[ -s "$folder/packages.tsv" ]; then
 		return 0
 	fi
+	local before=$SECONDS
 	say "Fetching the package descriptions ..."
 	demo/fetch.sh "$folder" || [ -s "$folder/packages.jsonl" ] ||
 		fail "no package descriptions; what went wrong is said above"
+	say "Fetched and joined in $(seconds_since "$before") s."
 }
 
 count() {
@@ -101,7 +103,7 @@ import() {
 }
 
 show() {
-	local search
+	local search first=1
 	for search in "which constellations can I see tonight" \
 		"find out what is eating up my hard drive" \
 		"make my monitor less blue in the evening"; do
@@ -109,6 +111,8 @@ show() {
 		say "\$ build/halftone search --collection packages --limit 5 \"$search\""
 		build/halftone search --url "$url" --collection packages --limit 5 "$search" ||
 			fail "the search failed; see $folder/server.log"
+		[ -z "$first" ] || say "This first answer came $SECONDS s after the start."
+		first=
 	done
 }
 
