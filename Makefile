@@ -6,7 +6,9 @@
 # make deps        install what building and testing need (apt-get)
 # V=1 shows the compiler's command lines; WERROR=1 makes warnings errors.
 
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 SAN ?=
 WERROR ?=
 V ?=

@@ -165,9 +165,10 @@ find_string(struct json *value, const struct json *payload, size_t nth)
 	return false;
 }
 
-/* A line for what names the document, a line for what describes it. */
+/* A line for what names the document, unless its id says it already, and a line for
+ * what describes it. */
 static void
-print_payload(const struct json *payload, size_t width)
+print_payload(const struct json *payload, const struct json *id, size_t width)
 {
 	static const char *const titles[] = {"title", "name", "heading", NULL};
 	static const char *const texts[] = {
@@ -179,7 +180,8 @@ print_payload(const struct json *payload, size_t width)
 		has_title = find_string(&title, payload, 0);
 		has_text = find_string(&text, payload, 1);
 	}
-	if (has_title) {
+	if (has_title &&
+	    (title.len != id->len || memcmp(title.text, id->text, id->len) != 0)) {
 		fputs("    ", stdout);
 		print_value(&title, width - 4);
 	}
@@ -215,7 +217,7 @@ print_hits(const struct json *points, size_t *n, struct error *err)
 		printf("%3zu  %7.4f  ", ++*n, json_double(&score));
 		print_value(&id, width - 14);
 		if (json_member(&w.value, "payload", &payload))
-			print_payload(&payload, width);
+			print_payload(&payload, &id, width);
 	}
 	return 0;
 }

@@ -54,9 +54,14 @@ check_exposure(const struct config *config, struct error *err)
 	socklen_t n;
 	if (address_parse(&address, &n, config->listen, err))
 		return -1;
-	if (address_is_loopback(&address) || config->api_key_file[0] ||
-	    config->insecure)
+	if (address_is_loopback(&address) || config->api_key_file[0])
 		return 0;
+	if (config->insecure) {
+		log_event(LOG_WARN, "insecure",
+		    "listen=%s anybody who reaches this address may read and write",
+		    config->listen);
+		return 0;
+	}
 	return error_set(err, ERR_INPUT,
 	    "listen: %.80s can be reached from other machines; set api_key_file, or "
 	    "say --insecure",
