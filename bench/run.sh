@@ -39,5 +39,7 @@ for source in bench/bench_*.c; do # the others print a table each, in a folder f
 	echo
 	rm -rf "$work/$name"
 	"$OBJ/bench/$name" "$work/$name"
+	[ "$name" != bench_storage ] ||
+		bench/restart.sh build/halftone-server "$work/$name/million" 1000000
 	rm -rf "$work/$name"
 done
