@@ -1,5 +1,6 @@
 #include "server/registry.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +162,7 @@ registry_add(struct registry *registry, struct collection *collection)
 {
 	pthread_mutex_lock(&registry->lock);
 	size_t i = place(registry, name_of(collection));
+	assert(registry->n < registry->capacity);
 	memmove(registry->list + i + 1, registry->list + i,
 	    (registry->n - i) * sizeof(struct collection *));
 	registry->list[i] = collection_retain(collection);

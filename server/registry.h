@@ -30,8 +30,9 @@ int registry_list(
     struct collection ***list, size_t *n, struct registry *registry, struct error *err);
 void registry_list_free(struct collection **list, size_t n);
 
-/* For the writer.  registry_reserve makes room for n more, so that registry_add cannot
- * fail; add takes a reference of its own; remove gives it back. */
+/* For the writer.  registry_reserve makes room for n more than there are now, so that
+ * the next n registry_add cannot fail (two calls in a row do not add up); add takes a
+ * reference of its own; remove gives it back. */
 int registry_reserve(struct registry *registry, size_t n, struct error *err);
 void registry_add(struct registry *registry, struct collection *collection);
 void registry_remove(struct registry *registry, struct collection *collection);

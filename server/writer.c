@@ -137,8 +137,7 @@ do_delete(struct writer_operation *op, struct db_txn *txn, struct error *err)
 }
 
 static int
-do_create(struct writer *writer, struct writer_operation *op, struct db_txn *txn,
-    struct error *err)
+do_create(struct writer_operation *op, struct db_txn *txn, struct error *err)
 {
 	const struct collection_settings *s = collection_settings(op->collection);
 	struct db_collection row;
@@ -154,8 +153,7 @@ do_create(struct writer *writer, struct writer_operation *op, struct db_txn *txn
 		    s->name);
 		return fail_alone(op);
 	}
-	if (registry_reserve(writer->registry, 1, err) != 0 ||
-	    db_collection_new_id(txn, &id, err) != 0 ||
+	if (db_collection_new_id(txn, &id, err) != 0 ||
 	    collection_row(&row, op->collection, id, err) != 0)
 		return -1;
 	op->result.n_affected = 1;
@@ -163,13 +161,12 @@ do_create(struct writer *writer, struct writer_operation *op, struct db_txn *txn
 }
 
 static int
-do_operation(struct writer *writer, struct writer_operation *op, struct db_txn *txn,
-    struct error *err)
+do_operation(struct writer_operation *op, struct db_txn *txn, struct error *err)
 {
 	bool live;
 
 	if (op->kind == WRITER_CREATE)
-		return do_create(writer, op, txn, err);
+		return do_create(op, txn, err);
 	if (find_live(op, txn, &live, err) != 0)
 		return -1;
 	if (!live)
@@ -185,17 +182,29 @@ do_operation(struct writer *writer, struct writer_operation *op, struct db_txn *
 
 /* ---- a group ---- */
 
+/* Room in the registry for every collection that the group makes: they are added after
+ * the commit, when nothing may fail any more. */
+static int
+reserve(struct writer *writer, const struct writer_operation *first, struct error *err)
+{
+	size_t n = 0;
+
+	for (const struct writer_operation *op = first; op; op = op->next)
+		n += op->kind == WRITER_CREATE;
+	return n ? registry_reserve(writer->registry, n, err) : 0;
+}
+
 static int
 do_all(struct writer *writer, struct writer_operation *first, struct db_txn *txn,
     struct error *err)
 {
 	uint64_t number;
 
-	if (db_operation(txn, &number, err) != 0)
+	if (reserve(writer, first, err) != 0 || db_operation(txn, &number, err) != 0)
 		return -1;
 	for (struct writer_operation *op = first; op; op = op->next) {
 		op->result = (struct writer_result){.operation = number + 1};
-		if (do_operation(writer, op, txn, err) != 0)
+		if (do_operation(op, txn, err) != 0)
 			return -1;
 		if (op->result.err)
 			op->result.operation = 0;

@@ -2,6 +2,7 @@
  * Claims of server/writer.h and how they are checked:
  *  - operations that wait go into one commit (a gate in on_done gathers them), are done
  *    in order, numbered in order, and answered in order;
+ *  - a group of creations finds room in the registry for all of them;
  *  - one that is wrong fails alone, before and after others of its group;
  *  - where a group finds no room, the operations that fit succeed one by one;
  *  - the queue is bounded, stopping finishes what is queued, a failing disk is told;
@@ -162,6 +163,51 @@ test_group(void **state)
 	collection_release(c);
 	collection_release(twin);
 	collection_release(other);
+}
+
+/* A group of creations, some of one name, finds room for all of them. */
+static void
+test_many_creations(void **state)
+{
+	(void)state;
+	enum { N = 40, SAME = 10 };
+	struct rig rig;
+	struct gate gate;
+	struct error err;
+	struct collection *made[N];
+	struct writer_operation ops[N];
+	struct collection **list;
+	size_t n;
+	rig_open(&rig, rig_new_dir(), 0);
+	struct collection *c = rig_create(&rig, &settings);
+
+	gate_close(&gate, &rig, c);
+	for (size_t i = 0; i < N; i++) {
+		struct collection_settings s = settings;
+		snprintf(s.name, sizeof s.name, "n%zu", i % (N - SAME));
+		made[i] = collection_new(&s, NULL, &err);
+		assert_non_null(made[i]);
+		ops[i] = (struct writer_operation){
+		    .kind = WRITER_CREATE, .collection = made[i]};
+		submit(&rig, &ops[i]);
+	}
+	sem_post(&gate.open);
+	while (writer_stats(rig.writer).queued_operations > 0)
+		usleep(1000);
+	assert_int_equal(registry_list(&list, &n, rig.registry, &err), 0);
+	assert_int_equal(n, 1 + N - SAME);
+	for (size_t i = 1; i < n; i++)
+		assert_true(strcmp(collection_settings(list[i - 1])->name,
+				collection_settings(list[i])->name) < 0);
+	registry_list_free(list, n);
+	rig_close(&rig);
+	assert_int_equal(answers.n, N);
+	for (size_t i = 0; i < N; i++) {
+		assert_int_equal(
+		    answers.errors[i].code, i < N - SAME ? ERR_NONE : ERR_EXISTS);
+		collection_release(made[i]);
+	}
+	collection_release(c);
 }
 
 /* 64 waiting writes take far fewer commits than 64. */
@@ -489,6 +535,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_group),
+	    cmocka_unit_test(test_many_creations),
 	    cmocka_unit_test(test_one_commit),
 	    cmocka_unit_test(test_full),
 	    cmocka_unit_test(test_queue_limits),
