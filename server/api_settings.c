@@ -100,6 +100,8 @@ read_vector_params(
 			    &walk.key, "vectors", "'size' and 'distance'", err);
 		}
 	}
+	/* A text model says what size its vectors have. */
+	has_size |= s->text_model[0] != '\0';
 	if (!has_size || !has_distance)
 		return error_set(err, ERR_INPUT,
 		    "vectors: expected {\"size\": N, \"distance\": "
@@ -267,6 +269,7 @@ api_settings(
 	has = api_member(&value, root, "text_model", JSON_STRING, err);
 	if (has < 0 || (has && read_text_model(&s, &value, err)))
 		return -1;
+	/* After text_model: with one the size may be left out. */
 	has = api_member(&value, root, "vectors", JSON_OBJECT, err);
 	if (has < 0 || (has && !is_empty(&value) && read_vectors(&s, &value, err)))
 		return -1;

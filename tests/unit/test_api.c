@@ -74,6 +74,17 @@ test_settings(void **state)
 		    .distance = COLLECTION_DOT,
 		    .shape = {0, 1},
 		    .code_distance = DISTANCE_INT8}},
+	    /* The size is the text model's. */
+	    {"{\"vectors\":{\"distance\":\"Dot\"},\"text_model\":\"m\"}",
+		{.distance = COLLECTION_DOT,
+		    .text_model = "m",
+		    .code_distance = DISTANCE_INT8}},
+	    {"{\"vectors\":{\"v\":{\"distance\":\"Euclid\"}},\"metadata\":{"
+	     "\"text_model\":\"m\"}}",
+		{.vector = "v",
+		    .distance = COLLECTION_EUCLID,
+		    .text_model = "m",
+		    .code_distance = DISTANCE_INT8}},
 	};
 	(void)state;
 
@@ -100,6 +111,31 @@ test_settings(void **state)
 			assert_int_equal(err.code, ERR_MEMORY);
 			assert_true(k < 20);
 		}
+	}
+}
+
+static void
+test_settings_refused(void **state)
+{
+	static const struct {
+		const char *body, *word;
+	} cases[] = {
+	    {"{}", "'vectors'"},
+	    {"{\"vectors\":{\"distance\":\"Dot\"}}", "'size' is missing"},
+	    {"{\"vectors\":{\"size\":8}}", "'distance' is missing"},
+	    {"{\"vectors\":{\"size\":8},\"text_model\":\"m\"}",
+		"'distance' is missing"},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct json root = parse(cases[i].body);
+		struct collection_settings got;
+		struct error err;
+		assert_int_equal(api_settings(&got, &root, &err), -1);
+		assert_int_equal(err.code, ERR_INPUT);
+		if (!strstr(err.text, cases[i].word))
+			fail_msg("%s: %s", cases[i].body, err.text);
 	}
 }
 
@@ -336,6 +372,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_settings),
+	    cmocka_unit_test(test_settings_refused),
 	    cmocka_unit_test(test_documents),
 	    cmocka_unit_test(test_codes),
 	    cmocka_unit_test(test_refused),
