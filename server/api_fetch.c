@@ -33,7 +33,8 @@ add_point(struct text *out, const struct api_select *select, struct api_coder *c
 	if (out->bytes[out->n - 1] != '[')
 		text_string(out, ",");
 	text_printf(out, "{\"id\":%s", printed);
-	api_select_payload(out, select, &record);
+	if (api_select_payload(out, select, &record, err))
+		return -1;
 	if (select->vector) {
 		if (db_code(txn, codes, slot, &found, &code, err))
 			return -1;

@@ -212,24 +212,25 @@ passes(const struct query *query, float score)
 	return is_distance ? score <= query->threshold : score >= query->threshold;
 }
 
-/* *record := the hit's point; false if it is gone or is the one that was asked about.
- */
-static bool
+/* *record := the hit's point: 1; 0: it is gone, or is the one that was asked about;
+ * -1: it cannot be read. */
+static int
 find_record(struct db_record *record, const struct query *query, struct db_txn *txn,
-    const struct hit *hit)
+    const struct hit *hit, struct error *err)
 {
 	uint32_t id = collection_codes(query->collection)->collection;
-	struct error err;
 	bool found = false;
 
-	if (db_record(txn, id, hit->slot, &found, record, &err) || !found)
-		return false;
-	return !query->by_id || !point_id_equal(&record->id, &query->id);
+	if (db_record(txn, id, hit->slot, &found, record, err) != 0)
+		return -1;
+	if (query->by_id && found && point_id_equal(&record->id, &query->id))
+		return 0;
+	return found ? 1 : 0;
 }
 
-static void
+static int
 add_hit(struct text *out, const struct query *query, struct api_coder *coder,
-    const struct db_record *record, const struct hit *hit)
+    const struct db_record *record, const struct hit *hit, struct error *err)
 {
 	struct api_row row = {.wire = coder->wire};
 	char printed[POINT_ID_PRINT_MAX];
@@ -238,16 +239,18 @@ add_hit(struct text *out, const struct query *query, struct api_coder *coder,
 	text_printf(out, "{\"id\":%s,\"version\":%llu,\"score\":", printed,
 	    (unsigned long long)record->operation);
 	text_float(out, distance_report(&query->query, hit->score));
-	api_select_payload(out, &query->select, record);
+	if (api_select_payload(out, &query->select, record, err) != 0)
+		return -1;
 	if (query->select.vector && store_get(coder->wire, &row.factor, &row.norm2,
 					query->search.snapshot, hit->slot))
 		api_select_vector(out, &query->select, coder, &row);
 	text_string(out, "}");
+	return 0;
 }
 
-static void
+static int
 add_hits(struct text *out, const struct query *query, struct api_coder *coder,
-    struct db_txn *txn)
+    struct db_txn *txn, struct error *err)
 {
 	size_t counted = 0, end = query->offset + query->limit;
 
@@ -257,15 +260,38 @@ add_hits(struct text *out, const struct query *query, struct api_coder *coder,
 		struct db_record record;
 		if (!passes(query, distance_report(&query->query, hit->score)))
 			break;
-		if (!find_record(&record, query, txn, hit))
-			continue;
-		if (counted++ < query->offset)
+		int found = find_record(&record, query, txn, hit, err);
+		if (found < 0)
+			return -1;
+		if (!found || counted++ < query->offset)
 			continue;
 		if (counted > query->offset + 1)
 			text_string(out, ",");
-		add_hit(out, query, coder, &record, hit);
+		if (add_hit(out, query, coder, &record, hit, err) != 0)
+			return -1;
 	}
 	text_string(out, "]}");
+	return 0;
+}
+
+/* Append the answer's hits; a coder is needed for vectors alone. */
+static int
+add_result(struct text *out, const struct query *query, struct api *api,
+    unsigned worker, struct error *err)
+{
+	struct api_coder coder = {.api = NULL};
+	struct db_txn *txn = NULL;
+	int rc = 0;
+
+	if (query->select.vector)
+		rc = api_coder_init(&coder, api, query->collection, worker, err);
+	if (rc == 0) {
+		txn = db_begin_read(api->db, err);
+		rc = txn ? add_hits(out, query, &coder, txn, err) : -1;
+	}
+	db_end(txn);
+	api_coder_free(&coder);
+	return rc;
 }
 
 static void
@@ -274,22 +300,16 @@ answer(struct pool_task *task, unsigned worker)
 	struct http_request *request = http_of_task(task);
 	struct query *query = request->state;
 	struct api *api = request->context;
-	struct api_coder coder = {.api = NULL};
 	struct text out = {0};
 	struct error err = query->search.err;
 	uint64_t start_ns = clock_ns();
-	struct db_txn *txn = NULL;
 
-	if (err.code != ERR_NONE ||
-	    api_coder_init(&coder, api, query->collection, worker, &err))
-		goto err;
-	txn = db_begin_read(api->db, &err);
-	if (!txn)
-		goto err;
 	api_begin(&out);
-	add_hits(&out, query, &coder, txn);
-	db_end(txn);
-	api_coder_free(&coder);
+	if (err.code != ERR_NONE || add_result(&out, query, api, worker, &err)) {
+		text_free(&out);
+		http_fail(request, &err);
+		return;
+	}
 	double fetch_s = clock_since(start_ns);
 	metrics_query(api->metrics, METRICS_EMBED, query->embed_s);
 	metrics_query(api->metrics, METRICS_WAIT, query->search.wait_s);
@@ -302,11 +322,6 @@ answer(struct pool_task *task, unsigned worker)
 	    query->embed_s, query->search.wait_s, query->search.scan_s, fetch_s);
 	api_end(request, &out, timing.failed ? NULL : timing.bytes);
 	text_free(&timing);
-	return;
-err:
-	api_coder_free(&coder);
-	text_free(&out);
-	http_fail(request, &err);
 }
 
 static void

@@ -74,57 +74,71 @@ api_select_read(struct api_select *select, const struct json *root, struct error
 	return 0;
 }
 
-/* Two JSON strings may spell one text differently: compare what they mean. */
-static bool
-is_selected(const struct api_select *select, const struct json *key)
+/* Two JSON strings may spell one text differently: compare what they mean.  1, 0, or
+ * -1 with ERR_MEMORY. */
+static int
+is_selected(const struct api_select *select, const struct json *key, struct error *err)
 {
 	struct json_walk walk = json_walk(&select->keys);
 	char *text = array_new(key->len + 1, 1);
 	bool found = false;
-	if (text) {
-		json_string(text, key->len + 1, key);
-		while (!found && json_next(&walk))
-			found = json_equals(&walk.value, text);
-	}
+
+	if (!text)
+		return error_set(err, ERR_MEMORY, "no memory for a payload's key");
+	json_string(text, key->len + 1, key);
+	while (!found && json_next(&walk))
+		found = json_equals(&walk.value, text);
 	free(text);
 	return found != select->exclude;
 }
 
-void
-api_select_payload(
-    struct text *out, const struct api_select *select, const struct db_record *record)
+static int
+add_keys(struct text *out, const struct api_select *select,
+    const struct db_record *record, struct error *err)
 {
-	struct json_walk walk;
 	struct json root;
-	struct error err;
 	bool first = true;
 
+	if (record->payload_len == 0)
+		return 0;
+	if (json_check(&root, record->payload, record->payload_len, err) != 0) {
+		if (err->code == ERR_INPUT) /* of the store, not of the request */
+			err->code = ERR_FORMAT;
+		return error_prefix(err, "a stored payload");
+	}
+	struct json_walk walk = json_walk(&root);
+	while (json_next(&walk)) {
+		int selected = is_selected(select, &walk.key, err);
+		if (selected < 0)
+			return -1;
+		if (!selected)
+			continue;
+		if (!first)
+			text_string(out, ",");
+		first = false;
+		text_bytes(out, walk.key.text, walk.key.len);
+		text_string(out, ":");
+		text_bytes(out, walk.value.text, walk.value.len);
+	}
+	return 0;
+}
+
+int
+api_select_payload(struct text *out, const struct api_select *select,
+    const struct db_record *record, struct error *err)
+{
 	if (!select->payload)
-		return;
+		return 0;
 	text_string(out, ",\"payload\":");
-	if (!select->has_keys) {
-		if (record->payload_len)
-			text_bytes(out, record->payload, record->payload_len);
-		else
-			text_string(out, "{}");
-		return;
+	if (!select->has_keys && record->payload_len) {
+		text_bytes(out, record->payload, record->payload_len);
+		return 0;
 	}
 	text_string(out, "{");
-	if (record->payload_len &&
-	    json_check(&root, record->payload, record->payload_len, &err) == 0) {
-		walk = json_walk(&root);
-		while (json_next(&walk)) {
-			if (!is_selected(select, &walk.key))
-				continue;
-			if (!first)
-				text_string(out, ",");
-			first = false;
-			text_bytes(out, walk.key.text, walk.key.len);
-			text_string(out, ":");
-			text_bytes(out, walk.value.text, walk.value.len);
-		}
-	}
+	if (select->has_keys && add_keys(out, select, record, err) != 0)
+		return -1;
 	text_string(out, "}");
+	return 0;
 }
 
 void

@@ -26,9 +26,10 @@ struct api_select {
 int api_select_read(
     struct api_select *select, const struct json *root, struct error *err);
 
-/* Append `,"payload":...` as selected. */
-void api_select_payload(
-    struct text *out, const struct api_select *select, const struct db_record *record);
+/* Append `,"payload":...` as selected.  ERR_MEMORY; ERR_FORMAT: a stored payload is no
+ * JSON. */
+int api_select_payload(struct text *out, const struct api_select *select,
+    const struct db_record *record, struct error *err);
 
 /* Append `,"vector":...` of a code, if selected: what the code says it was. */
 void api_select_vector(struct text *out, const struct api_select *select,

@@ -21,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/rng.h"
 #include "server/api.h"
+#include "server/api_select.h"
 #include "server/api_vector.h"
 #include "server/config.h"
 #include "tests/support/guard.h"
@@ -367,6 +368,56 @@ test_memory(void **state)
 	close_fixture(&f);
 }
 
+/* What is printed of a payload; every allocation may fail; damage is told. */
+static void
+test_payload(void **state)
+{
+	static const struct {
+		const char *request, *payload, *want;
+	} cases[] = {
+	    {"{}", "{\"a\":1}", ""},
+	    {"{\"with_payload\":true}", "{\"a\":1}", ",\"payload\":{\"a\":1}"},
+	    {"{\"with_payload\":true}", "", ",\"payload\":{}"},
+	    {"{\"with_payload\":[\"a\"]}", "", ",\"payload\":{}"},
+	    {"{\"with_payload\":[\"a\",\"c\"]}", "{\"\\u0061\":1,\"b\":2,\"c\":3}",
+		",\"payload\":{\"\\u0061\":1,\"c\":3}"},
+	    {"{\"with_payload\":{\"exclude\":[\"b\"]}}", "{\"a\":1,\"b\":2,\"c\":3}",
+		",\"payload\":{\"a\":1,\"c\":3}"},
+	    {"{\"with_payload\":[\"a\"]}", "{\"a\":1", NULL},
+	    {"{\"with_payload\":{\"exclude\":[\"b\"]}}", "{broken", NULL},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct json root = parse(cases[i].request);
+		struct api_select select = {.payload = false};
+		struct db_record record = {.payload = cases[i].payload,
+		    .payload_len = strlen(cases[i].payload)};
+		struct error err;
+		assert_int_equal(api_select_read(&select, &root, &err), 0);
+		for (long k = 0;; k++) {
+			struct text out = {0};
+			text_string(&out, "x"); /* so that its memory is there */
+			array_fail_at(cases[i].want ? k + 1 : 0);
+			int rc = api_select_payload(&out, &select, &record, &err);
+			array_fail_at(0);
+			if (rc == 0) {
+				assert_non_null(cases[i].want);
+				assert_string_equal(out.bytes + 1, cases[i].want);
+			}
+			text_free(&out);
+			if (!cases[i].want) {
+				assert_int_equal(rc, -1);
+				assert_int_equal(err.code, ERR_FORMAT);
+			}
+			if (rc == 0 || !cases[i].want)
+				break;
+			assert_int_equal(err.code, ERR_MEMORY);
+			assert_true(k < 10);
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -377,6 +428,7 @@ main(void)
 	    cmocka_unit_test(test_codes),
 	    cmocka_unit_test(test_refused),
 	    cmocka_unit_test(test_memory),
+	    cmocka_unit_test(test_payload),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
