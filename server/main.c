@@ -204,11 +204,12 @@ serve(struct config *config, const char *key)
 	    "version=%s simd=%s ceiling=%s threads=%u data=%s models=%s",
 	    HALFTONE_VERSION, api.simd, cpu_level_name(ceiling), threads, config->data,
 	    config->models);
-	api.db = db_open(config->data, config->map_bytes, &err);
-	if (!api.db)
-		goto err0;
+	/* First what makes nothing on the disk. */
 	api.models = models_open(config->models[0] ? config->models : NULL, &err);
 	if (!api.models)
+		goto err0;
+	api.db = db_open(config->data, config->map_bytes, &err);
+	if (!api.db)
 		goto err1;
 	api_name_routes();
 	api.metrics = metrics_new(api_route_names, api_n_routes, &err);
@@ -235,9 +236,9 @@ err4:
 err3:
 	metrics_free(api.metrics);
 err2:
-	models_close(api.models);
-err1:
 	db_close(api.db);
+err1:
+	models_close(api.models);
 err0:
 	if (rc && err.text[0])
 		log_event(LOG_ERROR, "start", "error=\"%s\"", err.text);

@@ -106,9 +106,9 @@ read_dir(struct models *models, const char *dir, struct error *err)
 
 	int n = scandir(dir, &names, NULL, alphasort);
 	if (n < 0) {
-		if (errno == ENOENT)
-			return 0;
-		return error_set(err, ERR_IO, "%s: %s", dir, strerror(errno));
+		bool missing = errno == ENOENT;
+		return error_set(err, missing ? ERR_NOT_FOUND : ERR_IO,
+		    "models: %s: %s", dir, strerror(errno));
 	}
 	int result = 0;
 	for (int i = 0; i < n; i++) {

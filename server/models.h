@@ -24,8 +24,8 @@ struct model {
 
 struct models;
 
-/* Open every model in `dir`; NULL or a directory that is not there: no models.  A
- * model that cannot be opened stops it: the error names the model. */
+/* Open every model in `dir`; NULL: no models.  ERR_NOT_FOUND where there is no such
+ * directory.  A model that cannot be opened stops it: the error names the model. */
 struct models *models_open(const char *dir, struct error *err);
 void models_close(struct models *models); /* NULL is fine */
 

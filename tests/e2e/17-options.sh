@@ -24,6 +24,7 @@ refused "unknown SIMD" 2 "SIMD" env SIMD=mmx "$SERVER" --data "$DATA"
 refused "no key file" 1 "api_key_file" "$SERVER" --data "$DATA" --api-key-file /nowhere
 : >"$WORK/empty"
 refused "empty key file" 2 "api_key_file" "$SERVER" --data "$DATA" --api-key-file "$WORK/empty"
+refused "no such models" 1 "/nowhere" "$SERVER" --data "$DATA" --models /nowhere --listen 127.0.0.1:0
 refused "data is a file" 1 "$WORK/empty" "$SERVER" --data "$WORK/empty" --listen 127.0.0.1:0
 check "nothing was made" test ! -e "$DATA"
 refused "help" 0 "--max-body-bytes" "$SERVER" --help
