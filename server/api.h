@@ -104,9 +104,10 @@ struct collection *api_collection(struct http_request *request, struct error *er
 int api_no_filter(const struct json *root, struct error *err);
 
 /* *settings := what the body of a creation says, without the name; defaults stay 0
- * and "".  ERR_INPUT, ERR_UNSUPPORTED. */
+ * and "".  After success free its mean.  ERR_INPUT, ERR_UNSUPPORTED, ERR_MEMORY. */
 int api_settings(
     struct collection_settings *settings, const struct json *root, struct error *err);
+void api_settings_free(struct collection_settings *settings);
 
 http_handler api_root, api_page, api_healthz, api_readyz, api_metrics;
 http_handler api_collections_list, api_collections_get, api_collections_exists,

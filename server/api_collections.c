@@ -211,7 +211,7 @@ void
 api_collections_create(struct http_request *request, unsigned worker)
 {
 	struct api *api = request->context;
-	struct collection_settings settings;
+	struct collection_settings settings = {.mean = NULL};
 	struct collection *collection;
 	struct error err;
 	struct json root;
@@ -231,9 +231,11 @@ api_collections_create(struct http_request *request, unsigned worker)
 	collection = collection_new(&settings, api->models, &err);
 	if (!collection)
 		goto err;
+	api_settings_free(&settings);
 	submit(request, collection, WRITER_CREATE);
 	return;
 err:
+	api_settings_free(&settings);
 	http_fail(request, &err);
 }
 

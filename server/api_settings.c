@@ -1,5 +1,9 @@
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
+#include "base/base64.h"
+#include "base/bytes.h"
 #include "server/api.h"
 
 /* The body of PUT /collections/{c} -> struct collection_settings. */
@@ -140,6 +144,58 @@ read_vectors(
 	return read_vector_params(s, &walk.value, err);
 }
 
+/* s->mean := the floats of a text in base64, in place of one that was there. */
+static int
+read_floats(
+    struct collection_settings *s, const char *text, size_t n, struct error *err)
+{
+	size_t n_bytes = base64_bytes(text, n);
+	if (n_bytes == 0 || n_bytes % 4 || n_bytes / 4 > COLLECTION_SIZE_MAX)
+		return error_set(err, ERR_INPUT,
+		    "codes.mean.b64: expected 1 to %d float32, not %zu bytes",
+		    COLLECTION_SIZE_MAX, n_bytes);
+	uint8_t *bytes = array_new(n_bytes, 1);
+	float *mean = array_new(n_bytes / 4, sizeof *mean);
+	int rc = 0;
+	if (!bytes || !mean)
+		rc = error_set(err, ERR_MEMORY, "no memory for codes.mean");
+	else if (base64_decode(bytes, n_bytes, text, n, err))
+		rc = error_prefix(err, "codes.mean.b64");
+	for (size_t i = 0; rc == 0 && i < n_bytes / 4; i++)
+		mean[i] = bytes_getfle(bytes + 4 * i);
+	free(bytes);
+	if (rc) {
+		free(mean);
+		return -1;
+	}
+	api_settings_free(s);
+	s->mean = mean;
+	s->n_mean = n_bytes / 4;
+	return 0;
+}
+
+/* "mean": {"b64": little-endian floats} */
+static int
+read_mean(struct collection_settings *s, const struct json *mean, struct error *err)
+{
+	struct json b64;
+	if (mean->type != JSON_OBJECT)
+		return error_set(err, ERR_INPUT,
+		    "codes.mean: expected {\"b64\": \"...\"}, not %s",
+		    json_type_name(mean->type));
+	int has = api_member(&b64, mean, "b64", JSON_STRING, err);
+	if (has < 0)
+		return error_prefix(err, "codes.mean");
+	if (!has)
+		return error_set(err, ERR_INPUT, "codes.mean: expected a member 'b64'");
+	char *text = array_new(b64.len + 1, 1);
+	if (!text)
+		return error_set(err, ERR_MEMORY, "no memory for codes.mean");
+	int rc = read_floats(s, text, json_string(text, b64.len + 1, &b64), err);
+	free(text);
+	return rc;
+}
+
 static int
 read_codes(struct collection_settings *s, const struct json *codes, struct error *err)
 {
@@ -179,10 +235,13 @@ read_codes(struct collection_settings *s, const struct json *codes, struct error
 			if (api_string(s->binarizer, sizeof s->binarizer, value,
 				"codes.binarizer", err))
 				return -1;
+		} else if (json_equals(&walk.key, "mean")) {
+			if (read_mean(s, value, err))
+				return -1;
 		} else if (!json_equals(&walk.key, "binarizer_id") &&
 			   !json_equals(&walk.key, "packing")) {
 			return unknown(&walk.key, "codes",
-			    "'dims', 'bits', 'distance' and 'binarizer'", err);
+			    "'dims', 'bits', 'distance', 'binarizer' and 'mean'", err);
 		}
 	}
 	return 0;
@@ -246,37 +305,55 @@ check_members(const struct json *root, struct error *err)
 	return 0;
 }
 
+/* *s := what the body says; s->mean is to be freed in any case. */
+static int
+read_all(struct collection_settings *s, const struct json *root, struct error *err)
+{
+	struct json value;
+	int has;
+
+	/* Later ones stand above earlier ones: what is said in our own words wins. */
+	has = api_member(&value, root, "quantization_config", JSON_OBJECT, err);
+	if (has < 0 || (has && read_quantization(s, &value, err)))
+		return -1;
+	has = api_member(&value, root, "metadata", JSON_OBJECT, err);
+	if (has < 0 || (has && read_metadata(s, &value, err)))
+		return -1;
+	has = api_member(&value, root, "codes", JSON_OBJECT, err);
+	if (has < 0 || (has && read_codes(s, &value, err)))
+		return -1;
+	has = api_member(&value, root, "text_model", JSON_STRING, err);
+	if (has < 0 || (has && read_text_model(s, &value, err)))
+		return -1;
+	/* After text_model: with one the size may be left out. */
+	has = api_member(&value, root, "vectors", JSON_OBJECT, err);
+	if (has < 0 || (has && !is_empty(&value) && read_vectors(s, &value, err)))
+		return -1;
+	if (s->size == 0 && !s->text_model[0])
+		return error_set(err, ERR_INPUT,
+		    "expected 'vectors': {\"size\": N, \"distance\": \"Cosine\"}, or "
+		    "'text_model' with a model's name");
+	return 0;
+}
+
 int
 api_settings(
     struct collection_settings *settings, const struct json *root, struct error *err)
 {
 	struct collection_settings s = {.code_distance = DISTANCE_INT8};
-	struct json value;
-	int has;
 
-	if (check_members(root, err))
+	if (check_members(root, err) || read_all(&s, root, err)) {
+		api_settings_free(&s);
 		return -1;
-	/* Later ones stand above earlier ones: what is said in our own words wins. */
-	has = api_member(&value, root, "quantization_config", JSON_OBJECT, err);
-	if (has < 0 || (has && read_quantization(&s, &value, err)))
-		return -1;
-	has = api_member(&value, root, "metadata", JSON_OBJECT, err);
-	if (has < 0 || (has && read_metadata(&s, &value, err)))
-		return -1;
-	has = api_member(&value, root, "codes", JSON_OBJECT, err);
-	if (has < 0 || (has && read_codes(&s, &value, err)))
-		return -1;
-	has = api_member(&value, root, "text_model", JSON_STRING, err);
-	if (has < 0 || (has && read_text_model(&s, &value, err)))
-		return -1;
-	/* After text_model: with one the size may be left out. */
-	has = api_member(&value, root, "vectors", JSON_OBJECT, err);
-	if (has < 0 || (has && !is_empty(&value) && read_vectors(&s, &value, err)))
-		return -1;
-	if (s.size == 0 && !s.text_model[0])
-		return error_set(err, ERR_INPUT,
-		    "expected 'vectors': {\"size\": N, \"distance\": \"Cosine\"}, or "
-		    "'text_model' with a model's name");
+	}
 	*settings = s;
 	return 0;
+}
+
+void
+api_settings_free(struct collection_settings *settings)
+{
+	free((void *)settings->mean); /* const for collection_new, ours here */
+	settings->mean = NULL;
+	settings->n_mean = 0;
 }

@@ -2,6 +2,7 @@
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,34 @@ default_dims(uint32_t size)
 	return dims < CODE_DIMS_MAX ? dims : CODE_DIMS_MAX;
 }
 
+/* What a mean goes with; nothing to do where there is none. */
+static int
+check_mean(const struct collection_settings *s, struct error *err)
+{
+	if (!s->mean)
+		return strcmp(s->binarizer, COLLECTION_FITTED) != 0
+			   ? 0
+			   : error_set(err, ERR_INPUT,
+				 "expected a mean with the binarizer \"%s\"",
+				 COLLECTION_FITTED);
+	if (s->binarizer[0] && strcmp(s->binarizer, COLLECTION_FITTED) != 0)
+		return error_set(err, ERR_INPUT,
+		    "expected either a mean or a binarizer (\"%.64s\"), not both",
+		    s->binarizer);
+	if (s->n_mean != s->size)
+		return error_set(err, ERR_INPUT,
+		    "expected a mean of %u numbers, as the vectors have, not %zu",
+		    s->size, s->n_mean);
+	for (size_t i = 0; i < s->n_mean; i++) {
+		if (!(fabsf(s->mean[i]) < COLLECTION_MEAN_MAX))
+			return error_set(err, ERR_INPUT,
+			    "expected a mean of numbers between -1e18 and 1e18, not %g "
+			    "at position %zu",
+			    (double)s->mean[i], i);
+	}
+	return 0;
+}
+
 /* Fill in what the settings leave open; *path := the binarizer's file, or NULL. */
 static int
 resolve(struct collection_settings *s, const char **path, const struct models *models,
@@ -54,12 +83,16 @@ resolve(struct collection_settings *s, const char **path, const struct models *m
 			    "%.100s makes them, not %u",
 			    dims, s->text_model, s->size);
 	}
+	if (check_mean(s, err) != 0)
+		return -1;
+	if (s->mean)
+		snprintf(s->binarizer, sizeof s->binarizer, "%s", COLLECTION_FITTED);
 	if (!s->binarizer[0])
 		snprintf(s->binarizer, sizeof s->binarizer, "%s",
 		    model && model->binarizer_path ? s->text_model
 						   : COLLECTION_UNTRAINED);
 	*path = NULL;
-	if (strcmp(s->binarizer, COLLECTION_UNTRAINED) == 0)
+	if (s->mean || strcmp(s->binarizer, COLLECTION_UNTRAINED) == 0)
 		return 0;
 	model = models_find(models, s->binarizer, err);
 	if (!model)
@@ -106,6 +139,8 @@ make(const struct collection_settings *settings, struct error *err)
 	}
 	atomic_init(&c->n_owners, 1);
 	c->settings = *settings;
+	c->settings.mean = NULL;
+	c->settings.n_mean = 0;
 	bool euclid = settings->distance == COLLECTION_EUCLID;
 	c->codes = (struct db_codes){
 	    .collection = settings->id,

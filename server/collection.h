@@ -32,6 +32,8 @@ struct models;
 #define COLLECTION_BITS_DEFAULT 4        /* for a client that does not say */
 #define COLLECTION_CODE_VERSION 1        /* of struct db_codes */
 #define COLLECTION_UNTRAINED "untrained" /* the rotation without a mean */
+#define COLLECTION_FITTED "fitted"       /* the rotation with a mean that came along */
+#define COLLECTION_MEAN_MAX 1e18f        /* of a number of such a mean */
 
 enum collection_distance {
 	COLLECTION_COSINE,
@@ -50,9 +52,15 @@ struct collection_settings {
 	enum distance_kind code_distance;
 	char binarizer[COLLECTION_NAME_MAX + 1];  /* a name under --models,
 						     COLLECTION_UNTRAINED, or "" = beside
-						     the text model, else untrained */
+						     the text model, else untrained;
+						     COLLECTION_FITTED with a mean */
 	char text_model[COLLECTION_NAME_MAX + 1]; /* "" = vectors only */
 	uint64_t created_s;                       /* Unix time; 0 = now */
+
+	/* For collection_new alone, which copies it: the mean of the rotation, of
+	 * vectors as they are coded (normalised for Cosine).  NULL = none. */
+	const float *mean; /* (n_mean), n_mean = size */
+	size_t n_mean;
 };
 
 /* "Cosine", "Dot", "Euclid"; parsing knows "Manhattan" too: ERR_UNSUPPORTED. */

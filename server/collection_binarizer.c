@@ -138,14 +138,45 @@ fail:
 	return -1;
 }
 
+#define MEAN_HEADER_MAX 512
+
+/* b->bytes := the file of a rotation with the mean (docs/formats.md), so that a
+ * collection keeps it as it keeps one that came from a file. */
+static int
+write_mean(struct collection_binarizer *b, const struct collection_settings *s,
+    struct error *err)
+{
+	char header[MEAN_HEADER_MAX];
+	size_t data_n = s->n_mean * 4;
+	int n = snprintf(header, sizeof header,
+	    "{\"__metadata__\":{\"format\":\"halftone-binarizer\","
+	    "\"format_version\":\"1\",\"kind\":\"rotation\",\"seed\":\"%d\"},"
+	    "\"mean\":{\"dtype\":\"F32\",\"shape\":[%zu],\"data_offsets\":[0,%zu]}}",
+	    COLLECTION_UNTRAINED_SEED, s->n_mean, data_n);
+	/* Spaces fill the header up, so that the data begin at a multiple of 64. */
+	size_t header_n = ((size_t)n + 8 + 63) / 64 * 64 - 8;
+
+	b->n = 8 + header_n + data_n;
+	b->bytes = array_new(b->n, 1);
+	if (!b->bytes)
+		return error_set(err, ERR_MEMORY, "out of memory for a mean");
+	uint8_t *p = b->bytes;
+	bytes_put64le(p, header_n);
+	memset(p + 8, ' ', header_n);
+	memcpy(p + 8, header, (size_t)n);
+	for (size_t i = 0; i < s->n_mean; i++)
+		bytes_putfle(p + 8 + header_n + 4 * i, s->mean[i]);
+	return 0;
+}
+
 int
 collection_binarizer_new(struct collection_binarizer *b,
     const struct collection_settings *s, const char *path, struct error *err)
 {
-	if (!path) {
+	if (!path && !s->mean) {
 		b->model = open_untrained(s, COLLECTION_UNTRAINED_SEED, err);
 	} else {
-		if (read_file(b, path, err) != 0)
+		if ((s->mean ? write_mean(b, s, err) : read_file(b, path, err)) != 0)
 			return -1;
 		b->model = open_bytes(b->bytes, b->n, s->shape, err);
 	}

@@ -31,9 +31,9 @@ char *collection_settings_print(
 int collection_settings_read(struct collection_settings *s,
     struct collection_stored *stored, const char *text, size_t n, struct error *err);
 
-/* Fill *b (zeros) from the file at `path`, or untrained where it is NULL; or from what
- * the data directory has, whose id must be the stored one.  After a failure free it
- * all the same. */
+/* Fill *b (zeros) from s->mean if it has one, else from the file at `path`, or
+ * untrained where that is NULL; or from what the data directory has, whose id must be
+ * the stored one.  After a failure free it all the same. */
 int collection_binarizer_new(struct collection_binarizer *b,
     const struct collection_settings *s, const char *path, struct error *err);
 int collection_binarizer_load(struct collection_binarizer *b,

@@ -37,6 +37,8 @@ parse(const char *text)
 	return root;
 }
 
+static const float one_minus_two[] = {1, -2};
+
 static void
 test_settings(void **state)
 {
@@ -75,6 +77,15 @@ test_settings(void **state)
 		    .distance = COLLECTION_DOT,
 		    .shape = {0, 1},
 		    .code_distance = DISTANCE_INT8}},
+	    /* The mean beside vectors is above that of metadata. */
+	    {"{\"vectors\":{\"size\":2,\"distance\":\"Dot\"},\"codes\":{\"mean\":{"
+	     "\"b64\":\"AACAPwAAAMA=\"}},\"metadata\":{\"codes\":{\"mean\":{\"b64\":"
+	     "\"AAAAAA==\"}}}}",
+		{.size = 2,
+		    .distance = COLLECTION_DOT,
+		    .mean = one_minus_two,
+		    .n_mean = 2,
+		    .code_distance = DISTANCE_INT8}},
 	    /* The size is the text model's. */
 	    {"{\"vectors\":{\"distance\":\"Dot\"},\"text_model\":\"m\"}",
 		{.distance = COLLECTION_DOT,
@@ -103,12 +114,19 @@ test_settings(void **state)
 		assert_string_equal(got.vector, want->vector);
 		assert_string_equal(got.binarizer, want->binarizer);
 		assert_string_equal(got.text_model, want->text_model);
+		assert_int_equal(got.n_mean, want->n_mean);
+		if (want->n_mean)
+			assert_memory_equal(got.mean, want->mean, 4 * want->n_mean);
+		api_settings_free(&got);
+		assert_null(got.mean);
 		for (long k = 1;; k++) {
 			array_fail_at(k);
 			int rc = api_settings(&got, &root, &err);
 			array_fail_at(0);
-			if (rc == 0)
+			if (rc == 0) {
+				api_settings_free(&got);
 				break;
+			}
 			assert_int_equal(err.code, ERR_MEMORY);
 			assert_true(k < 20);
 		}
@@ -125,6 +143,14 @@ test_settings_refused(void **state)
 	    {"{\"vectors\":{\"distance\":\"Dot\"}}", "'size' is missing"},
 	    {"{\"vectors\":{\"size\":8}}", "'distance' is missing"},
 	    {"{\"vectors\":{\"size\":8},\"text_model\":\"m\"}",
+		"'distance' is missing"},
+	    {"{\"codes\":{\"mean\":[1,2]}}", "codes.mean: expected {"},
+	    {"{\"codes\":{\"mean\":{}}}", "'b64'"},
+	    {"{\"codes\":{\"mean\":{\"b64\":7}}}", "b64: expected"},
+	    {"{\"codes\":{\"mean\":{\"b64\":\"\"}}}", "not 0 bytes"},
+	    {"{\"codes\":{\"mean\":{\"b64\":\"AAAA\"}}}", "not 3 bytes"},
+	    {"{\"codes\":{\"mean\":{\"b64\":\"AA*AAA==\"}}}", "codes.mean.b64"},
+	    {"{\"codes\":{\"mean\":{\"b64\":\"AAAAAA==\"}},\"vectors\":{\"size\":1}}",
 		"'distance' is missing"},
 	};
 	(void)state;

@@ -2,9 +2,11 @@
  * Claims of server/collection.h and how they are checked: settings that cannot be are
  * refused with what was expected; defaults and model names resolve as the header says;
  * a collection comes back from the data directory with equal settings, binarizer and
- * codes even when the models are gone; a binarizer that differs from the stored id and
- * settings that were altered are refused; memory that fails leaves nothing behind.
+ * codes even when the models are gone, a mean that came along too; a binarizer that
+ * differs from the stored id and settings that were altered are refused; memory that
+ * fails leaves nothing behind.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -291,6 +293,110 @@ test_restart_without_models(void **state)
 	rig_close(&rig);
 }
 
+/* A mean that comes with the settings: the rotation has it, and has it still after a
+ * restart, whatever became of the caller's memory. */
+static void
+test_mean(void **state)
+{
+	(void)state;
+	const char *dir = rig_new_dir();
+	struct collection_settings s = {.name = "c", .size = 100, .shape = {128, 2}};
+	struct collection_settings text = {.name = "t", .text_model = "both"};
+	struct recurrent_numbers numbers, n;
+	uint8_t want[CODE_BYTES_MAX], wire[CODE_BYTES_MAX];
+	char id[17];
+	struct rig rig;
+	struct error err;
+	float *mean = malloc(100 * sizeof *mean);
+	struct collection *plain = collection_new(&s, models, &err);
+
+	for (int i = 0; i < 100; i++)
+		mean[i] = (float)(i % 7) / 8 - 3;
+	s.mean = text.mean = mean;
+	s.n_mean = 100;
+	text.n_mean = MODELS_TEXT_DIMS;
+	struct collection *c = collection_new(&s, models, &err);
+	struct collection *t = collection_new(&text, models, &err);
+	assert_non_null(c);
+	assert_non_null(t);
+	assert_string_equal(collection_settings(t)->binarizer, COLLECTION_FITTED);
+	assert_string_equal(collection_settings(c)->binarizer, COLLECTION_FITTED);
+	assert_null(collection_settings(c)->mean);
+	assert_string_not_equal(
+	    collection_binarizer_id(c), collection_binarizer_id(plain));
+	struct recurrent_info info = recurrent_info(collection_binarizer(c));
+	assert_memory_equal(info.mean, mean, 100 * sizeof *mean);
+	free(mean);
+	encode(want, &numbers, c);
+	encode(wire, &n, plain);
+	assert_memory_not_equal(wire, want, code_bytes(s.shape));
+	snprintf(id, sizeof id, "%s", collection_binarizer_id(c));
+	rig_open(&rig, dir, 0);
+	create(&rig, c);
+	collection_release(c);
+	collection_release(t);
+	collection_release(plain);
+	rig_close(&rig);
+	rig_open(&rig, dir, 0);
+	c = registry_find(rig.registry, "c", &err);
+	assert_non_null(c);
+	assert_string_equal(collection_settings(c)->binarizer, COLLECTION_FITTED);
+	assert_string_equal(collection_binarizer_id(c), id);
+	encode(wire, &n, c);
+	assert_memory_equal(wire, want, code_bytes(s.shape));
+	assert_true(n.factor == numbers.factor);
+	collection_release(c);
+	rig_close(&rig);
+}
+
+static void
+test_mean_refused(void **state)
+{
+	(void)state;
+	float mean[9] = {0.5f}, nan[8] = {[3] = NAN}, large[8] = {[7] = -2e18f};
+	const struct {
+		struct collection_settings settings;
+		const char *expected;
+	} cases[] = {
+	    {{.name = "c", .size = 8, .mean = mean, .n_mean = 9}, "8 numbers"},
+	    {{.name = "c", .size = 8, .mean = mean, .n_mean = 7}, "not 7"},
+	    {{.name = "c", .size = 8, .mean = nan, .n_mean = 8}, "position 3"},
+	    {{.name = "c", .size = 8, .mean = large, .n_mean = 8}, "position 7"},
+	    {{.name = "c",
+		 .size = 100,
+		 .mean = mean,
+		 .n_mean = 8,
+		 .binarizer = "codes"},
+		"not both"},
+	    {{.name = "c",
+		 .size = 8,
+		 .mean = mean,
+		 .n_mean = 8,
+		 .binarizer = "untrained"},
+		"not both"},
+	    {{.name = "c", .size = 8, .binarizer = "fitted"}, "expected a mean"},
+	};
+	struct error err;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		assert_null(collection_new(&cases[i].settings, models, &err));
+		if (err.code != ERR_INPUT || !strstr(err.text, cases[i].expected))
+			fail_msg("case %zu: expected '%s' in '%s'", i,
+			    cases[i].expected, err.text);
+	}
+	struct collection_settings fine = {
+	    .name = "c", .size = 8, .mean = mean, .n_mean = 8, .binarizer = "fitted"};
+	struct collection *c = NULL;
+	for (long k = 1; !c; k++) {
+		array_fail_at(k);
+		c = collection_new(&fine, models, &err);
+		array_fail_at(0);
+		if (!c)
+			assert_int_equal(err.code, ERR_MEMORY);
+	}
+	collection_release(c);
+}
+
 struct row {
 	char name[300], settings[2000];
 	size_t settings_len;
@@ -421,6 +527,8 @@ main(void)
 	    cmocka_unit_test(test_refused),
 	    cmocka_unit_test(test_defaults),
 	    cmocka_unit_test(test_restart_without_models),
+	    cmocka_unit_test(test_mean),
+	    cmocka_unit_test(test_mean_refused),
 	    cmocka_unit_test(test_altered_settings),
 	    cmocka_unit_test(test_allocations),
 	};
