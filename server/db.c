@@ -290,6 +290,12 @@ db_broken(const struct db *db)
 	return atomic_load(&db->broken);
 }
 
+void
+db_stop_loading(struct db *db)
+{
+	atomic_store(&db->stop_loading, true);
+}
+
 int
 db_check_readers(struct db *db)
 {

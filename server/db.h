@@ -57,6 +57,10 @@ void db_close(struct db *db);
 /* Whether writing has been given up until a restart. */
 bool db_broken(const struct db *db);
 
+/* From here on db_codes_each ends at its next block with ERR_UNAVAILABLE: who reads
+ * collections into memory shall give it up.  Any thread. */
+void db_stop_loading(struct db *db);
+
 /* Free the places of readers that died (the writer calls it every few seconds).
  * Returns how many. */
 int db_check_readers(struct db *db);
@@ -199,7 +203,7 @@ int db_code(struct db_txn *txn, const struct db_codes *codes, uint32_t slot,
     bool *found, struct db_code *code, struct error *err);
 
 /* Call on_code for every code in the order of slots; it returns 0, or -1 with *err to
- * stop.  One sequential pass over the blocks. */
+ * stop.  One sequential pass over the blocks.  ERR_UNAVAILABLE: db_stop_loading. */
 typedef int db_on_code(
     void *arg, uint32_t slot, const struct db_code *code, struct error *err);
 int db_codes_each(struct db_txn *txn, const struct db_codes *codes, db_on_code *on_code,

@@ -282,6 +282,9 @@ db_codes_each(struct db_txn *txn, const struct db_codes *codes, db_on_code *on_c
 		if (block > UINT32_MAX / l.rows)
 			result =
 			    db_damaged(txn->db, "a block number is too large", err);
+		else if (atomic_load(&txn->db->stop_loading))
+			result = error_set(err, ERR_UNAVAILABLE,
+			    "the server is stopping: reading was given up");
 		else if (check_block(txn->db, &value, &l, err) != 0)
 			result = -1;
 		else

@@ -32,6 +32,7 @@ struct db {
 	int data_fd; /* LMDB's own, for looking at its size */
 	size_t map_bytes;
 	atomic_bool broken;
+	atomic_bool stop_loading;
 	char *dir;
 };
 

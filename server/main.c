@@ -141,6 +141,10 @@ loader(void *arg)
 	struct error err;
 
 	if (load(api, &err)) {
+		if (err.code == ERR_UNAVAILABLE && http_stopping(api->http)) {
+			log_event(LOG_INFO, "start", "given_up=\"%s\"", err.text);
+			return NULL;
+		}
 		log_event(LOG_ERROR, "start", "error=\"%s\"", err.text);
 		atomic_store(&api->state, API_FAILED);
 		http_stop(api->http);
@@ -170,7 +174,8 @@ http_options(struct api *api, const char *key)
 	    .stop_timeout_s = (unsigned)config->stop_timeout_s};
 }
 
-/* Serve until told to stop; 0, or -1 if the collections could not be read. */
+/* Serve until told to stop, also while collections are still read; 0, or -1 if the
+ * collections could not be read. */
 static int
 run(struct api *api)
 {
@@ -181,6 +186,7 @@ run(struct api *api)
 		return -1;
 	}
 	size_t left = http_run(api->http);
+	db_stop_loading(api->db);
 	pthread_join(thread, NULL);
 	if (left)
 		log_event(LOG_WARN, "stop", "unanswered=%zu", left);

@@ -16,7 +16,8 @@
  */
 struct registry;
 
-/* Load every collection of the data directory.  The error names the collection. */
+/* Load every collection of the data directory.  The error names the collection.
+ * ERR_UNAVAILABLE: db_stop_loading was called. */
 struct registry *registry_open(struct db *db, struct error *err);
 void registry_close(struct registry *registry); /* NULL is fine */
 

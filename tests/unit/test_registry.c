@@ -1,7 +1,8 @@
 /*
  * Claims of server/registry.h: collections are found and listed by name, in the order
- * of names; what was found outlives a drop; threads that find, list and read while
- * others make and drop never meet a collection that is gone (the sanitizers watch).
+ * of names; loading ends when it is told to; what was found outlives a drop; threads
+ * that find, list and read while others make and drop never meet a collection that is
+ * gone (the sanitizers watch).
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -66,6 +67,29 @@ test_order(void **state)
 	rig_close(&rig);
 }
 
+/* Reading is given up where the server stops meanwhile. */
+static void
+test_stop_loading(void **state)
+{
+	(void)state;
+	struct rig rig;
+	struct error err;
+	struct writer_point point = {.wire = (const uint8_t *)"12345678", .factor = 1};
+
+	rig_open(&rig, rig_new_dir(), 0);
+	struct collection *c = create(&rig, "x");
+	point_id_from_number(&point.id, 1);
+	assert_int_equal(rig_upsert(&rig, c, &point, 1, &err), 0);
+	collection_release(c);
+	struct registry *again = registry_open(rig.db, &err);
+	assert_non_null(again);
+	registry_close(again);
+	db_stop_loading(rig.db);
+	assert_null(registry_open(rig.db, &err));
+	assert_int_equal(err.code, ERR_UNAVAILABLE);
+	rig_close(&rig);
+}
+
 struct shared {
 	struct rig rig;
 	atomic_bool stop;
@@ -123,6 +147,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_order),
+	    cmocka_unit_test(test_stop_loading),
 	    cmocka_unit_test(test_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
