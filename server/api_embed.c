@@ -32,10 +32,10 @@ api_embedder_find(struct api_embedder *embedder, const struct api *api, unsigned
 }
 
 int
-api_embedder_run(const struct api_embedder *embedder, float *vector, size_t *tokens,
+api_embedder_run(const struct api_embedder *embedder, struct api_embedding *embedding,
     const struct json *text, struct error *err)
 {
-	struct encoder_output output = {.vector = vector};
+	struct encoder_output output = {.vector = embedding->vector};
 	size_t max = embedder->text_max_bytes;
 
 	if (text->type != JSON_STRING)
@@ -57,10 +57,17 @@ api_embedder_run(const struct api_embedder *embedder, float *vector, size_t *tok
 	else if (encoder_embed(
 		     embedder->encoder, embedder->scratch, &output, utf8, n, err))
 		rc = error_prefix(err, "text");
-	else
-		*tokens = output.pieces;
 	free(utf8);
+	embedding->tokens = output.pieces;
+	embedding->truncated = output.truncated;
 	return rc;
+}
+
+void
+api_embed_truncated(struct text *out, size_t n)
+{
+	if (n > 0)
+		text_printf(out, ",\"truncated\":%zu", n);
 }
 
 /* What an embeddings request asks for. */
@@ -161,23 +168,30 @@ add_vector(struct text *out, const float *vector, size_t dims, bool base64)
 	text_string(out, "\"");
 }
 
-/* Append the embeddings of all inputs; *tokens := of all together. */
+/* Of all inputs together. */
+struct usage {
+	size_t tokens;
+	size_t n_truncated;
+};
+
+/* Append the embeddings of all inputs. */
 static int
-add_embeddings(struct text *out, size_t *tokens, const struct wish *wish,
+add_embeddings(struct text *out, struct usage *usage, const struct wish *wish,
     const struct api_embedder *embedder, struct error *err)
 {
 	float vector[ENCODER_DIMS_MAX] = {0};
+	struct api_embedding embedding = {.vector = vector};
 	struct json_walk walk = json_walk(&wish->input);
 	struct json input = wish->input;
 
-	*tokens = 0;
+	*usage = (struct usage){.tokens = 0};
 	for (size_t i = 0; i < wish->n; i++) {
-		size_t n = 0;
 		if (wish->input.type == JSON_ARRAY && json_next(&walk))
 			input = walk.value;
-		if (api_embedder_run(embedder, vector, &n, &input, err))
+		if (api_embedder_run(embedder, &embedding, &input, err))
 			return wish->n > 1 ? error_prefix(err, "input[%zu]", i) : -1;
-		*tokens += n;
+		usage->tokens += embedding.tokens;
+		usage->n_truncated += embedding.truncated;
 		text_printf(out,
 		    "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":",
 		    i ? "," : "", i);
@@ -196,7 +210,7 @@ api_embeddings(struct http_request *request, unsigned worker)
 	struct json root;
 	struct error err;
 	struct wish wish;
-	size_t tokens;
+	struct usage usage;
 
 	if (api_body(&root, request, &err) ||
 	    read_wish(&wish, request, &root, api->config, &err))
@@ -215,15 +229,18 @@ api_embeddings(struct http_request *request, unsigned worker)
 	}
 	request->error_param = "input";
 	text_string(&out, "{\"object\":\"list\",\"data\":[");
-	if (add_embeddings(&out, &tokens, &wish, &embedder, &err)) {
+	if (add_embeddings(&out, &usage, &wish, &embedder, &err)) {
 		if (err.code == ERR_TOO_LARGE)
 			request->error_code = "context_length_exceeded";
 		goto err;
 	}
 	text_string(&out, "],\"model\":");
 	text_json(&out, wish.model, strlen(wish.model));
-	text_printf(&out, ",\"usage\":{\"prompt_tokens\":%zu,\"total_tokens\":%zu}}",
-	    tokens, tokens);
+	text_printf(&out, ",\"usage\":{\"prompt_tokens\":%zu,\"total_tokens\":%zu}",
+	    usage.tokens, usage.tokens);
+	api_embed_truncated(&out, usage.n_truncated);
+	text_string(&out, "}");
+	metrics_truncated(api->metrics, usage.n_truncated);
 	http_reply(request, 200, "application/json", &out);
 	return;
 err:

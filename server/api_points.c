@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "server/api.h"
+#include "server/api_embed.h"
 #include "server/api_vector.h"
 
 /* Writing points: upsert and delete; and counting. */
@@ -16,6 +17,7 @@ struct change {
 	struct writer_point *points; /* (n) */
 	uint8_t *wires;              /* (n, code_bytes) */
 	struct point_id *ids;        /* (n), of a deletion */
+	size_t n_truncated;          /* texts that were cut */
 	struct error err;            /* ERR_NONE: done */
 	uint64_t number;             /* of the operation */
 };
@@ -45,10 +47,15 @@ changed(struct pool_task *task, unsigned worker)
 		http_fail(request, &change->err);
 		return;
 	}
+	struct api *api = request->context;
+	struct text extra = {0};
+	metrics_truncated(api->metrics, change->n_truncated);
+	api_embed_truncated(&extra, change->n_truncated);
 	api_begin(&out);
 	text_printf(&out, "{\"operation_id\":%llu,\"status\":\"completed\"}",
 	    (unsigned long long)change->number);
-	api_end(request, &out, NULL);
+	api_end(request, &out, extra.bytes);
+	text_free(&extra);
 }
 
 static void
@@ -334,6 +341,7 @@ api_points_upsert(struct http_request *request, unsigned worker)
 	if (upsert.is_batch ? read_batch_points(change, &coder, &upsert.batch, &err)
 			    : read_points(change, &coder, &upsert.points, &err))
 		goto err;
+	change->n_truncated = coder.n_truncated;
 	api_coder_free(&coder);
 	submit(request, change);
 	return;

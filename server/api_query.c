@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "server/api.h"
+#include "server/api_embed.h"
 #include "server/api_select.h"
 #include "server/api_vector.h"
 
@@ -31,6 +32,7 @@ struct query {
 	size_t limit;
 	size_t offset;
 	double embed_s;
+	size_t n_truncated; /* of the query's text: 0 or 1 */
 };
 
 static void
@@ -194,6 +196,7 @@ make_query(struct query *query, struct api *api, unsigned worker, struct error *
 		rc = query_by_id(query, &coder, err);
 	else if (rc == 0)
 		rc = api_coder_query(&coder, &query->query, &query->what, err);
+	query->n_truncated = coder.n_truncated;
 	api_coder_free(&coder);
 	query->embed_s = clock_since(start_ns);
 	return rc;
@@ -315,13 +318,15 @@ answer(struct pool_task *task, unsigned worker)
 	metrics_query(api->metrics, METRICS_WAIT, query->search.wait_s);
 	metrics_query(api->metrics, METRICS_SCAN, query->search.scan_s);
 	metrics_query(api->metrics, METRICS_FETCH, fetch_s);
-	struct text timing = {0};
-	text_printf(&timing,
+	metrics_truncated(api->metrics, query->n_truncated);
+	struct text extra = {0};
+	api_embed_truncated(&extra, query->n_truncated);
+	text_printf(&extra,
 	    ",\"timing\":{\"embed_s\":%.9f,\"wait_s\":%.9f,\"scan_s\":%.9f,\"fetch_s\":"
 	    "%.9f}",
 	    query->embed_s, query->search.wait_s, query->search.scan_s, fetch_s);
-	api_end(request, &out, timing.failed ? NULL : timing.bytes);
-	text_free(&timing);
+	api_end(request, &out, extra.failed ? NULL : extra.bytes);
+	text_free(&extra);
 }
 
 static void

@@ -97,8 +97,8 @@ read_text(struct api_coder *coder, const struct json *value, const struct json *
 	const struct collection_settings *s = settings(coder);
 	char name[MODELS_NAME_MAX + 1] = "";
 	struct api_embedder embedder = {.dims = 0};
+	struct api_embedding embedding = {.vector = coder->vector};
 	struct json model;
-	size_t tokens;
 
 	if (json_member(value, "model", &model) && model.type != JSON_NULL &&
 	    api_string(name, sizeof name, &model, "model", err))
@@ -115,7 +115,10 @@ read_text(struct api_coder *coder, const struct json *value, const struct json *
 		return error_set(err, ERR_INPUT,
 		    "model: '%.60s' gives %zu dimensions, the collection has %u", name,
 		    embedder.dims, s->size);
-	return api_embedder_run(&embedder, coder->vector, &tokens, text, err);
+	if (api_embedder_run(&embedder, &embedding, text, err))
+		return -1;
+	coder->n_truncated += embedding.truncated;
+	return 0;
 }
 
 /* What an {"object", "model"} holds. */

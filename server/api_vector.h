@@ -38,6 +38,7 @@ struct api_coder {
 	uint8_t *levels; /* (dims) */
 	int8_t *k;       /* (dims) */
 	struct recurrent_scratch *scratch;
+	size_t n_truncated; /* texts so far that were longer than their model takes */
 };
 
 /* ERR_MEMORY.  Free in any case. */

@@ -39,6 +39,7 @@ struct metrics {
 	struct histogram stages[METRICS_STAGES];
 	atomic_uint_fast64_t batches[N_BATCHES + 1];
 	atomic_uint_fast64_t batched;
+	atomic_uint_fast64_t truncated;
 	atomic_uint_fast64_t refused[N_STATUSES];
 	struct route routes[];
 };
@@ -114,6 +115,12 @@ metrics_refused(struct metrics *metrics, int status)
 {
 	atomic_fetch_add_explicit(
 	    &metrics->refused[status_index(status)], 1, memory_order_relaxed);
+}
+
+void
+metrics_truncated(struct metrics *metrics, size_t n)
+{
+	atomic_fetch_add_explicit(&metrics->truncated, n, memory_order_relaxed);
 }
 
 /* name_bucket, name_sum and name_count with `labels` ("route=\"...\""). */
@@ -211,4 +218,8 @@ metrics_render(struct metrics *metrics, struct text *out)
 		    out, &metrics->stages[i], "halftone_query_stage_seconds", labels);
 	}
 	render_batches(metrics, out);
+	text_printf(out,
+	    "# TYPE halftone_texts_truncated_total counter\n"
+	    "halftone_texts_truncated_total %" PRIu64 "\n",
+	    atomic_load_explicit(&metrics->truncated, memory_order_relaxed));
 }

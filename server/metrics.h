@@ -39,6 +39,9 @@ void metrics_batch(struct metrics *metrics, size_t n);
 /* A connection or request was refused before it had a route. */
 void metrics_refused(struct metrics *metrics, int status);
 
+/* n texts had more tokens than their model takes: the rest did not count. */
+void metrics_truncated(struct metrics *metrics, size_t n);
+
 /* Append every series that has counted something. */
 void metrics_render(struct metrics *metrics, struct text *out);
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Claim: a collection of a text model takes each distance without being told the size,
-# also from halftone import.
+# also from halftone import; texts that are longer than the model takes are said to be
+# cut, in the answers and in the metrics.
 . "$(dirname "$0")/common.sh"
 start
 printf '%s\n' '{"text":"A cat sleeps on the roof"}' '{"text":"The bank raised its rates"}' >"$WORK/t.jsonl"
@@ -14,5 +15,21 @@ for distance in Cosine Dot Euclid; do
 done
 expect "without a model" 400 "'size' is missing" PUT /collections/x '{"vectors":{"distance":"Dot"}}'
 
+C=/collections/Cosine
+fits=$(printf 'cat %.0s' {1..512})
+long="$fits dog"
+expect "fits" 200 "" POST /v1/embeddings "{\"model\":\"static\",\"input\":\"$fits\"}"
+equal "fits" '[.usage.prompt_tokens,.truncated]' '[512,null]'
+expect "long" 200 "" POST /v1/embeddings "{\"model\":\"static\",\"input\":[\"$long\",\"cat\",\"$long\"]}"
+equal "long" '[.usage.prompt_tokens,.truncated]' '[1025,2]'
+expect "upsert" 200 "" PUT $C/points "{\"points\":[{\"id\":8,\"vector\":{\"text\":\"$fits\"}}]}"
+equal "upsert" '[.result.status,.truncated]' '["completed",null]'
+expect "upsert" 200 "" PUT $C/points "{\"points\":[{\"id\":8,\"vector\":{\"text\":\"$long\"}},{\"id\":9,\"vector\":{\"text\":\"cat\"}}]}"
+equal "upsert" '[.result.status,.truncated]' '["completed",1]'
+expect "query" 200 "" POST $C/points/query "{\"query\":{\"text\":\"$fits\"}}"
+equal "query" '[.timing.scan_s > 0,.truncated]' '[true,null]'
+expect "query" 200 "" POST $C/points/query "{\"query\":{\"text\":\"$long\"}}"
+equal "query" '[.timing.scan_s > 0,.truncated]' '[true,1]'
+expect "metrics" 200 "halftone_texts_truncated_total 4" GET /metrics
 stop
 finish
