@@ -112,6 +112,7 @@ take_request_line(struct http_framing *framing, struct http_framing_refusal *ref
 		    "expected a path of ASCII letters, digits and marks, with other "
 		    "bytes as %%XX");
 	framing->version_1_1 = version[8] == '1';
+	framing->head = strcmp(line, "HEAD") == 0;
 	framing->openai = strncmp(target, "/v1/", 4) == 0;
 	framing->state = HEADERS;
 	return 0;
@@ -194,6 +195,8 @@ end_head(struct http_framing *framing, struct http_framing_refusal *refusal)
 	if (framing->chunked && !framing->version_1_1)
 		return refuse(
 		    refusal, 400, "expected no Transfer-Encoding in HTTP/1.0");
+	if (framing->head && (framing->chunked || framing->body_left > 0))
+		return refuse(refusal, 400, "expected no body with HEAD; use GET");
 	if (framing->chunked) {
 		framing->state = CHUNK_SIZE;
 	} else if (framing->body_left == 0) {

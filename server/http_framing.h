@@ -36,6 +36,7 @@ struct http_framing {
 	bool has_host;
 	bool chunked;
 	bool version_1_1;
+	bool head;   /* evhttp reads no body of a HEAD: it must have none */
 	bool openai; /* the target is under /v1/: for the form of an error */
 };
 

@@ -42,6 +42,14 @@ def statuses(raw):
 
 H = b"Host: x\r\n"
 LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+HIDDEN = b"PUT /collections/hidden HTTP/1.1\r\n" + H + b"Content-Length: 2\r\n\r\n{}"
+
+
+def with_body(method, length):
+    """HIDDEN as body of a request that seldom has one: a second request if it is skipped."""
+    return method + b" /healthz HTTP/1.1\r\n" + H + b"Content-Length: %d\r\n\r\n" % length + HIDDEN + LAST
+
+
 FRAMING = [
     # name, bytes, statuses expected before the server closes, word of the message
     ("plain", LAST, [200], b""),
@@ -66,6 +74,13 @@ FRAMING = [
     ("chunk over the limit", b"POST /healthz HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\nfffffffffff\r\n", [413], b"max_body_bytes"),
     ("chunk without its end", b"POST /healthz HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", [400], b"chunk"),
     ("trailer", b"POST /healthz HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n", [400], b"trailers"),
+    ("HEAD with a body", with_body(b"HEAD", len(HIDDEN)), [400], b"HEAD"),
+    ("HEAD with chunks", b"HEAD /healthz HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + LAST, [400], b"HEAD"),
+    ("HEAD without a body", b"HEAD /healthz HTTP/1.1\r\n" + H + b"Content-Length: 0\r\n\r\n" + LAST, [200, 200], b""),
+    ("GET with a body", with_body(b"GET", len(HIDDEN)), [200, 200], b""),
+    ("DELETE with a body", with_body(b"DELETE", len(HIDDEN)), [405, 200], b""),
+    ("PATCH with a body", with_body(b"PATCH", len(HIDDEN)), [405, 200], b""),
+    ("OPTIONS with a body", with_body(b"OPTIONS", len(HIDDEN)), [204, 200], b""),
     ("no Host", b"GET /healthz HTTP/1.1\r\n\r\n" + LAST, [400], b"Host"),
     ("two Host", b"GET /healthz HTTP/1.1\r\n" + H + H + b"\r\n", [400], b"Host"),
     ("bare LF", b"GET /healthz HTTP/1.1\nHost: x\n\n", [400], b"CR LF"),
