@@ -63,7 +63,7 @@ struct http_request {
 	bool openai;               /* /v1/: how errors look */
 	bool wants_html;           /* a browser: Accept prefers text/html */
 	char *args[HTTP_ARGS_MAX]; /* what the {x} of the pattern took, decoded */
-	char *body;                /* body_n bytes and a '\0' */
+	char *body;                /* body_n bytes and a '\0'; NULL: refused unread */
 	size_t body_n;
 	uint64_t start_ns;
 	char id[65]; /* x-request-id */

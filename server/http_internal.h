@@ -61,7 +61,8 @@ void http_connection_sweep(struct http *http);
 void http_connection_close_all(struct http *http);
 struct http_connection *http_connection_of(
     struct http *http, struct evhttp_request *ev);
-/* The answer of the connection's request was handed to evhttp. */
+/* The answer of the connection's request, whose body had body_n bytes, is handed to
+ * evhttp. */
 void http_connection_answered(struct http_connection *connection, size_t body_n);
 
 /* http_route.c: evhttp's callback for every request. */

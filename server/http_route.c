@@ -237,7 +237,6 @@ static int
 read_body(struct http_request *request, struct error *err)
 {
 	struct evbuffer *input = evhttp_request_get_input_buffer(request->evhttp);
-	request->body_n = evbuffer_get_length(input);
 	request->body = array_new(request->body_n + 1, 1);
 	if (!request->body)
 		return error_set(err, ERR_MEMORY, "no memory for a body of %zu bytes",
@@ -297,8 +296,12 @@ http_route_request(struct evhttp_request *ev, void *arg)
 	struct http *http = arg;
 	struct http_connection *connection = http_connection_of(http, ev);
 	struct http_request *request = array_new(1, sizeof *request);
+	/* Also of a request that is refused: this is what its answer gives back. */
+	size_t body_n = evbuffer_get_length(evhttp_request_get_input_buffer(ev));
 	if (!request || !connection || connection->refused_ns) {
 		free(request);
+		if (connection && !connection->refused_ns)
+			http_connection_answered(connection, body_n);
 		evhttp_send_reply(ev, 503, "Service Unavailable", NULL);
 		return;
 	}
@@ -312,6 +315,7 @@ http_route_request(struct evhttp_request *ev, void *arg)
 	request->start_ns = clock_ns();
 	request->route_index = http->options.n_routes;
 	request->evhttp = ev;
+	request->body_n = body_n;
 	request->connection = connection;
 	request->openai = strncmp(uri, "/v1/", 4) == 0;
 	request->head = type == EVHTTP_REQ_HEAD;

@@ -413,6 +413,56 @@ test_key(void **state)
 	finish(&f);
 }
 
+/* Bodies of refused requests, as many on one connection as the limit of all bodies
+ * holds six times over; then a good one on another has its room. */
+static void
+check_given_back(const struct fixture *f, const char *method, const char *path,
+    const char *status, const char *good)
+{
+	static const char *const ends[] = {"\r\n\r\n", "\"time\":"};
+	char request[1200];
+	int fd = dial(f);
+	snprintf(request, sizeof request,
+	    "%s %s HTTP/1.1\r\n" H "Content-Length: 900\r\n\r\n%0900d", method, path,
+	    0);
+	for (int i = 0; i < 20; i++) {
+		const char *got = talk(fd, request, ends[strcmp(status, " 204 ") != 0]);
+		if (!strstr(got, status))
+			print_error(
+			    "%s %s: expected %s, got %s\n", method, path, status, got);
+		assert_non_null(strstr(got, status));
+	}
+	int other = dial(f);
+	const char *got = talk(other, good, "\1");
+	assert_non_null(strstr(got, "HTTP/1.1 200"));
+	close(other);
+	close(fd);
+}
+
+static void
+test_bodies_of_refused(void **state)
+{
+	static const char good[] = "POST /echo/a HTTP/1.1\r\n" C
+				   "api-key: sesame\r\nContent-Length: 3\r\n\r\nxyz";
+	char plain[1200];
+	struct fixture f;
+	(void)state;
+	start(&f, "sesame", NULL);
+	check_given_back(&f, "POST", "/echo/a", " 401 ", good);
+	finish(&f);
+	start(&f, NULL, NULL);
+	check_given_back(&f, "POST", "/nothing", " 404 ", good);
+	check_given_back(&f, "PUT", "/echo/a", " 405 ", good);
+	check_given_back(&f, "GET", "/known", " 501 ", good);
+	check_given_back(&f, "OPTIONS", "/echo/a", " 204 ", good);
+	finish(&f);
+	start(&f, NULL, "still reading");
+	snprintf(plain, sizeof plain,
+	    "GET /loop HTTP/1.1\r\n" C "Content-Length: 900\r\n\r\n%0900d", 0);
+	check_given_back(&f, "POST", "/echo/a", " 503 ", plain);
+	finish(&f);
+}
+
 static void
 test_order(void **state)
 {
@@ -545,6 +595,7 @@ main(void)
 	    cmocka_unit_test(test_framing_noise),
 	    cmocka_unit_test(test_answers),
 	    cmocka_unit_test(test_key),
+	    cmocka_unit_test(test_bodies_of_refused),
 	    cmocka_unit_test(test_order),
 	    cmocka_unit_test(test_shedding),
 	    cmocka_unit_test(test_leaving),
