@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json_text.h"
+#include "base/utf8.h"
 
 /* A position in a text that is being checked; `p` never passes `end`. */
 struct scan {
@@ -83,20 +84,6 @@ check_number(struct scan *s)
 		return refuse(s, "a number within double (below 1.8e308)");
 	}
 	return 0;
-}
-
-/* The sequence length that a lead byte of UTF-8 announces, and the range of the byte
- * after it (Unicode 15, table 3-7); 0 for a byte that begins none. */
-static size_t
-utf8_lead(unsigned char c, unsigned char *low, unsigned char *high)
-{
-	*low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
-	*high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
-	if (c >= 0xC2 && c <= 0xDF)
-		return 2;
-	if (c >= 0xE0 && c <= 0xEF)
-		return 3;
-	return c >= 0xF0 && c <= 0xF4 ? 4 : 0;
 }
 
 static int

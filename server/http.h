@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "server/metrics.h"
 #include "server/pool.h"
-#include "server/text.h"
+#include "base/text.h"
 
 /*
  * HTTP on one event loop (libevent's evhttp), and the way from there to the workers

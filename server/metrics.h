@@ -4,7 +4,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
-#include "server/text.h"
+#include "base/text.h"
 
 /*
  * Counts of what the server does, in Prometheus' text form.

@@ -9,6 +9,7 @@ check "framing" python3 "$here/http_probes.py" framing "$PORT"
 check "slow clients" python3 "$here/http_probes.py" slow "$PORT" 3
 check "cap" python3 "$here/http_probes.py" cap "$PORT" 50
 expect "still there" 200 "" GET /collections
+expect "a raw byte in a name" 404 "" GET /collections/%FF
 check "refusals are counted" grep -q 'halftone_http_refused_total{status="400"}' \
 	<(curl -s "$URL/metrics")
 check "no accept storm" test "$(wc -l <"$LOG")" -lt 200

@@ -5,7 +5,8 @@
 #   kill_server            kill -9 and wait
 #   ask METHOD PATH [BODY] one request; sets $STATUS and $ANSWER
 #   expect NAME STATUS WORD METHOD PATH [BODY]
-#                          one request whose status and a word of the answer are known
+#                          one request whose status and a word of the answer are known;
+#                          an error must be JSON
 #   check NAME COMMAND...  count a failure if the command fails
 #   finish                 exit 0 if nothing failed and something was checked
 set -u
@@ -79,6 +80,12 @@ fail() {
 	echo "FAIL  $*"
 }
 
+# The last answer is an error in JSON.  jq lets bytes pass that are no UTF-8.
+is_error() {
+	iconv -f UTF-8 -t UTF-8 <<<"$ANSWER" >/dev/null 2>&1 &&
+		jq -e '.status.error // .error.message' <<<"$ANSWER" >/dev/null 2>&1
+}
+
 expect() {
 	local name=$1 status=$2 word=$3
 	shift 3
@@ -88,6 +95,8 @@ expect() {
 		fail "$name: expected $status, not $STATUS: $ANSWER"
 	elif [ -n "$word" ] && ! grep -qF -- "$word" <<<"$ANSWER"; then
 		fail "$name: expected '$word' in: $ANSWER"
+	elif [ "$STATUS" -ge 400 ] && ! is_error; then
+		fail "$name: expected an error in JSON, not: $ANSWER"
 	fi
 }
 

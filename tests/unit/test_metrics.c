@@ -11,7 +11,6 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "server/metrics.h"
 
 static const char *const names[] = {"/a", "PUT /b/{c}"};
@@ -108,41 +107,12 @@ test_form(void **state)
 	metrics_free(metrics);
 }
 
-/* A text keeps quiet about memory until it is asked, and JSON strings are JSON. */
-static void
-test_text(void **state)
-{
-	struct text out = {0};
-	(void)state;
-
-	text_json(&out, "a\"\\\n\x01\x7f\xc3\xa9", 8);
-	assert_string_equal(out.bytes, "\"a\\\"\\\\\\n\\u0001\\u007f\xc3\xa9\"");
-	text_free(&out);
-	float values[] = {
-	    0.1f, 1e-40f, 3.4028235e38f, -0.0f, 16777216.0f, 0.333333343f};
-	for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
-		text_float(&out, values[i]);
-		assert_true(strtof(out.bytes, NULL) == values[i]);
-		text_free(&out);
-	}
-	for (long k = 1; k < 4; k++) {
-		array_fail_at(k);
-		for (int i = 0; i < 100; i++)
-			text_printf(&out, "%d bytes and more", i);
-		array_fail_at(0);
-		assert_true(out.failed);
-		text_string(&out, "x");
-		text_free(&out);
-	}
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_counts),
 	    cmocka_unit_test(test_form),
-	    cmocka_unit_test(test_text),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

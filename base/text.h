@@ -1,12 +1,12 @@
-#ifndef SERVER_TEXT_H
-#define SERVER_TEXT_H
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /*
- * A text that grows: the body of an answer while it is written.
+ * A text that grows: a body, a header or a line while it is written.
  *
  * Start from {0}.  A failed allocation is remembered in `failed` and everything
  * after it does nothing, so a writer checks once, at the end.  Owner only.
@@ -27,7 +27,8 @@ void text_string(struct text *text, const char *string);
 void text_printf(struct text *text, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Append n bytes of UTF-8 as a JSON string with its quotes. */
+/* Append n bytes of UTF-8 as a JSON string with its quotes; what is no UTF-8 becomes
+ * U+FFFD, so that the string is JSON whatever came. */
 void text_json(struct text *text, const char *bytes, size_t n);
 
 /* Append a number that reads back as exactly this float; null unless finite. */
@@ -37,4 +38,4 @@ void text_float(struct text *text, float value);
  * filled to text->n; NULL if memory is short. */
 char *text_room(struct text *text, size_t n);
 
-#endif /* SERVER_TEXT_H */
+#endif /* BASE_TEXT_H */

@@ -1,4 +1,4 @@
-#include "server/text.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/utf8.h"
 
 void
 text_free(struct text *text)
@@ -81,11 +82,16 @@ text_json(struct text *text, const char *bytes, size_t n)
 	size_t from = 0;
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)bytes[i];
-		if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)
+		size_t length = utf8_length(bytes + i, n - i);
+		if (length && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
+			i += length - 1;
 			continue;
+		}
 		text_bytes(text, bytes + from, i - from);
 		from = i + 1;
-		if (c == '"' || c == '\\')
+		if (length == 0)
+			text_string(text, "\xEF\xBF\xBD"); /* U+FFFD */
+		else if (c == '"' || c == '\\')
 			text_printf(text, "\\%c", c);
 		else if (c == '\n')
 			text_string(text, "\\n");
