@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 
@@ -13,8 +14,8 @@ static const double bounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0
 #define N_BOUNDS (sizeof bounds / sizeof *bounds)
 
 /* Statuses that the server sends; the last stands for any other. */
-static const int statuses[] = {200, 204, 302, 400, 401, 404, 405, 408, 409, 413, 415,
-    417, 429, 431, 500, 501, 503, 507, 0};
+static const int statuses[] = {
+    200, 204, 302, 400, 401, 404, 405, 408, 409, 413, 429, 431, 500, 501, 503, 507, 0};
 #define N_STATUSES (sizeof statuses / sizeof *statuses)
 
 static const size_t batch_bounds[] = {1, 2, 4, 8, 16, 32, 64};
@@ -29,6 +30,7 @@ struct histogram {
 };
 
 struct route {
+	size_t series; /* the first route of this name: they are counted together */
 	atomic_uint_fast64_t answers[N_STATUSES];
 	struct histogram times;
 };
@@ -55,6 +57,13 @@ metrics_new(const char *const *names, size_t n, struct error *err)
 	}
 	metrics->names = names;
 	metrics->n_routes = n;
+	metrics->routes[n].series = n;
+	for (size_t i = 0; i < n; i++) {
+		size_t first = 0;
+		while (strcmp(names[first], names[i]) != 0)
+			first++;
+		metrics->routes[i].series = first;
+	}
 	return metrics;
 }
 
@@ -87,8 +96,9 @@ observe(struct histogram *histogram, double seconds)
 void
 metrics_request(struct metrics *metrics, size_t route, int status, double seconds)
 {
-	struct route *r =
-	    &metrics->routes[route < metrics->n_routes ? route : metrics->n_routes];
+	if (route > metrics->n_routes)
+		route = metrics->n_routes;
+	struct route *r = &metrics->routes[metrics->routes[route].series];
 	atomic_fetch_add_explicit(
 	    &r->answers[status_index(status)], 1, memory_order_relaxed);
 	observe(&r->times, seconds);

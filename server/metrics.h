@@ -24,7 +24,7 @@ enum metrics_stage {
 };
 
 /* names[0 .. n-1] are the routes as labels; borrowed for the life of the struct.
- * NULL: ERR_MEMORY. */
+ * Routes of one name share one series.  NULL: ERR_MEMORY. */
 struct metrics *metrics_new(const char *const *names, size_t n, struct error *err);
 void metrics_free(struct metrics *metrics);
 

@@ -1,6 +1,7 @@
 /*
  * Claim: what was counted, from several threads, is what Prometheus reads: every line
- * is a comment or "name{labels} number", classes of a histogram rise to its count.
+ * is a comment or "name{labels} number", no series stands there twice, classes of a
+ * histogram rise to its count.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -107,12 +108,37 @@ test_form(void **state)
 	metrics_free(metrics);
 }
 
+/* Two routes of one name are one series, not two that Prometheus would refuse. */
+static void
+test_one_name(void **state)
+{
+	static const char *const twice[] = {"/a", "indexes", "/b", "indexes"};
+	struct error err;
+	struct metrics *metrics = metrics_new(twice, 4, &err);
+	struct text out = {0};
+	(void)state;
+
+	for (size_t i = 0; i < 4; i++)
+		metrics_request(metrics, i, 501, 0.0002);
+	metrics_render(metrics, &out);
+	expect(out.bytes,
+	    "halftone_http_requests_total{route=\"indexes\",status=\"501\"} 2");
+	expect(out.bytes, "halftone_http_request_seconds_count{route=\"indexes\"} 2");
+	expect(
+	    out.bytes, "halftone_http_requests_total{route=\"/b\",status=\"501\"} 1");
+	const char *first = strstr(out.bytes, "_total{route=\"indexes\"");
+	assert_null(strstr(first + 1, "_total{route=\"indexes\""));
+	text_free(&out);
+	metrics_free(metrics);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_counts),
 	    cmocka_unit_test(test_form),
+	    cmocka_unit_test(test_one_name),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
