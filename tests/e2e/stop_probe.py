@@ -1,6 +1,9 @@
-"""Eight writers; SIGTERM in the middle; every answer is whole or there is none.
+"""Eight writers; SIGTERM in the middle; every answer is whole or there is none.  A health
+check asks all the while: ready, then at most one 503 that closes the connection.
 
-usage: stop_probe.py PORT PID FILE    (FILE := how many points were acknowledged)
+usage: stop_probe.py PORT PID FILE
+FILE := how many points were acknowledged, and whether the 503 was seen: the server closes
+idle connections within 50 ms, so that a check may find its connection closed instead.
 """
 
 import http.client
@@ -44,8 +47,33 @@ def write(worker):
                 return
 
 
-# A connection that was idle asks for readiness at the moment of the stop.
+ready, stopping, unhealthy = 0, 0, []
+
+
+def health():
+    """Ask for readiness on one connection until it is closed."""
+    global ready, stopping
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    while True:
+        try:
+            if stopping and c.sock is None:
+                return  # closed behind the 503, as it said
+            c.request("GET", "/readyz")
+            r = c.getresponse()
+            body = r.read()
+        except (OSError, http.client.HTTPException):
+            return
+        if r.status == 200 and not stopping:
+            ready += 1
+        elif r.status == 503 and b"stopping" in body and r.getheader("Connection") == "close":
+            stopping += 1
+        else:
+            unhealthy.append((r.status, body))
+            return
+
+
 threads = [threading.Thread(target=write, args=(w,)) for w in range(8)]
+threads.append(threading.Thread(target=health))
 for t in threads:
     t.start()
 time.sleep(0.7)
@@ -59,6 +87,7 @@ try:
 except OSError:
     pass
 with open(path, "w") as f:
-    f.write(str(acked))
+    f.write(f"{acked} {stopping}\n")
 print(f"acknowledged {acked}, refused {refused}, torn {torn}")
-sys.exit(1 if torn or not acked else 0)
+print(f"ready {ready}, stopping {stopping}, neither {unhealthy}")
+sys.exit(1 if torn or not acked or not ready or stopping > 1 or unhealthy else 0)
