@@ -5,7 +5,7 @@ set -eu
 
 build="gcc make libc6-dev libevent-dev liblmdb-dev libcjson-dev libutf8proc-dev"
 build="$build curl ca-certificates"
-test="libcmocka-dev python3 python3-venv jq"
+test="libcmocka-dev python3 python3-venv python3-yaml jq"
 lint="binutils clang clang-format clang-tidy libomp-dev git"
 bench="python3 python3-venv"
 

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Claim: docs/openapi.yaml and the server name the same paths and methods.
+# Claim: docs/openapi.yaml and the server name the same paths and methods, and the answers
+# of the main routes have the keys and types of its schemas.
 . "$(dirname "$0")/common.sh"
 start
 spec=$ROOT/docs/openapi.yaml
@@ -20,5 +21,7 @@ check "paths were found" test "$(wc -l <"$WORK/contract")" -ge 18
 sed -n 's/^    {\(C\)\? *\("[^"]*"\)\?, api_.*/\1\2/p' "$ROOT/server/api.c" |
 	sed 's|^C|/collections/{collection}|; s|"||g' | sort -u >"$WORK/routes"
 check "routes agree" diff "$WORK/routes" <(cut -d' ' -f2 "$WORK/contract" | sort -u)
+check "answers have the keys of their schemas" \
+	python3 "$(dirname "$0")/contract_probe.py" "$PORT" "$spec"
 stop
 finish

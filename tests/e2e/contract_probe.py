@@ -1,0 +1,105 @@
+"""Answers of the main routes against the schemas of docs/openapi.yaml.
+
+usage: contract_probe.py PORT OPENAPI.yaml
+Each request's status must be one that the contract lists for it, with a schema, and the
+answer must have the required keys and the types of that schema.
+"""
+
+import http.client
+import json
+import sys
+
+import yaml
+
+port, path = int(sys.argv[1]), sys.argv[2]
+with open(path) as f:
+    spec = yaml.safe_load(f)
+C = "/collections/{collection}"
+REQUESTS = [  # method, path of the contract, body, status
+    ("GET", "/", None, 200),
+    ("PUT", C, {"vectors": {"size": 4, "distance": "Cosine"}, "text_model": None}, 200),
+    ("PUT", C, {"vectors": {"size": 0, "distance": "Cosine"}}, 400),
+    ("GET", "/collections", None, 200),
+    ("GET", C + "/exists", None, 200),
+    ("PUT", C + "/points", {"points": [{"id": 1, "vector": [1, 0, 0, 0], "payload": {"a": 1}},
+                                       {"id": "b", "vector": [0, 1, 0, 0]}]}, 200),
+    ("PUT", C + "/points", {"points": [{"id": 1}]}, 400),
+    ("GET", C, None, 200),
+    ("POST", C + "/points", {"ids": [1, "b"], "with_payload": True, "with_vector": True}, 200),
+    ("POST", C + "/points/query", {"query": [1, 0, 0, 0], "with_payload": True, "with_vector": True}, 200),
+    ("POST", C + "/points/query", {"query": "none"}, 404),
+    ("POST", C + "/points/query", {"query": [1, 0]}, 400),
+    ("POST", C + "/points/count", {}, 200),
+    ("POST", C + "/points/delete", {"points": [1]}, 200),
+    ("DELETE", C, None, 200),
+    ("GET", C, None, 404),
+    ("PUT", C + "/points", {"points": [{"id": 1, "vector": [1, 0, 0, 0]}]}, 404),
+    ("GET", "/v1/models", None, 200),
+    ("POST", "/v1/embeddings", {"model": "static", "input": ["a", "b"]}, 200),
+    ("POST", "/v1/embeddings", {"model": "static", "input": "a", "encoding_format": "base64"}, 200),
+    ("POST", "/v1/embeddings", {"model": "static", "input": []}, 400),
+    ("POST", "/v1/embeddings", {"model": "none", "input": "a"}, 404),
+]
+TYPES = {
+    "object": lambda v: isinstance(v, dict),
+    "array": lambda v: isinstance(v, list),
+    "string": lambda v: isinstance(v, str),
+    "boolean": lambda v: isinstance(v, bool),
+    "integer": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "number": lambda v: isinstance(v, (int, float)) and not isinstance(v, bool),
+}
+checked = 0
+
+
+def resolve(node):
+    while "$ref" in node:
+        at = spec
+        for key in node["$ref"].removeprefix("#/").split("/"):
+            at = at[key]
+        node = at
+    return node
+
+
+def problems(value, schema, where):
+    """Where the value is not what the schema says."""
+    global checked
+    schema = resolve(schema)
+    checked += 1
+    if value is None and schema.get("nullable"):
+        return []
+    if "oneOf" in schema:
+        each = [problems(value, s, where) for s in schema["oneOf"]]
+        return [] if [] in each else [f"{where}: none of {len(each)} forms"]
+    if "type" in schema and not TYPES[schema["type"]](value):
+        return [f"{where}: expected {schema['type']}, not {value!r:.80}"]
+    if "enum" in schema and value not in schema["enum"]:
+        return [f"{where}: expected one of {schema['enum']}, not {value!r:.80}"]
+    found = []
+    if isinstance(value, dict):
+        found += [f"{where}: no '{key}'" for key in schema.get("required", []) if key not in value]
+        for key, inner in schema.get("properties", {}).items():
+            if key in value:
+                found += problems(value[key], inner, f"{where}.{key}")
+    if isinstance(value, list) and "items" in schema:
+        for i, item in enumerate(value):
+            found += problems(item, schema["items"], f"{where}[{i}]")
+    return found
+
+
+failed = 0
+c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+for method, route, body, status in REQUESTS:
+    c.request(method, route.replace("{collection}", "contract"), None if body is None else json.dumps(body))
+    r = c.getresponse()
+    answer = json.loads(r.read())
+    found = [] if r.status == status else [f"expected {status}, not {r.status}: {answer}"]
+    listed = spec["paths"][route][method.lower()]["responses"].get(str(r.status))
+    content = resolve(listed or {}).get("content")
+    if content:
+        found += problems(answer, content["application/json"]["schema"], "answer")
+    else:
+        found.append(f"the contract has no schema for {r.status}")
+    failed += bool(found)
+    print(("FAIL  " if found else "ok    ") + f"{method} {route} {r.status}", *found)
+print(f"{checked} values checked")
+sys.exit(1 if failed or checked < 200 else 0)
