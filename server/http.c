@@ -273,9 +273,3 @@ http_stopping(struct http *http)
 {
 	return atomic_load(&http->stopping);
 }
-
-size_t
-http_connections(const struct http *http)
-{
-	return http->n_connections;
-}

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "server/metrics.h"
 #include "server/pool.h"
-#include "base/text.h"
 
 /*
  * HTTP on one event loop (libevent's evhttp), and the way from there to the workers
@@ -126,8 +126,6 @@ void http_stop(struct http *http);
 
 /* From a signal or http_stop on.  Any thread. */
 bool http_stopping(struct http *http);
-
-size_t http_connections(const struct http *http); /* loop only */
 
 /* Answer; takes the bytes of *body and leaves it {0}.  `type` is static.  Any
  * thread. */

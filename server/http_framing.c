@@ -177,8 +177,7 @@ end_request(struct http_framing *framing)
 	    .state = REQUEST_LINE,
 	    .line = framing->line,
 	    .line_cap = framing->line_cap,
-	    .bodies = framing->bodies,
-	    .n_ended = framing->n_ended + 1};
+	    .bodies = framing->bodies};
 	*framing = next;
 }
 
