@@ -60,6 +60,6 @@ cpu_ceiling(enum cpu_level *level, struct error *err)
 		*level = (enum cpu_level)i;
 		return 0;
 	}
-	return error_set(err, ERR_INPUT,
-	    "SIMD=%.32s: expected one of scalar, neon, avx2, avx512, amx", wish);
+	return error_set(
+	    err, ERR_INPUT, "SIMD=%.32s: expected one of scalar, avx2, avx512", wish);
 }

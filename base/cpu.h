@@ -8,7 +8,7 @@
 /*
  * What this processor can do, and what the user allows.
  *
- * The environment variable SIMD=scalar|avx2|avx512|amx|neon is a ceiling: each
+ * The environment variable SIMD=scalar|avx2|avx512 is a ceiling: each
  * module takes its best kernel at or below it.  The levels of one architecture
  * are ordered; unset means the best there is.  Any thread may call.
  */

@@ -29,7 +29,7 @@ struct http_framing {
 	size_t line_cap;
 	size_t head_n; /* bytes of this request's head so far */
 	uint64_t body_left;
-	uint64_t body_n; /* of this request so far (chunked) or in all */
+	uint64_t body_n; /* of this request so far, if chunked */
 	uint64_t bodies; /* bytes of bodies announced; the owner takes them off */
 	bool has_length;
 	bool has_host;
