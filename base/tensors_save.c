@@ -11,8 +11,9 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
-#include "base/json.h"
 #include "base/tensors_type.h"
+#include "base/text.h"
+#include "base/utf8.h"
 
 #define PREFIX_BYTES 8
 #define ALIGNMENT 64
@@ -42,61 +43,21 @@ tensors_type_size(enum tensor_type type)
 	return types[type].size;
 }
 
-/* A text that grows within the room that header_new counted for it. */
-struct text {
-	char *bytes;
-	size_t n;
-	size_t cap;
-};
-
-static void
-put(struct text *text, const char *s)
-{
-	size_t n = strlen(s);
-	assert(n < text->cap - text->n);
-	memcpy(text->bytes + text->n, s, n + 1);
-	text->n += n;
-}
-
-static void
-put_number(struct text *text, size_t number)
-{
-	char digits[24];
-	snprintf(digits, sizeof digits, "%zu", number);
-	put(text, digits);
-}
-
 static void
 put_string(struct text *text, const char *s)
 {
-	put(text, "\"");
-	for (; *s; s++) {
-		char piece[8] = {*s};
-		if (*s == '"' || *s == '\\')
-			snprintf(piece, sizeof piece, "\\%c", *s);
-		else if ((unsigned char)*s < 0x20)
-			snprintf(piece, sizeof piece, "\\u%04x", *s);
-		put(text, piece);
-	}
-	put(text, "\"");
+	text_json(text, s, strlen(s));
 }
 
 static void
 put_tensor(struct text *text, const struct tensor *tensor, size_t offset)
 {
 	put_string(text, tensor->name);
-	put(text, ":{\"dtype\":\"");
-	put(text, types[tensor->type].name);
-	put(text, "\",\"shape\":[");
-	for (size_t i = 0; i < tensor->n_dims; i++) {
-		put(text, i > 0 ? "," : "");
-		put_number(text, tensor->shape[i]);
-	}
-	put(text, "],\"data_offsets\":[");
-	put_number(text, offset);
-	put(text, ",");
-	put_number(text, offset + tensor->size_bytes);
-	put(text, "]}");
+	text_printf(text, ":{\"dtype\":\"%s\",\"shape\":[", types[tensor->type].name);
+	for (size_t i = 0; i < tensor->n_dims; i++)
+		text_printf(text, "%s%zu", i > 0 ? "," : "", tensor->shape[i]);
+	text_printf(
+	    text, "],\"data_offsets\":[%zu,%zu]}", offset, offset + tensor->size_bytes);
 }
 
 struct plan {
@@ -122,49 +83,64 @@ by_element(const void *a, const void *b)
 }
 
 static int
+check_string(const struct plan *plan, const char *s, struct error *err)
+{
+	for (size_t n = strlen(s), length; n > 0; s += length, n -= length) {
+		length = utf8_length(s, n);
+		if (length == 0)
+			return error_set(err, ERR_INPUT,
+			    "%s: expected UTF-8 in names and metadata, not 0x%02x",
+			    plan->path, (unsigned char)*s);
+	}
+	return 0;
+}
+
+static int
+check_strings(const struct plan *plan, struct error *err)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		if (check_string(plan, plan->order[i]->name, err))
+			return -1;
+	for (size_t i = 0; i < plan->n_metadata; i++)
+		if (check_string(plan, plan->metadata[i].key, err) ||
+		    check_string(plan, plan->metadata[i].value, err))
+			return -1;
+	return 0;
+}
+
+static int
 header_new(struct plan *plan, struct error *err)
 {
-	size_t room = 128 + ALIGNMENT;
-	for (size_t i = 0; i < plan->n; i++)
-		room += 6 * strlen(plan->order[i]->name) + 256;
-	for (size_t i = 0; i < plan->n_metadata; i++)
-		room += 6 * strlen(plan->metadata[i].key) +
-			6 * strlen(plan->metadata[i].value) + 16;
 	struct text *text = &plan->header;
-	text->bytes = array_new(room, 1);
-	if (!text->bytes)
-		return error_set(err, ERR_MEMORY, "%s: out of memory", plan->path);
-	text->cap = room;
-	text->n = PREFIX_BYTES;
 
-	put(text, "{");
+	if (check_strings(plan, err))
+		return -1;
+	text_printf(text, "%*s{", PREFIX_BYTES, "");
 	const char *comma = "";
 	if (plan->n_metadata > 0) {
-		put(text, "\"__metadata__\":{");
+		text_string(text, "\"__metadata__\":{");
 		for (size_t i = 0; i < plan->n_metadata; i++) {
-			put(text, i > 0 ? "," : "");
+			text_string(text, i > 0 ? "," : "");
 			put_string(text, plan->metadata[i].key);
-			put(text, ":");
+			text_string(text, ":");
 			put_string(text, plan->metadata[i].value);
 		}
-		put(text, "}");
+		text_string(text, "}");
 		comma = ",";
 	}
 	size_t offset = 0;
 	for (size_t i = 0; i < plan->n; i++) {
-		put(text, comma);
+		text_string(text, comma);
 		put_tensor(text, plan->order[i], offset);
 		offset += plan->order[i]->size_bytes;
 		comma = ",";
 	}
-	put(text, "}");
-	while (text->n % ALIGNMENT != 0)
-		put(text, " ");
+	text_string(text, "}");
+	size_t over = text->n % ALIGNMENT;
+	text_printf(text, "%*s", over ? (int)(ALIGNMENT - over) : 0, "");
+	if (text->failed)
+		return error_set(err, ERR_MEMORY, "%s: out of memory", plan->path);
 	bytes_put64le(text->bytes, text->n - PREFIX_BYTES);
-	struct json root;
-	if (json_check(
-		&root, text->bytes + PREFIX_BYTES, text->n - PREFIX_BYTES, err) != 0)
-		return error_prefix(err, "%s: a name or the metadata", plan->path);
 	return 0;
 }
 
@@ -290,7 +266,7 @@ tensors_save(const char *path, const struct tensor *list, size_t n,
 	if (header_new(&plan, err) == 0)
 		rc = replace_file(&plan, name, err);
 end:
-	free(plan.header.bytes);
+	text_free(&plan.header);
 	free(plan.order);
 	free(name);
 	return rc;
