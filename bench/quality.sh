@@ -1,7 +1,7 @@
 #!/bin/bash
 # How well it finds: nDCG@10 of every test collection under FOLDER, with the text
 # model's floats (in process) and with codes of 4, 2 and 1 bits (through a server of its
-# own).  Writes docs/eval.tsv; docs/plot.py makes the README's table and picture of it.
+# own).  Writes docs/eval.tsv; bench/plot.py makes the README's table and picture of it.
 # usage: bench/quality.sh FOLDER [MODEL]
 #   FOLDER/NAME/{corpus.jsonl,queries.jsonl,qrels.tsv}; MODEL is a name in models/
 set -eu

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw docs/eval.svg from docs/eval.tsv and print the README's table.
 
-usage: docs/plot.py    (from anywhere; Python 3 without packages)
+usage: bench/plot.py    (from anywhere; Python 3 without packages)
 
 eval.tsv: a header line, then one test collection a line: its name and nDCG@10 with
 float embeddings and with codes of 4, 2 and 1 bits, as `halftone eval` prints them.
@@ -10,7 +10,7 @@ float embeddings and with codes of 4, 2 and 1 bits, as `halftone eval` prints th
 import pathlib
 import sys
 
-HERE = pathlib.Path(__file__).parent
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 COLUMNS = ["set", "float", "4 bits", "2 bits", "1 bit"]
 # A dot's size says how many bits are left of a dimension.
 RADIUS = {"float": 8.5, "4 bits": 6.5, "2 bits": 4.6, "1 bit": 2.8}
@@ -90,9 +90,9 @@ def escape(text):
 
 
 def main():
-    rows = read(HERE / "eval.tsv")
+    rows = read(DOCS / "eval.tsv")
     text = "\n".join(picture(rows)) + "\n"
-    (HERE / "eval.svg").write_text(text, encoding="utf-8")
+    (DOCS / "eval.svg").write_text(text, encoding="utf-8")
     print("\n".join(table(rows)))
 
 
