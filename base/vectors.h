@@ -69,8 +69,9 @@ struct vectors_writer *vectors_save_open(
 int vectors_save_row(
     struct vectors_writer *writer, const float *row, struct error *err);
 
-/* Write the number of rows, sync and rename to `path`, so that `path` is the old
- * file or the whole new one; frees the writer either way.  ERR_IO, ERR_FULL. */
+/* Write the number of rows, sync, rename to `path` and sync its folder, so that `path`
+ * is the old file or the whole new one, also after a power cut; frees the writer either
+ * way.  ERR_IO, ERR_FULL, ERR_MEMORY. */
 int vectors_save_close(struct vectors_writer *writer, struct error *err);
 
 /* Throw the unfinished file away; NULL is legal. */

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/folder.h"
 #include "base/vectors.h"
 #include "base/vectors_npy.h"
 
@@ -101,27 +102,37 @@ vectors_save_row(struct vectors_writer *w, const float *row, struct error *err)
 	return 0;
 }
 
+/* All that was written, its header last, to the disk. */
+static int
+write_end(struct vectors_writer *w, struct error *err)
+{
+	if (fseek(w->file, 0, SEEK_SET) != 0)
+		return write_error(w, err);
+	if (write_header(w, err) == -1)
+		return -1;
+	if (fflush(w->file) != 0 || fsync(fileno(w->file)) == -1)
+		return write_error(w, err);
+	return 0;
+}
+
 int
 vectors_save_close(struct vectors_writer *w, struct error *err)
 {
-	if (fseek(w->file, 0, SEEK_SET) != 0 || write_header(w, err) == -1 ||
-	    fflush(w->file) != 0 || fsync(fileno(w->file)) == -1) {
-		write_error(w, err);
-		goto fail;
-	}
+	int rc = write_end(w, err);
+	if (rc == -1)
+		goto end;
 	FILE *file = w->file;
 	w->file = NULL;
 	if (fclose(file) != 0 || rename(w->temporary, w->path) == -1) {
-		write_error(w, err);
-		goto fail;
+		rc = write_error(w, err);
+		goto end;
 	}
 	free(w->temporary);
 	w->temporary = NULL;
+	rc = folder_sync(w->path, err);
+end:
 	vectors_save_abandon(w);
-	return 0;
-fail:
-	vectors_save_abandon(w);
-	return -1;
+	return rc;
 }
 
 void

@@ -5,6 +5,7 @@
  * back bit for bit, and an abandoned one leaves nothing; a failing allocation is an
  * error and no leak.
  */
+#include <errno.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -435,6 +436,15 @@ test_save(void **state)
 	assert_int_equal(err.code, ERR_FULL);
 	assert_false(is_there(temporary));
 	expect_rows(VECTORS_NPY, values, ROWS, DIMS);
+	/* A file that cannot take the name says why, not what failed before. */
+	set_path("a-folder");
+	assert_int_equal(mkdir(path, 0700), 0);
+	w = vectors_save_open(path, 3, &err);
+	assert_non_null(w);
+	errno = ENOSPC;
+	assert_int_equal(vectors_save_close(w, &err), -1);
+	assert_int_equal(err.code, ERR_IO);
+	assert_non_null(strstr(err.text, strerror(EISDIR)));
 }
 
 static void
