@@ -6,6 +6,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +21,10 @@
 
 #define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-/* What the fake server sends, whatever is asked; and what it has seen. */
+/* What the fake server sends, whatever is asked; and what it has seen.  The test's
+ * thread owns it between requests, the server's during one: `turns` hands it over. */
 struct script {
+	atomic_uint turns;
 	const char *bytes;
 	size_t len;
 	size_t piece;
@@ -35,6 +38,7 @@ static void
 on_request(struct fake_reply *reply, const struct fake_request *request, void *arg)
 {
 	struct script *s = arg;
+	atomic_fetch_add(&s->turns, 1);
 	memcpy(reply->bytes, s->bytes, s->len);
 	reply->len = s->len;
 	reply->piece = s->piece;
@@ -42,6 +46,7 @@ on_request(struct fake_reply *reply, const struct fake_request *request, void *a
 	s->connections = request->connection + 1;
 	snprintf(s->head, sizeof s->head, "%s", request->head);
 	snprintf(s->body, sizeof s->body, "%s", request->body);
+	atomic_fetch_add(&s->turns, 1);
 }
 
 static void
@@ -49,6 +54,18 @@ set_script(struct script *s, const char *bytes)
 {
 	s->bytes = bytes;
 	s->len = strlen(bytes);
+}
+
+/* GET /, or POST /x with a body. */
+static int
+ask(struct script *s, struct remote *remote, struct remote_answer *answer,
+    const struct body *body, struct error *err)
+{
+	atomic_fetch_add(&s->turns, 1);
+	int rc = remote_request(remote, answer, body == NULL ? "GET" : "POST",
+	    body == NULL ? "/" : "/x", body, err);
+	atomic_fetch_add(&s->turns, 1);
+	return rc;
 }
 
 static struct remote *
@@ -164,8 +181,7 @@ test_answers(void **state)
 			set_script(&script, answers[i].bytes);
 			script.piece = piece;
 			script.close = answers[i].close;
-			if (remote_request(
-				remote, &answer, "POST", "/x", &body, &err) != 0)
+			if (ask(&script, remote, &answer, &body, &err) != 0)
 				fail_msg("answer %zu: %s", i, err.text);
 			assert_int_equal(answer.status, answers[i].status);
 			assert_string_equal(answer.body, answers[i].body);
@@ -198,13 +214,12 @@ test_reopened(void **state)
 	int port = fake_server_port(server);
 	struct remote *remote = open_port(port, "127.0.0.1");
 	for (unsigned i = 0; i < 5; i++) {
-		assert_int_equal(
-		    remote_request(remote, &answer, "GET", "/", NULL, &err), 0);
+		assert_int_equal(ask(&script, remote, &answer, NULL, &err), 0);
 		assert_string_equal(answer.body, "ok");
 		assert_int_equal(script.connections, i + 1);
 	}
 	fake_server_stop(server);
-	assert_int_equal(remote_request(remote, &answer, "GET", "/", NULL, &err), -1);
+	assert_int_equal(ask(&script, remote, &answer, NULL, &err), -1);
 	assert_int_equal(err.code, ERR_IO);
 	remote_close(remote);
 }
@@ -226,13 +241,10 @@ test_prefixes(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		set_script(&script, whole[i]);
 		for (script.len = 0; script.len < strlen(whole[i]); script.len++) {
-			assert_int_equal(
-			    remote_request(remote, &answer, "GET", "/", NULL, &err),
-			    -1);
+			assert_int_equal(ask(&script, remote, &answer, NULL, &err), -1);
 			assert_true(err.code == ERR_IO || err.code == ERR_FORMAT);
 		}
-		assert_int_equal(
-		    remote_request(remote, &answer, "GET", "/", NULL, &err), 0);
+		assert_int_equal(ask(&script, remote, &answer, NULL, &err), 0);
 	}
 	remote_close(remote);
 	fake_server_stop(server);
@@ -263,13 +275,12 @@ test_no_http(void **state)
 	struct remote *remote = open_port(fake_server_port(server), "127.0.0.1");
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		set_script(&script, bad[i]);
-		assert_int_equal(
-		    remote_request(remote, &answer, "GET", "/", NULL, &err), -1);
+		assert_int_equal(ask(&script, remote, &answer, NULL, &err), -1);
 		if (err.code != ERR_FORMAT)
 			fail_msg("answer %zu: %s", i, err.text);
 	}
 	set_script(&script, "HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n");
-	assert_int_equal(remote_request(remote, &answer, "GET", "/", NULL, &err), -1);
+	assert_int_equal(ask(&script, remote, &answer, NULL, &err), -1);
 	assert_int_equal(err.code, ERR_TOO_LARGE);
 	/* Headers without end. */
 	char *long_head = malloc(60000);
@@ -278,7 +289,7 @@ test_no_http(void **state)
 	long_head[59999] = '\0';
 	memcpy(long_head, "HTTP/1.1 200 OK\r\nA: ", 20);
 	set_script(&script, long_head);
-	assert_int_equal(remote_request(remote, &answer, "GET", "/", NULL, &err), -1);
+	assert_int_equal(ask(&script, remote, &answer, NULL, &err), -1);
 	assert_int_equal(err.code, ERR_FORMAT);
 	free(long_head);
 	remote_close(remote);
@@ -298,7 +309,7 @@ test_refusals(void **state)
 	set_script(&script,
 	    "HTTP/1.1 404 Not Found\r\n\r\n"
 	    "{\"status\":{\"error\":\"Not found: collection \\u00e9\"},\"time\":0.0}");
-	assert_int_equal(remote_request(remote, &answer, "GET", "/", NULL, &err), 0);
+	assert_int_equal(ask(&script, remote, &answer, NULL, &err), 0);
 	assert_int_equal(remote_refused(&answer, &err), -1);
 	assert_int_equal(err.code, ERR_NOT_FOUND);
 	assert_string_equal(
@@ -306,7 +317,7 @@ test_refusals(void **state)
 	set_script(&script,
 	    "HTTP/1.1 429 Busy\r\nretry-after-ms: 250\r\nRetry-After: 1\r\n"
 	    "Content-Length: 4\r\n\r\nbusy");
-	assert_int_equal(remote_request(remote, &answer, "GET", "/", NULL, &err), 0);
+	assert_int_equal(ask(&script, remote, &answer, NULL, &err), 0);
 	assert_true(remote_busy(answer.status));
 	assert_true(answer.says_when);
 	assert_true(answer.retry_after_s == 0.25);
@@ -329,7 +340,7 @@ test_ipv6(void **state)
 		skip(); /* no ::1 on this machine */
 	set_script(&script, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 	struct remote *remote = open_port(fake_server_port(server), "[::1]");
-	assert_int_equal(remote_request(remote, &answer, "GET", "/", NULL, &err), 0);
+	assert_int_equal(ask(&script, remote, &answer, NULL, &err), 0);
 	assert_non_null(strstr(script.head, "\r\nHost: [::1]:"));
 	remote_close(remote);
 	fake_server_stop(server);
@@ -350,7 +361,7 @@ test_memory(void **state)
 		struct remote *remote =
 		    open_port(fake_server_port(server), "127.0.0.1");
 		array_fail_at(k);
-		rc = remote_request(remote, &answer, "GET", "/", NULL, &err);
+		rc = ask(&script, remote, &answer, NULL, &err);
 		array_fail_at(0);
 		if (rc == -1)
 			assert_int_equal(err.code, ERR_MEMORY);
