@@ -49,6 +49,7 @@ enum recurrent_kind {
 };
 
 #define RECURRENT_INPUT_DIMS_MAX 65536
+#define RECURRENT_UNTRAINED_SEED 1 /* of the rotations that nobody has trained */
 
 struct recurrent;
 

@@ -13,7 +13,6 @@
 #include "index/store.h"
 
 #define SEARCH_BATCH 256 /* queries that share a pass over the codes */
-#define UNTRAINED_SEED 1 /* that of a server's untrained binarizer */
 
 /* Codes of a corpus on their way into a store. */
 struct coded {
@@ -54,7 +53,7 @@ open_model(const char *path, struct code_shape shape, size_t dims, struct error 
 		struct recurrent_rotation_config config = {
 		    .input_dims = (uint32_t)dims,
 		    .shape = shape,
-		    .seed = UNTRAINED_SEED,
+		    .seed = RECURRENT_UNTRAINED_SEED,
 		};
 		model = recurrent_new(&config, err);
 	}

@@ -152,7 +152,7 @@ write_mean(struct collection_binarizer *b, const struct collection_settings *s,
 	    "{\"__metadata__\":{\"format\":\"halftone-binarizer\","
 	    "\"format_version\":\"1\",\"kind\":\"rotation\",\"seed\":\"%d\"},"
 	    "\"mean\":{\"dtype\":\"F32\",\"shape\":[%zu],\"data_offsets\":[0,%zu]}}",
-	    COLLECTION_UNTRAINED_SEED, s->n_mean, data_n);
+	    RECURRENT_UNTRAINED_SEED, s->n_mean, data_n);
 	/* Spaces fill the header up, so that the data begin at a multiple of 64. */
 	size_t header_n = ((size_t)n + 8 + 63) / 64 * 64 - 8;
 
@@ -174,7 +174,7 @@ collection_binarizer_new(struct collection_binarizer *b,
     const struct collection_settings *s, const char *path, struct error *err)
 {
 	if (!path && !s->mean) {
-		b->model = open_untrained(s, COLLECTION_UNTRAINED_SEED, err);
+		b->model = open_untrained(s, RECURRENT_UNTRAINED_SEED, err);
 	} else {
 		if ((s->mean ? write_mean(b, s, err) : read_file(b, path, err)) != 0)
 			return -1;

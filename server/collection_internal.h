@@ -8,7 +8,6 @@
 
 #define COLLECTION_BINARIZER_ID_BYTES 17 /* 16 digits and '\0' */
 #define COLLECTION_BINARIZER_BYTES_MAX (256 * 1024 * 1024)
-#define COLLECTION_UNTRAINED_SEED 1
 
 /* What the stored settings say beside struct collection_settings. */
 struct collection_stored {

@@ -186,7 +186,7 @@ collection_settings_print(
 		collection_code_distance_name(s->code_distance)) &&
 	    add_text(object, "binarizer", s->binarizer) &&
 	    add_text(object, "binarizer_id", binarizer_id) &&
-	    add_number(object, "seed", COLLECTION_UNTRAINED_SEED) &&
+	    add_number(object, "seed", RECURRENT_UNTRAINED_SEED) &&
 	    add_text(object, "text_model", s->text_model) &&
 	    add_number(object, "created", (double)s->created_s))
 		text = cJSON_PrintUnformatted(object);
