@@ -16,12 +16,6 @@ encoder_dims(const struct encoder *encoder)
 	return encoder->dims;
 }
 
-size_t
-encoder_pieces_max(const struct encoder *encoder)
-{
-	return encoder->pieces_max;
-}
-
 struct encoder_scratch *
 encoder_scratch_new(const struct encoder *encoder, struct error *err)
 {

@@ -37,9 +37,6 @@ void encoder_close(struct encoder *encoder);
 /* Length of an embedding. */
 size_t encoder_dims(const struct encoder *encoder);
 
-/* How many pieces of a text count; the rest is cut off. */
-size_t encoder_pieces_max(const struct encoder *encoder);
-
 /* Working memory for one thread and this encoder; free with encoder_scratch_free.
  * NULL: ERR_MEMORY. */
 struct encoder_scratch *encoder_scratch_new(

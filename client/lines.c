@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -15,7 +14,6 @@
 struct lines {
 	int fd;
 	char *name;
-	uint64_t size_bytes;
 	uint64_t read_bytes;
 	uint64_t number;
 	bool ended; /* read() has said so */
@@ -28,7 +26,6 @@ struct lines {
 static int
 open_file(struct lines *l, const char *path, struct error *err)
 {
-	struct stat st;
 	if (strcmp(path, "-") == 0)
 		l->fd = STDIN_FILENO;
 	else
@@ -36,8 +33,6 @@ open_file(struct lines *l, const char *path, struct error *err)
 	if (l->fd == -1)
 		return error_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
 		    "%s: %s", path, strerror(errno));
-	if (fstat(l->fd, &st) == 0 && S_ISREG(st.st_mode))
-		l->size_bytes = (uint64_t)st.st_size;
 	return 0;
 }
 
@@ -173,12 +168,6 @@ const char *
 lines_name(const struct lines *l)
 {
 	return l->name;
-}
-
-uint64_t
-lines_size_bytes(const struct lines *l)
-{
-	return l->size_bytes;
 }
 
 uint64_t

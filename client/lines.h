@@ -31,8 +31,7 @@ uint64_t lines_number(const struct lines *lines);
 /* The file's name for messages: as given, "standard input" for "-". */
 const char *lines_name(const struct lines *lines);
 
-/* Bytes of the file (0 = not a plain file) and bytes of the lines handed out. */
-uint64_t lines_size_bytes(const struct lines *lines);
+/* Bytes of the lines handed out. */
 uint64_t lines_read_bytes(const struct lines *lines);
 
 #endif /* CLIENT_LINES_H */
