@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "bench/harness.h"
 #include "binarize/recurrent.h"
 
 #define VECTORS 64
@@ -95,6 +96,7 @@ bench_floats(const char *format)
 int
 main(void)
 {
+	harness_check_simd("bench_binarize");
 	bench_encode(256, (struct code_shape){256, 2});
 	bench_encode(384, (struct code_shape){384, 2});
 	bench_encode(1024, (struct code_shape){1024, 4});

@@ -289,6 +289,7 @@ rounds(const char *path)
 int
 main(int argc, char **argv)
 {
+	harness_check_simd("bench_flat");
 	if (argc == 2 && strcmp(argv[1], "table") == 0) {
 		table();
 		memory();

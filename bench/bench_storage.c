@@ -241,6 +241,7 @@ main(int argc, char **argv)
 {
 	char dir[4096];
 
+	harness_check_simd(NAME);
 	if (argc < 2)
 		harness_fail(NAME, "usage: bench_storage DIR [points]");
 	size_t n_points = argc > 2 ? strtoull(argv[2], NULL, 10) : 1000000;

@@ -6,9 +6,21 @@
 #include <sys/mman.h>
 
 #include "base/clock.h"
+#include "base/cpu.h"
 
 #define READ_BYTES ((size_t)512 << 20)
 #define READ_PASSES 7
+
+void
+harness_check_simd(const char *name)
+{
+	enum cpu_level ceiling;
+	struct error err;
+	if (cpu_ceiling(&ceiling, &err) == 0)
+		return;
+	fprintf(stderr, "%s: %s\n", name, err.text);
+	exit(2);
+}
 
 _Noreturn void
 harness_fail(const char *name, const char *reason)

@@ -34,6 +34,10 @@ struct harness_rate harness_read_rate(size_t threads);
 /* Bytes of anonymous memory of this process (RssAnon). */
 size_t harness_rss_anon(void);
 
+/* Print "name: reason" and exit 2 if $SIMD asks for what is not there; to be called
+ * first, so that no figure stands for another kernel. */
+void harness_check_simd(const char *name);
+
 /* Print "name: reason" and exit 1. */
 _Noreturn void harness_fail(const char *name, const char *reason);
 

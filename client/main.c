@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "client/embed.h"
 #include "client/eval.h"
 #include "client/import.h"
@@ -33,6 +34,8 @@ help(FILE *to)
 int
 main(int argc, char **argv)
 {
+	enum cpu_level ceiling;
+	struct error err;
 	if (argc < 2) {
 		help(stderr);
 		return OPTIONS_USAGE;
@@ -44,6 +47,11 @@ main(int argc, char **argv)
 	if (strcmp(argv[1], "--version") == 0) {
 		puts("halftone " HALFTONE_VERSION);
 		return OPTIONS_OK;
+	}
+	/* A wish that cannot be met would else be met by something slower. */
+	if (cpu_ceiling(&ceiling, &err) == -1) {
+		fprintf(stderr, "halftone: %s\n", err.text);
+		return OPTIONS_USAGE;
 	}
 	for (size_t i = 0; i < N_COMMANDS; i++) {
 		if (strcmp(argv[1], commands[i].name) == 0)

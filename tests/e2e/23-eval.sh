@@ -94,6 +94,9 @@ evaluate --model "$MODEL" --binarizer untrained
 check "a binarizer of floats" test $RC = 2
 "$HALFTONE" eval --model "$MODEL" 2>/dev/null
 check "no files" test $? = 2
+ANSWER=$(SIMD=bogus "$HALFTONE" eval "${FILES[@]}" --model "$MODEL" 2>"$WORK/err")
+check "unknown SIMD" test $? = 2
+check "unknown SIMD: says so" grep -q '^halftone: SIMD=bogus: expected' "$WORK/err"
 evaluate --model "$WORK/nowhere"
 check "no model" test $RC = 1
 stop
