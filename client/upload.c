@@ -70,6 +70,9 @@ try_again(struct upload *u, const struct remote_answer *answer, const struct err
 	if (answer != NULL && answer->says_when &&
 	    answer->retry_after_s <= u->settings.patience_s)
 		*pause = answer->retry_after_s;
+	/* "At once", said again and again, must not keep a processor busy. */
+	if (*pause < PAUSE_FIRST_S)
+		*pause = PAUSE_FIRST_S;
 	return again && !stop_requested();
 }
 

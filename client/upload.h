@@ -13,9 +13,9 @@
  * Each of `connections` threads sends one batch after the other as
  * PUT /collections/{c}/points?wait=true.  What the server refuses for now (429 and
  * its kin) or a connection that cannot be made or breaks is tried again, after
- * Retry-After or a growing pause, until patience_s have passed without any batch
- * acknowledged; a point is upserted by its id, so a batch that is sent twice is
- * stored once.  Any other refusal ends the upload.
+ * Retry-After (but no less than 50 ms) or a growing pause, until patience_s have passed
+ * without any batch acknowledged; a point is upserted by its id, so a batch that is
+ * sent twice is stored once.  Any other refusal ends the upload.
  *
  * Batches of different threads may be applied in any order: of two points with one
  * id in different batches either may win unless connections = 1.
