@@ -8,7 +8,7 @@
 #include "client/lines.h"
 #include "client/stop.h"
 
-#define ID_BYTES_MAX 256
+#define IMPORT_NORM_END 1e18f /* as the server has it */
 
 static int
 append_id(
@@ -108,16 +108,45 @@ find_content(struct json *content, enum import_kind *kind, const struct json *ob
 	return 0;
 }
 
+/* A code, and the length of its vector where the line says it. */
+static int
+append_code(struct body *point, const struct json *object, const struct json *code,
+    struct error *err)
+{
+	struct json norm;
+	body_text(point, "{\"object\":{\"b64\":");
+	body_bytes(point, code->text, code->len);
+	if (json_member(object, "norm", &norm)) {
+		float length = norm.type == JSON_NUMBER ? (float)json_double(&norm) : 0;
+		if (!(length > 0) || !(length < IMPORT_NORM_END))
+			return error_set(err, ERR_INPUT,
+			    "expected \"norm\" to be a number above 0 and below 1e18");
+		body_text(point, ",\"norm\":");
+		body_bytes(point, norm.text, norm.len);
+	}
+	body_text(point, "},\"model\":\"codes\"}");
+	return 0;
+}
+
+/* What is no payload. */
+static bool
+is_ours(const struct json *key, enum import_kind kind)
+{
+	return json_equals(key, "id") || json_equals(key, "text") ||
+	       json_equals(key, "vector") || json_equals(key, "code") ||
+	       (kind == IMPORT_CODE && json_equals(key, "norm"));
+}
+
 /* All other members, as they came. */
 static void
-append_payload(struct body *point, const struct json *object, const struct json *text)
+append_payload(struct body *point, const struct json *object, enum import_kind kind,
+    const struct json *text)
 {
 	const char *comma = "";
 	struct json_walk w = json_walk(object);
 	body_text(point, ",\"payload\":{");
 	while (json_next(&w)) {
-		if (json_equals(&w.key, "id") || json_equals(&w.key, "text") ||
-		    json_equals(&w.key, "vector") || json_equals(&w.key, "code"))
+		if (is_ours(&w.key, kind))
 			continue;
 		body_text(point, comma);
 		body_bytes(point, w.key.text, w.key.len);
@@ -156,9 +185,8 @@ import_point(struct body *point, struct import_line *line, struct error *err)
 			return -1;
 		break;
 	case IMPORT_CODE:
-		body_text(point, "{\"object\":{\"b64\":");
-		body_bytes(point, content.text, content.len);
-		body_text(point, "},\"model\":\"codes\"}");
+		if (append_code(point, &object, &content, err) == -1)
+			return -1;
 		break;
 	case IMPORT_TEXT:
 	case IMPORT_NOTHING:
@@ -167,7 +195,7 @@ import_point(struct body *point, struct import_line *line, struct error *err)
 		body_text(point, "}");
 		break;
 	}
-	append_payload(point, &object,
+	append_payload(point, &object, line->kind,
 	    line->kind == IMPORT_TEXT && line->keep_text ? &content : NULL);
 	body_text(point, "}");
 	if (point->failed)
