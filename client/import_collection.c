@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
+#include "base/bytes.h"
 #include "base/json.h"
 #include "client/import_job.h"
 #include "client/stop.h"
@@ -35,12 +37,44 @@ check_kind(const struct import_settings *s, enum import_kind kind, struct error 
 	return 0;
 }
 
-/* What PUT /collections/{c} needs for documents of this kind. */
 static void
-compose(struct body *body, const struct import_settings *s, enum import_kind kind,
-    size_t vector_dims)
+append_mean(struct body *body, const float *mean, uint8_t *bytes, size_t dims)
 {
-	size_t size = kind == IMPORT_VECTOR ? vector_dims
+	for (size_t i = 0; i < dims; i++)
+		bytes_putfle(bytes + 4 * i, mean[i]);
+	body_text(body, "\"mean\":{\"b64\":\"");
+	body_base64(body, bytes, 4 * dims);
+	body_text(body, "\"}");
+}
+
+/* The member "mean" for the file that is being read, if it has rows enough. */
+static int
+fit_mean(struct body *body, const struct import_job *job, struct error *err)
+{
+	const char *distance = job->settings.distance;
+	float *mean = array_new(job->vector_dims, sizeof *mean);
+	uint8_t *bytes = array_new(job->vector_dims, 4);
+	int rc = 0;
+	if (mean == NULL || bytes == NULL)
+		rc = error_set(err, ERR_MEMORY, "no memory for a mean");
+	else
+		rc = import_mean(mean, &job->sample,
+		    distance == NULL || strcmp(distance, "Cosine") == 0, err);
+	if (rc == 1)
+		append_mean(body, mean, bytes, job->vector_dims);
+	free(bytes);
+	free(mean);
+	return rc == -1 ? -1 : 0;
+}
+
+/* What PUT /collections/{c} needs for documents of this kind; `mean` is a member of
+ * "codes", or empty. */
+static void
+compose(struct body *body, const struct import_job *job, enum import_kind kind,
+    const struct body *mean)
+{
+	const struct import_settings *s = &job->settings;
+	size_t size = kind == IMPORT_VECTOR ? job->vector_dims
 		      : kind == IMPORT_CODE ? s->dims
 					    : 0;
 	const char *comma = "";
@@ -62,8 +96,14 @@ compose(struct body *body, const struct import_settings *s, enum import_kind kin
 		body_format(body, "\"dims\":%u", s->dims);
 		comma = ",";
 	}
-	if (s->bits != 0)
+	if (s->bits != 0) {
 		body_format(body, "%s\"bits\":%u", comma, s->bits);
+		comma = ",";
+	}
+	if (mean->len > 0) {
+		body_text(body, comma);
+		body_bytes(body, mean->text, mean->len);
+	}
 	body_text(body, "}}");
 }
 
@@ -71,16 +111,19 @@ static int
 create(const struct import_job *job, struct remote *remote, const char *path,
     enum import_kind kind, struct error *err)
 {
-	struct body body = {NULL, 0, 0, false};
+	struct body body = {NULL, 0, 0, false}, mean = {NULL, 0, 0, false};
 	struct remote_answer answer;
 	int rc = check_kind(&job->settings, kind, err);
+	if (rc == 0 && job->sample.path != NULL)
+		rc = fit_mean(&mean, job, err);
 	if (rc == 0) {
-		compose(&body, &job->settings, kind, job->vector_dims);
-		if (body.failed)
+		compose(&body, job, kind, &mean);
+		if (body.failed || mean.failed)
 			rc = error_set(err, ERR_MEMORY, "no memory for a request");
 	}
 	if (rc == 0)
 		rc = insist(remote, &answer, "PUT", path, &body, err);
+	body_free(&mean);
 	body_free(&body);
 	/* 409: another import has made it meanwhile. */
 	if (rc == 0 && answer.status >= 300 && answer.status != 409)

@@ -28,6 +28,23 @@ enum import_kind {
 	IMPORT_CODE,
 };
 
+/* Rows at a file's start that a mean is fitted on.  Of fewer than the second number it
+ * would tell more of these rows than of those to come: then there is none. */
+#define IMPORT_MEAN_ROWS 10000
+#define IMPORT_MEAN_ROWS_MIN 100
+
+/* A file of vectors; path NULL: there is none. */
+struct import_sample {
+	const char *path;
+	enum vectors_format format;
+};
+
+/* mean (the file's dimensions) := the mean of its first rows, each at length 1 for
+ * Cosine, so that codes tell how a vector differs from the others and not what all have
+ * in common.  1: there is one; 0: too few rows; -1: as vectors_open. */
+int import_mean(
+    float *mean, const struct import_sample *sample, bool cosine, struct error *err);
+
 struct import_settings {
 	struct remote_address address;
 	const char *collection;
@@ -65,11 +82,12 @@ struct import_job {
 	const char *unit;     /* "line" or "row" */
 	uint64_t batch_first; /* its first line or row */
 	uint64_t batch_last;
-	uint64_t n_read;     /* documents read from all files */
-	uint64_t number;     /* lines or rows of the files that are done */
-	uint64_t read_bytes; /* of the files that are done */
-	uint64_t file_bytes; /* read of the current one */
-	size_t vector_dims;  /* of the first vector; 0 = none seen */
+	uint64_t n_read;             /* documents read from all files */
+	uint64_t number;             /* lines or rows of the files that are done */
+	uint64_t read_bytes;         /* of the files that are done */
+	uint64_t file_bytes;         /* read of the current one */
+	size_t vector_dims;          /* of the first vector; 0 = none seen */
+	struct import_sample sample; /* the file of vectors that is being read */
 };
 
 /* Make the collection if it does not exist, then begin to upload.  The first document

@@ -54,6 +54,7 @@ import_vectors(struct import_job *job, const char *path, enum vectors_format for
 	int rc = 0;
 	job->file = path;
 	job->unit = "row";
+	job->sample = (struct import_sample){path, format};
 	if (row == NULL)
 		rc = error_set(err, ERR_MEMORY, "no memory for a vector");
 	else if (dims != 0 && job->vector_dims != 0 && dims != job->vector_dims)
@@ -69,6 +70,7 @@ import_vectors(struct import_job *job, const char *path, enum vectors_format for
 	job->number += vectors_count(vectors);
 	job->read_bytes += vectors_size_bytes(vectors);
 	job->file_bytes = 0;
+	job->sample.path = NULL;
 	free(row);
 	vectors_close(vectors);
 	return rc;

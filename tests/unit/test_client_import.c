@@ -4,8 +4,10 @@
  * it has stored a batch, and is slow, stores every document once under its own id with
  * its own content, and counts what was acknowledged; a bad line stops it with file and
  * line after the lines before it are stored; a refusal ends it; a silent server ends
- * it after its patience; a wrong command line exits with 2.
+ * it after its patience; a collection made for a file of vectors gets the mean of its
+ * first rows; a wrong command line exits with 2.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -33,9 +35,10 @@ struct store {
 	int64_t value[POINTS_MAX]; /* -1: not there */
 	unsigned stored;           /* points in batches that were stored, repeats too */
 	unsigned acknowledged;
-	unsigned faults; /* of 100 requests so many go wrong */
-	unsigned refuse; /* the batch with this id is refused for good; 0 = none */
-	bool silent;     /* always "later" */
+	unsigned faults;   /* of 100 requests so many go wrong */
+	unsigned refuse;   /* the batch with this id is refused for good; 0 = none */
+	bool silent;       /* always "later" */
+	const char *later; /* the header that says when */
 	bool exists;
 	struct rng rng;
 	char created[1000]; /* the body that made the collection */
@@ -76,8 +79,8 @@ answer_points(struct fake_reply *reply, const struct fake_request *request)
 	bool wrong = fault < store.faults;
 	assert_string_equal(request->method, "PUT");
 	if (store.silent || (wrong && fault % 4 == 0)) {
-		fake_reply_json(reply, store.silent ? 503 : 429,
-		    "retry-after-ms: 5\r\n", "{\"status\":{\"error\":\"too much\"}}");
+		fake_reply_json(reply, store.silent ? 503 : 429, store.later,
+		    "{\"status\":{\"error\":\"too much\"}}");
 		return;
 	}
 	if (wrong && fault % 4 == 1) { /* not stored, no answer */
@@ -130,7 +133,7 @@ on_request(struct fake_reply *reply, const struct fake_request *request, void *a
 static void
 reset(unsigned faults)
 {
-	store = (struct store){.faults = faults};
+	store = (struct store){.faults = faults, .later = "retry-after-ms: 5\r\n"};
 	for (size_t i = 0; i < POINTS_MAX; i++)
 		store.value[i] = -1;
 	rng_init(&store.rng, test_seed(), 3);
@@ -247,6 +250,7 @@ test_patience(void **state)
 	(void)state;
 	struct fake_server *server = start(0);
 	store.silent = true;
+	store.later = "Retry-After: 0\r\n";
 	struct remote_address address;
 	struct error err;
 	assert_int_equal(remote_address_read(&address, url, NULL, &err), 0);
@@ -265,7 +269,8 @@ test_patience(void **state)
 	assert_int_equal(upload_finish(upload, &counts, &err), -1);
 	assert_true(clock_since(begin) >= 1 && clock_since(begin) < 10);
 	assert_int_equal(counts.acknowledged, 0);
-	assert_true(counts.retries > 2);
+	/* "At once" is no reason to ask without a pause. */
+	assert_true(counts.retries > 2 && counts.retries <= 20);
 	assert_non_null(strstr(err.text, "the source"));
 	assert_non_null(strstr(err.text, "too much"));
 	assert_int_equal(err.code, ERR_BUSY);
@@ -311,6 +316,80 @@ test_vectors(void **state)
 	assert_int_equal(RUN("--format", "jsonl"), 1);
 	assert_int_equal(RUN("--format", "npy"), 1);
 	fake_server_stop(server);
+}
+
+/* rows.fvecs := n rows of 2 dimensions, each `more` after the first `steady` ones. */
+static void
+write_rows(size_t n, size_t steady, float more)
+{
+	snprintf(path, sizeof path, "%s/rows.fvecs", test_folder());
+	FILE *out = fopen(path, "wb");
+	assert_non_null(out);
+	for (size_t i = 0; i < n; i++) {
+		uint8_t row[12];
+		bytes_put32le(row, 2);
+		bytes_putfle(row + 4, i < steady ? (float)(i % 2) * 6 : more);
+		bytes_putfle(row + 8, i < steady ? (float)(i % 2) * 8 : more);
+		assert_int_equal(fwrite(row, 1, sizeof row, out), sizeof row);
+	}
+	assert_int_equal(fclose(out), 0);
+}
+
+/* A collection that an import of vectors makes gets their mean, at length 1 for Cosine;
+ * of a few rows, or for one that is there, there is none. */
+static void
+test_mean(void **state)
+{
+	(void)state;
+	struct fake_server *server = start(0);
+	write_rows(200, 200, 0);
+	assert_int_equal(RUN("--bits", "2", "--distance", "Euclid"), 0);
+	assert_string_equal(store.created,
+	    "{\"vectors\":{\"size\":2,\"distance\":\"Euclid\"},\"codes\":{\"bits\":2,"
+	    "\"mean\":{\"b64\":\"AABAQAAAgEA=\"}}}"); /* 3, 4 */
+	store.exists = false;
+	assert_int_equal(RUN("--batch", "100"), 0);
+	assert_string_equal(store.created,
+	    "{\"vectors\":{\"size\":2,\"distance\":\"Cosine\"},\"codes\":{"
+	    "\"mean\":{\"b64\":\"mpkZP83MTD8=\"}}}"); /* 0.6, 0.8: not the zeros */
+	store.created[0] = '\0';
+	assert_int_equal(RUN("--bits", "2"), 0);
+	assert_string_equal(store.created, "");
+	store.exists = false;
+	write_rows(IMPORT_MEAN_ROWS_MIN - 1, 200, 0);
+	assert_int_equal(RUN("--distance", "Dot"), 0);
+	assert_null(strstr(store.created, "mean"));
+	fake_server_stop(server);
+}
+
+static void
+test_mean_rows(void **state)
+{
+	(void)state;
+	struct import_sample sample = {path, VECTORS_FVECS};
+	struct error err;
+	float *mean = guard_new(2 * sizeof *mean);
+	write_rows(IMPORT_MEAN_ROWS + 5, IMPORT_MEAN_ROWS, 1e30f);
+	assert_int_equal(import_mean(mean, &sample, false, &err), 1);
+	assert_true(mean[0] == 3 && mean[1] == 4);
+	/* Up to a row that is bad. */
+	write_rows(300, 200, INFINITY);
+	assert_int_equal(import_mean(mean, &sample, false, &err), 1);
+	assert_true(mean[0] == 3 && mean[1] == 4);
+	write_rows(300, 60, INFINITY);
+	assert_int_equal(import_mean(mean, &sample, false, &err), 0);
+	write_rows(200, 200, 0);
+	int rc = -1;
+	for (long k = 1; rc == -1; k++) {
+		array_fail_at(k);
+		rc = import_mean(mean, &sample, true, &err);
+		array_fail_at(0);
+		assert_true(rc == 1 || err.code == ERR_MEMORY);
+	}
+	sample.path = "/nowhere/at/all";
+	assert_int_equal(import_mean(mean, &sample, true, &err), -1);
+	assert_int_equal(err.code, ERR_NOT_FOUND);
+	guard_free(mean, 2 * sizeof *mean);
 }
 
 static void
@@ -383,6 +462,14 @@ test_points(void **state)
 		"{\"id\":7,\"vector\":{\"object\":{\"b64\":\"AAECAwQFBgc=\"},\"model\":"
 		"\"codes\"},\"payload\":{}}",
 		IMPORT_CODE},
+	    {"{\"norm\":2.50,\"code\":\"AAECAwQFBgc=\",\"id\":7,\"a\":1}",
+		"{\"id\":7,\"vector\":{\"object\":{\"b64\":\"AAECAwQFBgc=\",\"norm\":2."
+		"50}"
+		",\"model\":\"codes\"},\"payload\":{\"a\":1}}",
+		IMPORT_CODE},
+	    {"{\"norm\":2.50,\"text\":\"t\",\"id\":7}",
+		"{\"id\":7,\"vector\":{\"text\":\"t\"},\"payload\":{\"norm\":2.50}}",
+		IMPORT_TEXT},
 	};
 	char point[1000];
 	struct error err;
@@ -426,6 +513,9 @@ test_bad_points(void **state)
 	    {"{\"vector\":[1,1e39]}", "vector"},
 	    {"{\"vector\":[1,2,3]}", "2 dimensions"},
 	    {"{\"vector\":\"1\"}", "an array"},
+	    {"{\"code\":\"AA==\",\"norm\":0}", "\"norm\""},
+	    {"{\"code\":\"AA==\",\"norm\":1e18}", "\"norm\""},
+	    {"{\"code\":\"AA==\",\"norm\":\"1\"}", "\"norm\""},
 	    {"{\"text\":\"\xff\"}", ""},
 	};
 	char point[1000];
@@ -453,6 +543,8 @@ main(void)
 	    cmocka_unit_test(test_refused),
 	    cmocka_unit_test(test_patience),
 	    cmocka_unit_test(test_vectors),
+	    cmocka_unit_test(test_mean),
+	    cmocka_unit_test(test_mean_rows),
 	};
 	unsetenv("HALFTONE_API_KEY");
 	return cmocka_run_group_tests(tests, NULL, NULL);
