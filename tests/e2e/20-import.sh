@@ -47,6 +47,16 @@ counted text 3
 expect "kept" 200 "" POST /collections/text/points '{"ids":[4],"with_payload":true}'
 equal "kept" '.result[0].payload' '{"nested":{"a":[1,null]},"text":"Rain and wind are expected tomorrow"}'
 
+for distance in Dot Euclid; do
+	import text-$distance --distance $distance "$WORK/text.jsonl"
+	check "text $distance: exit" test $RC = 0
+	counted text-$distance 3
+	expect "text $distance: info" 200 "" GET /collections/text-$distance
+	equal "text $distance: made" '.result.config.params|[.vectors.size,.vectors.distance]' \
+		"[256,\"$distance\"]"
+	nearest "text $distance: meaning" text-$distance '{"text":"weather forecast, storm"}' 4
+done
+
 # ---- vectors ----
 sed -n 's/.*"text": "\([^"]*\)".*/\1/p' "$WORK/text.jsonl" >"$WORK/lines"
 "$HALFTONE" embed --model "$MODEL" --output "$WORK/v.npy" "$WORK/lines" 2>/dev/null
@@ -86,6 +96,15 @@ for i in 1 25 50; do
 	nearest "code $i" codes "$(sed -n "${i}s/.*\"code\":\(\".*\"\).*/{\"object\":{\"b64\":\1},\"model\":\"codes\"}/p" \
 		"$WORK/codes.jsonl")" "$i"
 done
+# The same code with and without the length of its vector: scores in proportion.
+code=$(sed -n '1s/.*"code":\("[^"]*"\).*/\1/p' "$WORK/codes.jsonl")
+printf '{"id":1,"code":%s}\n{"id":2,"code":%s,"norm":4}\n' "$code" "$code" >"$WORK/norms.jsonl"
+import norms --dims 64 --bits 2 --distance Dot "$WORK/norms.jsonl"
+check "norms: exit" test $RC = 0
+nearest "norms" norms "{\"object\":{\"b64\":$code},\"model\":\"codes\"}" 2
+expect "norms: scores" 200 "" POST /collections/norms/points/query \
+	"{\"query\":{\"object\":{\"b64\":$code},\"model\":\"codes\"}}"
+equal "norms: scores" '[.result.points[].score]|(.[0]/.[1]*1000|round)' 4000
 import codes2 "$WORK/codes.jsonl"
 check "codes need a shape" test $RC = 1
 check "codes need a shape: text" grep -q -- '--dims and --bits' <<<"$SAID"
