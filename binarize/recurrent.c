@@ -94,21 +94,6 @@ recurrent_info(const struct recurrent *model)
 	return model->info;
 }
 
-void
-recurrent_fit_mean(float *mean, const float *rows, size_t n, size_t dims)
-{
-	assert(n > 0);
-	for (size_t first = 0; first < dims; first += 64) {
-		double sums[64] = {0.0};
-		size_t columns = dims - first < 64 ? dims - first : 64;
-		for (size_t i = 0; i < n; i++)
-			for (size_t j = 0; j < columns; j++)
-				sums[j] += (double)rows[i * dims + first + j];
-		for (size_t j = 0; j < columns; j++)
-			mean[first + j] = (float)(sums[j] / (double)n);
-	}
-}
-
 static size_t
 largest(size_t a, size_t b)
 {

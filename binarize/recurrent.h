@@ -66,7 +66,9 @@ struct recurrent_rotation_config {
 	uint32_t input_dims; /* 1 .. RECURRENT_INPUT_DIMS_MAX */
 	struct code_shape shape;
 	uint64_t seed;
-	const float *mean; /* (input_dims), copied; NULL = zeros */
+	/* (input_dims), of vectors as they will be encoded (normalised for Cosine);
+	 * copied; NULL = zeros */
+	const float *mean;
 };
 
 /* An untrained model.  NULL: ERR_INPUT, ERR_MEMORY. */
@@ -90,10 +92,6 @@ int recurrent_save(const struct recurrent *model, const char *path, struct error
 void recurrent_free(struct recurrent *model);
 
 struct recurrent_info recurrent_info(const struct recurrent *model);
-
-/* mean (dims) := the mean of n rows (n, dims), n > 0, for a rotation's config.  The
- * rows are as they will be encoded (normalised for Cosine). */
-void recurrent_fit_mean(float *mean, const float *rows, size_t n, size_t dims);
 
 /* Working memory for one thread at one model.  NULL: ERR_MEMORY. */
 struct recurrent_scratch;

@@ -353,27 +353,6 @@ test_configs_refused(void **state)
 }
 
 static void
-test_fit_mean(void **state)
-{
-	(void)state;
-	enum { N = 37, D = 131 };
-	struct rng rng;
-	float *rows = guard_new(N * D * sizeof *rows);
-	float *mean = guard_new(D * sizeof *mean);
-	rng_init(&rng, test_seed(), 3);
-	random_vector(&rng, rows, N * D);
-	recurrent_fit_mean(mean, rows, N, D);
-	for (size_t j = 0; j < D; j++) {
-		double sum = 0;
-		for (size_t i = 0; i < N; i++)
-			sum += (double)rows[i * D + j];
-		assert_near(mean[j], sum / N, 1e-7);
-	}
-	guard_free(rows, N * D * sizeof *rows);
-	guard_free(mean, D * sizeof *mean);
-}
-
-static void
 test_factor_of_code(void **state)
 {
 	(void)state;
@@ -398,7 +377,6 @@ main(void)
 	    cmocka_unit_test(test_vectors_refused),
 	    cmocka_unit_test(test_at_the_mean),
 	    cmocka_unit_test(test_configs_refused),
-	    cmocka_unit_test(test_fit_mean),
 	    cmocka_unit_test(test_factor_of_code),
 	};
 	snprintf(path, sizeof path, "%s/m.safetensors", test_folder());
