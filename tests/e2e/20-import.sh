@@ -85,6 +85,28 @@ for i in 0 1 2; do
 	nearest "jsonl row $i" v-jsonl "$vector" $((i + 1))
 done
 
+# A file of 100 rows or more: the collection that is made for it gets its mean.
+expect "few rows: no mean" 200 "" GET /collections/v-npy
+equal "few rows: no mean" '.result.config.params.codes.binarizer' '"untrained"'
+for i in $(seq 150); do echo "report $i: rain and wind are expected in week $((i * 7))"; done >"$WORK/many"
+"$HALFTONE" embed --model "$MODEL" --output "$WORK/m.npy" "$WORK/many" 2>/dev/null
+"$HALFTONE" embed --model "$MODEL" "$WORK/many" 2>/dev/null >"$WORK/m.jsonl"
+for distance in Cosine Euclid; do
+	import m-$distance --bits 1 --distance $distance "$WORK/m.npy"
+	check "mean $distance: exit" test $RC = 0
+	counted m-$distance 150
+	expect "mean $distance: info" 200 "" GET /collections/m-$distance
+	equal "mean $distance: fitted" '.result.config.params.codes.binarizer' '"fitted"'
+	for i in 0 77 149; do
+		vector=$(sed -n "$((i + 1))s/.*: \(\[.*\]\).*/\1/p" "$WORK/m.jsonl")
+		nearest "mean $distance: row $i" m-$distance "$vector" $i
+	done
+done
+import v-npy "$WORK/m.npy"
+check "a mean for what is there: exit" test $RC = 0
+expect "a mean for what is there" 200 "" GET /collections/v-npy
+equal "a mean for what is there" '.result.config.params.codes.binarizer' '"untrained"'
+
 # ---- codes ----
 for i in $(seq 50); do
 	printf '{"id":%d,"code":"%s"}\n' "$i" "$(head -c 16 /dev/urandom | base64)"
