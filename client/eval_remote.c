@@ -192,7 +192,7 @@ ask(struct asking *a, struct remote *remote, struct body *body, size_t query,
 			return -1;
 		if (!remote_busy(answer.status) || stop_requested())
 			break;
-		stop_sleep(answer.says_when ? answer.retry_after_s : 0.1);
+		stop_sleep(remote_pause(&answer, 0.1));
 	}
 	if (answer.status >= 300)
 		return remote_refused(&answer, err);

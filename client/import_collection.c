@@ -19,7 +19,7 @@ insist(struct remote *remote, struct remote_answer *answer, const char *method,
 			return -1;
 		if (!remote_busy(answer->status) || i == 30 || stop_requested())
 			return 0;
-		stop_sleep(answer->says_when ? answer->retry_after_s : 1);
+		stop_sleep(remote_pause(answer, 1));
 	}
 }
 

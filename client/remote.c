@@ -325,3 +325,10 @@ remote_busy(int status)
 	return status == 408 || status == 429 || status == 502 || status == 503 ||
 	       status == 504;
 }
+
+double
+remote_pause(const struct remote_answer *answer, double unsaid_s)
+{
+	double pause = answer->says_when ? answer->retry_after_s : unsaid_s;
+	return pause < REMOTE_PAUSE_MIN_S ? REMOTE_PAUSE_MIN_S : pause;
+}

@@ -65,4 +65,10 @@ int remote_refused(const struct remote_answer *answer, struct error *err);
 /* Whether an answer means "again later": 408, 429, 502, 503, 504. */
 bool remote_busy(int status);
 
+/* Seconds to wait before asking again: what the answer says, or `unsaid_s`; at least
+ * REMOTE_PAUSE_MIN_S, so that "at once", said again and again, keeps no processor
+ * busy. */
+#define REMOTE_PAUSE_MIN_S 0.05
+double remote_pause(const struct remote_answer *answer, double unsaid_s);
+
 #endif /* CLIENT_REMOTE_H */

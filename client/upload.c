@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "client/stop.h"
 
-#define PAUSE_FIRST_S 0.05
 #define PAUSE_MAX_S 5.0
 #define TICK_NS 100000000
 
@@ -64,15 +63,12 @@ try_again(struct upload *u, const struct remote_answer *answer, const struct err
 		    u->counts.trouble, sizeof u->counts.trouble, "%.150s", why->text);
 	}
 	pthread_mutex_unlock(&u->lock);
-	*pause = *pause == 0 ? PAUSE_FIRST_S : *pause * 2;
+	*pause = *pause == 0 ? REMOTE_PAUSE_MIN_S : *pause * 2;
 	if (*pause > PAUSE_MAX_S)
 		*pause = PAUSE_MAX_S;
 	if (answer != NULL && answer->says_when &&
 	    answer->retry_after_s <= u->settings.patience_s)
-		*pause = answer->retry_after_s;
-	/* "At once", said again and again, must not keep a processor busy. */
-	if (*pause < PAUSE_FIRST_S)
-		*pause = PAUSE_FIRST_S;
+		*pause = remote_pause(answer, *pause);
 	return again && !stop_requested();
 }
 

@@ -321,6 +321,11 @@ test_refusals(void **state)
 	assert_true(remote_busy(answer.status));
 	assert_true(answer.says_when);
 	assert_true(answer.retry_after_s == 0.25);
+	assert_true(remote_pause(&answer, 1) == 0.25);
+	answer.retry_after_s = 0;
+	assert_true(remote_pause(&answer, 1) == REMOTE_PAUSE_MIN_S);
+	answer.says_when = false;
+	assert_true(remote_pause(&answer, 1) == 1);
 	remote_refused(&answer, &err);
 	assert_int_equal(err.code, ERR_BUSY);
 	assert_string_equal(err.text, "the server answered 429: busy");
