@@ -66,6 +66,10 @@ static const struct key keys[] = {
     {"max_inputs", NUMBER, AT(max_inputs), "2048", 1, 65536,
 	"N  texts of one embeddings request"},
     {"max_batch", NUMBER, AT(max_batch), "64", 1, 64, "N  queries that share one scan"},
+    {"max_queued_writes", NUMBER, AT(max_queued_writes), "65536", 1, 1000000,
+	"N  writes waiting for the disk; more get 429"},
+    {"max_queued_bytes", SIZE, AT(max_queued_bytes), "256MiB", KIB(1), GIB(64),
+	"N  of all writes waiting for the disk"},
     {"map_bytes", SIZE, AT(map_bytes), "256GiB", MIB(1), GIB(16384),
 	"N  address space of the store: its largest size"},
 };

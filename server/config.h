@@ -39,9 +39,11 @@ struct config {
 	uint64_t max_limit; /* of a query, with its offset */
 	uint64_t max_payload_bytes;
 	uint64_t max_text_bytes;
-	uint64_t max_inputs; /* texts of one embeddings request */
-	uint64_t max_batch;  /* queries that share one scan */
-	uint64_t map_bytes;  /* address space of the store, its largest size */
+	uint64_t max_inputs;        /* texts of one embeddings request */
+	uint64_t max_batch;         /* queries that share one scan */
+	uint64_t max_queued_writes; /* waiting for the disk; more get 429 */
+	uint64_t max_queued_bytes;  /* of all of them */
+	uint64_t map_bytes;         /* address space of the store, its largest size */
 };
 
 enum config_action {

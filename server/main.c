@@ -108,7 +108,8 @@ load(struct api *api, struct error *err)
 	    .threads = config->threads ? config->threads : processors(),
 	    .batch_max = config->max_batch,
 	    .metrics = api->metrics};
-	struct writer_options writer = {0};
+	struct writer_options writer = {.queue_bytes_max = config->max_queued_bytes,
+	    .queue_operations_max = config->max_queued_writes};
 	struct collection **list;
 	size_t n, points = 0;
 	uint64_t start_ns = clock_ns();

@@ -233,6 +233,14 @@ publish(struct writer *writer, struct writer_operation *op)
 	}
 }
 
+static void
+count_commit(struct writer *writer)
+{
+	pthread_mutex_lock(&writer->lock);
+	writer->stats.commits++;
+	pthread_mutex_unlock(&writer->lock);
+}
+
 static int
 commit_group(struct writer *writer, struct writer_operation *first, struct error *err)
 {
@@ -245,6 +253,8 @@ commit_group(struct writer *writer, struct writer_operation *first, struct error
 		result = db_commit(txn, err);
 	else
 		db_end(txn);
+	if (result == 0)
+		count_commit(writer);
 	for (struct writer_operation *op = first; op; op = op->next) {
 		if (result != 0)
 			store_rollback(collection_store(op->collection));
@@ -360,7 +370,6 @@ do_work(struct writer *writer, struct writer_operation *group)
 	if (writer->purging)
 		purge(writer);
 	pthread_mutex_lock(&writer->lock);
-	writer->stats.commits++;
 	writer->stats.commit_s += clock_since(start);
 	pthread_mutex_unlock(&writer->lock);
 }
@@ -497,12 +506,17 @@ enqueue(struct writer *writer, struct writer_operation *op, struct error *err)
 		return error_set(err, ERR_UNAVAILABLE,
 		    "the server is stopping: try another or later");
 	/* An empty queue takes anything, so that no operation is too large for ever. */
-	if (stats->queued_operations > 0 &&
-	    (stats->queued_operations >= writer->operations_max ||
-		op->size_bytes + stats->queued_bytes > writer->bytes_max))
+	if (stats->queued_operations >= writer->operations_max)
 		return error_set(err, ERR_BUSY,
-		    "%zu writes of %zu bytes wait already: try again in a moment",
-		    stats->queued_operations, stats->queued_bytes);
+		    "%zu writes wait already, the most that may (max_queued_writes): "
+		    "try again in a moment",
+		    stats->queued_operations);
+	if (stats->queued_operations > 0 &&
+	    op->size_bytes + stats->queued_bytes > writer->bytes_max)
+		return error_set(err, ERR_BUSY,
+		    "writes of %zu bytes wait already, and with %zu more would be over "
+		    "%zu (max_queued_bytes): try again in a moment",
+		    stats->queued_bytes, op->size_bytes, writer->bytes_max);
 	stats->queued_operations++;
 	stats->queued_bytes += op->size_bytes;
 	queue_add(&writer->queue, op);

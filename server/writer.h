@@ -93,8 +93,8 @@ struct writer *writer_start(struct db *db, struct registry *registry,
 void writer_stop(struct writer *writer);
 
 /* Queue an operation.  -1, and on_done is never called: ERR_BUSY (the queue is full:
- * 429), ERR_UNAVAILABLE (stopping, or the disk failed earlier), ERR_INPUT (a point
- * that is not as struct writer_point says).  Any thread. */
+ * 429, naming the limit), ERR_UNAVAILABLE (stopping, or the disk failed earlier),
+ * ERR_INPUT (a point that is not as struct writer_point says).  Any thread. */
 int writer_submit(
     struct writer *writer, struct writer_operation *operation, struct error *err);
 
@@ -102,12 +102,12 @@ int writer_submit(
 struct writer_stats {
 	size_t queued_operations;
 	size_t queued_bytes;
-	uint64_t commits;
+	uint64_t commits;    /* of groups, done; purges are not counted */
 	uint64_t operations; /* done, also those that failed */
 	uint64_t failed;
 	uint64_t points_written;
 	uint64_t points_deleted;
-	double commit_s; /* seconds spent in transactions, all together */
+	double commit_s; /* seconds spent in transactions, purges too, all together */
 };
 struct writer_stats writer_stats(struct writer *writer);
 

@@ -49,5 +49,26 @@ check "bearer" test "$(code -H 'Authorization: Bearer sesame' "$URL/v1/models")"
 check "the log does not have the key" test -z "$(grep sesame "$LOG")"
 port=$PORT
 stop
+start --max-queued-writes 1
+expect "create" 200 "" PUT /collections/c '{"vectors":{"size":4,"distance":"Dot"}}'
+cat >"$WORK/burst.py" <<'PY'
+import http.client, sys, threading, time
+end, busy = time.time() + 10, []
+def client():
+    c = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
+    while time.time() < end and not busy:
+        c.request("PUT", "/collections/c/points", '{"points":[{"id":1,"vector":[1,2,3,4]}]}')
+        r = c.getresponse()
+        text = r.read()
+        if r.status != 200:
+            busy.append((r.status, text))
+threads = [threading.Thread(target=client) for _ in range(16)]
+for t in threads: t.start()
+for t in threads: t.join()
+sys.exit(not (busy and all(s == 429 and b"max_queued_writes" in t for s, t in busy)))
+PY
+check "a full queue names its limit" python3 "$WORK/burst.py" "$PORT"
+port=$PORT
+stop
 refused "healthcheck of nothing" 1 "127.0.0.1:$port" "$SERVER" --healthcheck --listen "127.0.0.1:$port"
 finish

@@ -54,6 +54,8 @@ test_defaults(void **state)
 	assert_int_equal(config.request_timeout_s, 60);
 	assert_int_equal(config.max_points_per_request, 10000);
 	assert_int_equal(config.max_text_bytes, 64 << 10);
+	assert_int_equal(config.max_queued_writes, 65536);
+	assert_int_equal(config.max_queued_bytes, 256 << 20);
 	assert_false(config.insecure);
 }
 
@@ -152,6 +154,8 @@ test_refused(void **state)
 		"max_body_bytes"},
 	    {"--max-body-bytes", "99999999999GiB", NULL, NULL, "max_body_bytes"},
 	    {"--max-limit", "0", NULL, NULL, "max_limit"},
+	    {"--max-queued-writes", "0", NULL, NULL, "max_queued_writes"},
+	    {"--max-queued-bytes", "1023", NULL, NULL, "max_queued_bytes"},
 	    {"--insecure=maybe", NULL, NULL, NULL, "true or false"},
 	    {"--log-level", "loud", NULL, NULL, "debug"},
 	    {"--config", "/does/not/exist", NULL, NULL, "/does/not/exist"},
