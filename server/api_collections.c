@@ -1,9 +1,8 @@
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "server/api.h"
+#include "server/api_change.h"
 
 /* Collections: what is asked for is in api_settings.c; here they are listed, told
  * about, made and dropped. */
@@ -138,27 +137,11 @@ api_collections_get(struct http_request *request, unsigned worker)
 	api_end(request, &out, NULL);
 }
 
-/* A creation or a drop under way. */
-struct change {
-	struct http_request *request;
-	struct collection *collection;
-	struct writer_operation operation;
-	struct error err; /* ERR_NONE: done */
-};
-
-static void
-change_free(void *state)
-{
-	struct change *change = state;
-	collection_release(change->collection);
-	free(change);
-}
-
 static void
 changed(struct pool_task *task, unsigned worker)
 {
 	struct http_request *request = http_of_task(task);
-	struct change *change = request->state;
+	struct api_change *change = request->state;
 	struct text out = {0};
 	(void)worker;
 
@@ -174,36 +157,17 @@ changed(struct pool_task *task, unsigned worker)
 	api_end(request, &out, NULL);
 }
 
-static void
-on_changed(struct writer_operation *operation, const struct writer_result *result)
-{
-	struct change *change = operation->arg;
-	change->err = result->err ? *result->err : (struct error){.code = ERR_NONE};
-	http_continue(change->request, changed);
-}
-
 /* Hand the change to the writer; takes the reference to the collection. */
 static void
 submit(
     struct http_request *request, struct collection *collection, enum writer_kind kind)
 {
 	struct error err;
-	struct change *change = array_new(1, sizeof *change);
-	if (!change) {
-		collection_release(collection);
-		error_set(&err, ERR_MEMORY, "no memory for the request");
-		http_fail(request, &err);
-		return;
-	}
-	change->request = request;
-	change->collection = collection;
-	change->operation = (struct writer_operation){.kind = kind,
-	    .collection = collection,
-	    .on_done = on_changed,
-	    .arg = change};
-	request->state = change;
-	request->state_free = change_free;
-	if (api_write(request->context, &change->operation, &err))
+	struct api_change *change =
+	    api_change_new(request, collection, kind, changed, &err);
+	if (change)
+		api_change_submit(change);
+	else
 		http_fail(request, &err);
 }
 

@@ -1,45 +1,17 @@
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "server/api.h"
+#include "server/api_change.h"
 #include "server/api_embed.h"
 #include "server/api_vector.h"
 
 /* Writing points: upsert and delete; and counting. */
 
-/* A write under way: everything that the writer's operation points to. */
-struct change {
-	struct http_request *request;
-	struct collection *collection;
-	struct writer_operation operation;
-	struct writer_point *points; /* (n) */
-	uint8_t *wires;              /* (n, code_bytes) */
-	struct point_id *ids;        /* (n), of a deletion */
-	size_t n_truncated;          /* texts that were cut */
-	struct error err;            /* ERR_NONE: done */
-	uint64_t number;             /* of the operation */
-};
-
-static void
-change_free(void *state)
-{
-	struct change *change = state;
-	if (!change)
-		return;
-	collection_release(change->collection);
-	free(change->points);
-	free(change->wires);
-	free(change->ids);
-	free(change);
-}
-
 static void
 changed(struct pool_task *task, unsigned worker)
 {
 	struct http_request *request = http_of_task(task);
-	struct change *change = request->state;
+	struct api_change *change = request->state;
 	struct text out = {0};
 	(void)worker;
 
@@ -58,60 +30,21 @@ changed(struct pool_task *task, unsigned worker)
 	text_free(&extra);
 }
 
-static void
-on_changed(struct writer_operation *operation, const struct writer_result *result)
-{
-	struct change *change = operation->arg;
-	change->err = result->err ? *result->err : (struct error){.code = ERR_NONE};
-	change->number = result->operation;
-	http_continue(change->request, changed);
-}
-
 /* A change of the path's collection with room for n points or ids; NULL: *err. */
-static struct change *
+static struct api_change *
 change_new(
     struct http_request *request, enum writer_kind kind, size_t n, struct error *err)
 {
-	struct change *change = array_new(1, sizeof *change);
-	if (!change) {
-		error_set(err, ERR_MEMORY, "no memory for the request");
+	struct collection *collection = api_collection(request, err);
+	if (!collection)
+		return NULL;
+	struct api_change *change =
+	    api_change_new(request, collection, kind, changed, err);
+	if (change && api_change_room(change, n, err)) {
+		api_change_free(change);
 		return NULL;
 	}
-	change->request = request;
-	change->operation = (struct writer_operation){
-	    .kind = kind, .n = n, .on_done = on_changed, .arg = change};
-	change->collection = api_collection(request, err);
-	if (!change->collection)
-		goto err;
-	change->operation.collection = change->collection;
-	if (kind == WRITER_UPSERT) {
-		size_t wire =
-		    code_bytes(collection_settings(change->collection)->shape);
-		change->points = array_new(n, sizeof *change->points);
-		change->wires = array_new(n, wire);
-		change->operation.points = change->points;
-	} else {
-		change->ids = array_new(n, sizeof *change->ids);
-		change->operation.ids = change->ids;
-	}
-	if (kind == WRITER_UPSERT ? !change->points || !change->wires : !change->ids) {
-		error_set(err, ERR_MEMORY, "no memory for %zu points", n);
-		goto err;
-	}
 	return change;
-err:
-	change_free(change);
-	return NULL;
-}
-
-static void
-submit(struct http_request *request, struct change *change)
-{
-	struct error err;
-	request->state = change;
-	request->state_free = change_free;
-	if (api_write(request->context, &change->operation, &err))
-		http_fail(request, &err);
 }
 
 static int
@@ -150,7 +83,7 @@ read_payload(struct writer_point *point, const struct json *payload,
 
 /* Point i of the change := these parts. */
 static int
-read_point(struct change *change, struct api_coder *coder, size_t i,
+read_point(struct api_change *change, struct api_coder *coder, size_t i,
     const struct parts *parts, struct error *err)
 {
 	struct writer_point *point = &change->points[i];
@@ -177,8 +110,8 @@ read_point(struct change *change, struct api_coder *coder, size_t i,
 
 /* "points": [{"id", "vector", "payload"}, ...] */
 static int
-read_points(struct change *change, struct api_coder *coder, const struct json *points,
-    struct error *err)
+read_points(struct api_change *change, struct api_coder *coder,
+    const struct json *points, struct error *err)
 {
 	struct json_walk walk = json_walk(points);
 	for (size_t i = 0; json_next(&walk); i++) {
@@ -257,7 +190,7 @@ read_batch(struct batch_parts *parts, const struct json *batch, struct error *er
 }
 
 static int
-read_batch_points(struct change *change, struct api_coder *coder,
+read_batch_points(struct api_change *change, struct api_coder *coder,
     const struct batch_parts *batch, struct error *err)
 {
 	struct json_walk ids = json_walk(&batch->ids);
@@ -328,7 +261,7 @@ api_points_upsert(struct http_request *request, unsigned worker)
 	struct api *api = request->context;
 	struct upsert upsert = {.is_batch = false};
 	struct api_coder coder = {.api = NULL};
-	struct change *change = NULL;
+	struct api_change *change = NULL;
 	struct error err;
 	struct json root;
 
@@ -343,11 +276,11 @@ api_points_upsert(struct http_request *request, unsigned worker)
 		goto err;
 	change->n_truncated = coder.n_truncated;
 	api_coder_free(&coder);
-	submit(request, change);
+	api_change_submit(change);
 	return;
 err:
 	api_coder_free(&coder);
-	change_free(change);
+	api_change_free(change);
 	http_fail(request, &err);
 }
 
@@ -355,7 +288,7 @@ void
 api_points_delete(struct http_request *request, unsigned worker)
 {
 	struct api *api = request->context;
-	struct change *change = NULL;
+	struct api_change *change = NULL;
 	struct json root, value;
 	struct error err;
 	(void)worker;
@@ -382,10 +315,10 @@ api_points_delete(struct http_request *request, unsigned worker)
 			goto err;
 		}
 	}
-	submit(request, change);
+	api_change_submit(change);
 	return;
 err:
-	change_free(change);
+	api_change_free(change);
 	http_fail(request, &err);
 }
 

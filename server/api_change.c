@@ -1,0 +1,87 @@
+#include "server/api_change.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+
+void
+api_change_free(struct api_change *change)
+{
+	if (!change)
+		return;
+	collection_release(change->collection);
+	free(change->points);
+	free(change->wires);
+	free(change->ids);
+	free(change);
+}
+
+static void
+free_state(void *state)
+{
+	api_change_free(state);
+}
+
+static void
+on_changed(struct writer_operation *operation, const struct writer_result *result)
+{
+	struct api_change *change = operation->arg;
+	change->err = result->err ? *result->err : (struct error){.code = ERR_NONE};
+	change->number = result->operation;
+	http_continue(change->request, change->answer);
+}
+
+struct api_change *
+api_change_new(struct http_request *request, struct collection *collection,
+    enum writer_kind kind, void (*answer)(struct pool_task *task, unsigned worker),
+    struct error *err)
+{
+	struct api_change *change = array_new(1, sizeof *change);
+	if (!change) {
+		collection_release(collection);
+		error_set(err, ERR_MEMORY, "no memory for the request");
+		return NULL;
+	}
+	change->request = request;
+	change->collection = collection;
+	change->answer = answer;
+	change->operation = (struct writer_operation){.kind = kind,
+	    .collection = collection,
+	    .on_done = on_changed,
+	    .arg = change};
+	return change;
+}
+
+int
+api_change_room(struct api_change *change, size_t n, struct error *err)
+{
+	struct writer_operation *operation = &change->operation;
+	bool upsert = operation->kind == WRITER_UPSERT;
+
+	if (upsert) {
+		size_t wire =
+		    code_bytes(collection_settings(change->collection)->shape);
+		change->points = array_new(n, sizeof *change->points);
+		change->wires = array_new(n, wire);
+	} else {
+		change->ids = array_new(n, sizeof *change->ids);
+	}
+	if (upsert ? !change->points || !change->wires : !change->ids)
+		return error_set(err, ERR_MEMORY, "no memory for %zu points", n);
+	operation->points = change->points;
+	operation->ids = change->ids;
+	operation->n = n;
+	return 0;
+}
+
+void
+api_change_submit(struct api_change *change)
+{
+	struct http_request *request = change->request;
+	struct error err;
+
+	request->state = change;
+	request->state_free = free_state;
+	if (api_write(request->context, &change->operation, &err))
+		http_fail(request, &err);
+}

@@ -1,0 +1,42 @@
+#ifndef SERVER_API_CHANGE_H
+#define SERVER_API_CHANGE_H
+
+#include "server/api.h"
+
+/*
+ * A write under way: the request, what the writer's operation points to, and what came
+ * of it.  It is the request's state from api_change_submit on; until then the
+ * handler's.
+ */
+struct api_change {
+	struct http_request *request;
+	struct collection *collection; /* a reference */
+	struct writer_operation operation;
+	struct writer_point *points; /* (operation.n), of an upsert */
+	uint8_t *wires;              /* (n, code_bytes) */
+	struct point_id *ids;        /* (n), of a deletion */
+	size_t n_truncated;          /* texts that were cut */
+
+	/* When the writer is done: */
+	struct error err; /* ERR_NONE: done */
+	uint64_t number;  /* of the operation */
+	void (*answer)(struct pool_task *task, unsigned worker);
+};
+
+/* A change with nothing in it but its kind; takes the reference to the collection, also
+ * on failure.  `answer` is the request's next step, on a worker, when the writer is
+ * done.  NULL: ERR_MEMORY. */
+struct api_change *api_change_new(struct http_request *request,
+    struct collection *collection, enum writer_kind kind,
+    void (*answer)(struct pool_task *task, unsigned worker), struct error *err);
+
+/* Room for n points of an upsert or n ids of a deletion.  ERR_MEMORY. */
+int api_change_room(struct api_change *change, size_t n, struct error *err);
+
+/* Hand it to the writer, and to its request; a refusal is answered here. */
+void api_change_submit(struct api_change *change);
+
+/* Of one that was not submitted.  NULL is fine. */
+void api_change_free(struct api_change *change);
+
+#endif /* SERVER_API_CHANGE_H */
