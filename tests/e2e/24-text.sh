@@ -16,12 +16,13 @@ done
 expect "without a model" 400 "'size' is missing" PUT /collections/x '{"vectors":{"distance":"Dot"}}'
 
 C=/collections/Cosine
-fits=$(printf 'cat %.0s' {1..512})
+max=$(jq .max_position_embeddings "$MODELS/static/config.json")
+fits=$(printf 'cat %.0s' $(seq "$max"))
 long="$fits dog"
 expect "fits" 200 "" POST /v1/embeddings "{\"model\":\"static\",\"input\":\"$fits\"}"
-equal "fits" '[.usage.prompt_tokens,.truncated]' '[512,null]'
+equal "fits" '[.usage.prompt_tokens,.truncated]' "[$max,null]"
 expect "long" 200 "" POST /v1/embeddings "{\"model\":\"static\",\"input\":[\"$long\",\"cat\",\"$long\"]}"
-equal "long" '[.usage.prompt_tokens,.truncated]' '[1025,2]'
+equal "long" '[.usage.prompt_tokens,.truncated]' "[$((2 * max + 1)),2]"
 expect "upsert" 200 "" PUT $C/points "{\"points\":[{\"id\":8,\"vector\":{\"text\":\"$fits\"}}]}"
 equal "upsert" '[.result.status,.truncated]' '["completed",null]'
 expect "upsert" 200 "" PUT $C/points "{\"points\":[{\"id\":8,\"vector\":{\"text\":\"$long\"}},{\"id\":9,\"vector\":{\"text\":\"cat\"}}]}"
