@@ -39,70 +39,67 @@ parse(const char *text)
 
 static const float one_minus_two[] = {1, -2};
 
+static const struct {
+	const char *body;
+	struct collection_settings want;
+} settings_cases[] = {
+    {"{\"vectors\":{\"size\":8,\"distance\":\"Dot\"}}",
+	{.size = 8, .distance = COLLECTION_DOT, .code_distance = DISTANCE_INT8}},
+    {"{\"vectors\":{\"\":{\"size\":8,\"distance\":\"Cosine\"}},\"codes\":null}",
+	{.size = 8, .distance = COLLECTION_COSINE, .code_distance = DISTANCE_INT8}},
+    {"{\"vectors\":{\"size\":{\"size\":8,\"distance\":\"Euclid\"}}}",
+	{.size = 8,
+	    .vector = "size",
+	    .distance = COLLECTION_EUCLID,
+	    .code_distance = DISTANCE_INT8}},
+    {"{\"codes\":{\"dims\":128,\"bits\":1,\"distance\":\"hamming\","
+     "\"binarizer\":"
+     "\"b\"},\"text_model\":\"m\"}",
+	{.shape = {128, 1},
+	    .binarizer = "b",
+	    .text_model = "m",
+	    .code_distance = DISTANCE_HAMMING}},
+    /* What stands beside vectors is above metadata, that above quantization. */
+    {"{\"codes\":{\"bits\":4},\"metadata\":{\"codes\":{\"bits\":3,\"dims\":64},"
+     "\"text_model\":\"m\"},\"quantization_config\":{\"binary\":{\"encoding\":"
+     "\"two_bits\"}}}",
+	{.shape = {64, 4}, .text_model = "m", .code_distance = DISTANCE_INT8}},
+    {"{\"vectors\":{\"size\":8,\"distance\":\"Dot\",\"quantization_config\":{"
+     "\"binary\":{\"always_ram\":true}}}}",
+	{.size = 8,
+	    .distance = COLLECTION_DOT,
+	    .shape = {0, 1},
+	    .code_distance = DISTANCE_INT8}},
+    /* The mean beside vectors is above that of metadata. */
+    {"{\"vectors\":{\"size\":2,\"distance\":\"Dot\"},\"codes\":{\"mean\":{"
+     "\"b64\":\"AACAPwAAAMA=\"}},\"metadata\":{\"codes\":{\"mean\":{\"b64\":"
+     "\"AAAAAA==\"}}}}",
+	{.size = 2,
+	    .distance = COLLECTION_DOT,
+	    .mean = one_minus_two,
+	    .n_mean = 2,
+	    .code_distance = DISTANCE_INT8}},
+    /* The size is the text model's. */
+    {"{\"vectors\":{\"distance\":\"Dot\"},\"text_model\":\"m\"}",
+	{.distance = COLLECTION_DOT,
+	    .text_model = "m",
+	    .code_distance = DISTANCE_INT8}},
+    {"{\"vectors\":{\"v\":{\"distance\":\"Euclid\"}},\"metadata\":{"
+     "\"text_model\":\"m\"}}",
+	{.vector = "v",
+	    .distance = COLLECTION_EUCLID,
+	    .text_model = "m",
+	    .code_distance = DISTANCE_INT8}},
+};
+
 static void
 test_settings(void **state)
 {
-	static const struct {
-		const char *body;
-		struct collection_settings want;
-	} cases[] = {
-	    {"{\"vectors\":{\"size\":8,\"distance\":\"Dot\"}}",
-		{.size = 8,
-		    .distance = COLLECTION_DOT,
-		    .code_distance = DISTANCE_INT8}},
-	    {"{\"vectors\":{\"\":{\"size\":8,\"distance\":\"Cosine\"}},\"codes\":null}",
-		{.size = 8,
-		    .distance = COLLECTION_COSINE,
-		    .code_distance = DISTANCE_INT8}},
-	    {"{\"vectors\":{\"size\":{\"size\":8,\"distance\":\"Euclid\"}}}",
-		{.size = 8,
-		    .vector = "size",
-		    .distance = COLLECTION_EUCLID,
-		    .code_distance = DISTANCE_INT8}},
-	    {"{\"codes\":{\"dims\":128,\"bits\":1,\"distance\":\"hamming\","
-	     "\"binarizer\":"
-	     "\"b\"},\"text_model\":\"m\"}",
-		{.shape = {128, 1},
-		    .binarizer = "b",
-		    .text_model = "m",
-		    .code_distance = DISTANCE_HAMMING}},
-	    /* What stands beside vectors is above metadata, that above quantization. */
-	    {"{\"codes\":{\"bits\":4},\"metadata\":{\"codes\":{\"bits\":3,\"dims\":64},"
-	     "\"text_model\":\"m\"},\"quantization_config\":{\"binary\":{\"encoding\":"
-	     "\"two_bits\"}}}",
-		{.shape = {64, 4}, .text_model = "m", .code_distance = DISTANCE_INT8}},
-	    {"{\"vectors\":{\"size\":8,\"distance\":\"Dot\",\"quantization_config\":{"
-	     "\"binary\":{\"always_ram\":true}}}}",
-		{.size = 8,
-		    .distance = COLLECTION_DOT,
-		    .shape = {0, 1},
-		    .code_distance = DISTANCE_INT8}},
-	    /* The mean beside vectors is above that of metadata. */
-	    {"{\"vectors\":{\"size\":2,\"distance\":\"Dot\"},\"codes\":{\"mean\":{"
-	     "\"b64\":\"AACAPwAAAMA=\"}},\"metadata\":{\"codes\":{\"mean\":{\"b64\":"
-	     "\"AAAAAA==\"}}}}",
-		{.size = 2,
-		    .distance = COLLECTION_DOT,
-		    .mean = one_minus_two,
-		    .n_mean = 2,
-		    .code_distance = DISTANCE_INT8}},
-	    /* The size is the text model's. */
-	    {"{\"vectors\":{\"distance\":\"Dot\"},\"text_model\":\"m\"}",
-		{.distance = COLLECTION_DOT,
-		    .text_model = "m",
-		    .code_distance = DISTANCE_INT8}},
-	    {"{\"vectors\":{\"v\":{\"distance\":\"Euclid\"}},\"metadata\":{"
-	     "\"text_model\":\"m\"}}",
-		{.vector = "v",
-		    .distance = COLLECTION_EUCLID,
-		    .text_model = "m",
-		    .code_distance = DISTANCE_INT8}},
-	};
 	(void)state;
 
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct json root = parse(cases[i].body);
-		const struct collection_settings *want = &cases[i].want;
+	for (size_t i = 0; i < sizeof settings_cases / sizeof *settings_cases; i++) {
+		struct json root = parse(settings_cases[i].body);
+		const struct collection_settings *want = &settings_cases[i].want;
 		struct collection_settings got;
 		struct error err;
 		assert_int_equal(api_settings(&got, &root, &err), 0);
