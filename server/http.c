@@ -56,7 +56,9 @@ stop(struct http *http)
 		return;
 	atomic_store(&http->stopping, true);
 	http->stop_ns = clock_ns();
-	evconnlistener_disable(http->listener);
+	/* Closed, not disabled: the system would go on accepting for a disabled one. */
+	evhttp_del_accept_socket(http->evhttp, http->bound);
+	http->listener = NULL;
 	log_event(LOG_INFO, "stopping", "in_flight=%zu connections=%zu",
 	    http->n_in_flight, http->n_connections);
 }
@@ -147,7 +149,8 @@ bind_listener(struct http *http, struct error *err)
 	if (!http->listener)
 		return error_set(err, ERR_IO, "listen: %s: %s", http->options.listen,
 		    strerror(errno));
-	if (!evhttp_bind_listener(http->evhttp, http->listener)) {
+	http->bound = evhttp_bind_listener(http->evhttp, http->listener);
+	if (!http->bound) {
 		evconnlistener_free(http->listener);
 		return error_set(err, ERR_MEMORY, "no memory for a listener");
 	}

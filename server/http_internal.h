@@ -38,7 +38,8 @@ struct http {
 	struct http_options options;
 	struct event_base *base;
 	struct evhttp *evhttp;
-	struct evconnlistener *listener;
+	struct evconnlistener *listener;   /* NULL once stopping */
+	struct evhttp_bound_socket *bound; /* the same, as evhttp names it */
 	struct event *wake, *sweep, *resume, *on_term, *on_int;
 	int wake_fd;
 	char address[64]; /* ADDRESS_TEXT_MAX */
