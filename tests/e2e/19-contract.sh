@@ -1,6 +1,6 @@
 #!/bin/bash
 # Claim: docs/openapi.yaml and the server name the same paths and methods, and the answers
-# of the main routes have the keys and types of its schemas.
+# of the main routes have the keys and types of its schemas; the README names every setting.
 . "$(dirname "$0")/common.sh"
 start
 spec=$ROOT/docs/openapi.yaml
@@ -23,5 +23,10 @@ sed -n 's/^    {\(C\)\? *\("[^"]*"\)\?, api_.*/\1\2/p' "$ROOT/server/api.c" |
 check "routes agree" diff "$WORK/routes" <(cut -d' ' -f2 "$WORK/contract" | sort -u)
 check "answers have the keys of their schemas" \
 	python3 "$(dirname "$0")/contract_probe.py" "$PORT" "$spec"
+# Every setting stands in the README's table.
+"$SERVER" --data "$DATA" --print-config | sed 's/ = .*//' | sort >"$WORK/settings"
+grep '^| `' "$ROOT/README.md" | cut -d'|' -f2 | grep -o '`[a-z_]*`' | tr -d '`' | sort >"$WORK/listed"
+check "settings are listed" test -z "$(comm -23 "$WORK/settings" "$WORK/listed" | tee /dev/stderr)"
+check "settings were found" test "$(wc -l <"$WORK/settings")" -ge 20
 stop
 finish
