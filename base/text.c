@@ -1,5 +1,6 @@
 #include "base/text.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/utf8.h"
 
 void
@@ -14,6 +16,13 @@ text_free(struct text *text)
 {
 	free(text->bytes);
 	*text = (struct text){0};
+}
+
+void
+text_clear(struct text *text)
+{
+	text->n = 0;
+	text->failed = false;
 }
 
 char *
@@ -102,6 +111,29 @@ text_json(struct text *text, const char *bytes, size_t n)
 	}
 	text_bytes(text, bytes + from, n - from);
 	text_bytes(text, "\"", 1);
+}
+
+void
+text_base64(struct text *text, const void *bytes, size_t n)
+{
+	size_t length = base64_length(n);
+	char *room = text_room(text, length);
+	if (!room)
+		return;
+	base64_encode(room, bytes, n);
+	room[length] = '\0';
+	text->n += length;
+}
+
+void
+text_segment(struct text *text, const char *name)
+{
+	for (const char *c = name; *c; c++) {
+		if (isalnum((unsigned char)*c) || strchr("-._~", *c))
+			text_bytes(text, c, 1);
+		else
+			text_printf(text, "%%%02X", (unsigned char)*c);
+	}
 }
 
 void

@@ -21,6 +21,9 @@ struct text {
 /* Free the bytes and start from {0} again. */
 void text_free(struct text *text);
 
+/* Start anew in the same memory. */
+void text_clear(struct text *text);
+
 /* Append n bytes, a C string, a printf-formatted text. */
 void text_bytes(struct text *text, const void *bytes, size_t n);
 void text_string(struct text *text, const char *string);
@@ -30,6 +33,13 @@ void text_printf(struct text *text, const char *fmt, ...)
 /* Append n bytes of UTF-8 as a JSON string with its quotes; what is no UTF-8 becomes
  * U+FFFD, so that the string is JSON whatever came. */
 void text_json(struct text *text, const char *bytes, size_t n);
+
+/* Append n bytes as base64, without quotes. */
+void text_base64(struct text *text, const void *bytes, size_t n);
+
+/* Append a name as one segment of a URL's path: all but letters, digits and "-._~"
+ * as %XX. */
+void text_segment(struct text *text, const char *name);
 
 /* Append a number that reads back as exactly this float; null unless finite. */
 void text_float(struct text *text, float value);

@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/json.h"
-#include "client/body.h"
+#include "base/text.h"
 #include "client/eval.h"
 #include "client/stop.h"
 #include "client/upload.h"
@@ -35,25 +35,25 @@ static int
 create(struct remote *remote, const char *path, const struct code_shape *shape,
     const struct eval_server *server, struct error *err)
 {
-	struct body body = {NULL, 0, 0, false};
+	struct text body = {NULL, 0, 0, false};
 	struct remote_answer answer;
 	const char *comma = "";
-	body_text(&body, "{\"text_model\":");
-	body_json(&body, server->text_model, strlen(server->text_model));
-	body_text(&body, ",\"codes\":{");
+	text_string(&body, "{\"text_model\":");
+	text_json(&body, server->text_model, strlen(server->text_model));
+	text_string(&body, ",\"codes\":{");
 	if (shape->bits != 0) {
-		body_format(&body, "\"bits\":%" PRIu32, shape->bits);
+		text_printf(&body, "\"bits\":%" PRIu32, shape->bits);
 		comma = ",";
 	}
 	if (shape->dims != 0) {
-		body_format(&body, "%s\"dims\":%" PRIu32, comma, shape->dims);
+		text_printf(&body, "%s\"dims\":%" PRIu32, comma, shape->dims);
 		comma = ",";
 	}
 	if (server->binarizer != NULL) {
-		body_format(&body, "%s\"binarizer\":", comma);
-		body_json(&body, server->binarizer, strlen(server->binarizer));
+		text_printf(&body, "%s\"binarizer\":", comma);
+		text_json(&body, server->binarizer, strlen(server->binarizer));
 	}
-	body_text(&body, "}}");
+	text_string(&body, "}}");
 	int rc = -1;
 	if (body.failed)
 		error_set(err, ERR_MEMORY, "no memory for a request");
@@ -61,7 +61,7 @@ create(struct remote *remote, const char *path, const struct code_shape *shape,
 		rc = remote_request(remote, &answer, "PUT", path, &body, err);
 	if (rc == 0 && answer.status >= 300)
 		rc = remote_refused(&answer, err);
-	body_free(&body);
+	text_free(&body);
 	return rc;
 }
 
@@ -92,7 +92,7 @@ read_shape(struct remote *remote, const char *path, struct code_shape *shape,
 }
 
 static int
-send_texts(struct upload *upload, const struct beir_texts *corpus, struct body *points,
+send_texts(struct upload *upload, const struct beir_texts *corpus, struct text *points,
     struct error *err)
 {
 	uint32_t n = 0;
@@ -102,14 +102,14 @@ send_texts(struct upload *upload, const struct beir_texts *corpus, struct body *
 		if (item->len > 0) {
 			if (n == 0)
 				first = i;
-			body_format(points,
+			text_printf(points,
 			    "%s{\"id\":%zu,\"vector\":{\"text\":", n > 0 ? "," : "", i);
-			body_json(points, item->text, item->len);
-			body_text(points, "}}");
+			text_json(points, item->text, item->len);
+			text_string(points, "}}");
 			n++;
 		}
 		bool last = i + 1 == corpus->n;
-		if (n > 0 && (n == BATCH || points->len >= BATCH_BYTES || last)) {
+		if (n > 0 && (n == BATCH || points->n >= BATCH_BYTES || last)) {
 			char source[100];
 			snprintf(source, sizeof source, "documents %zu to %zu",
 			    first + 1, i + 1);
@@ -132,7 +132,7 @@ import(const struct eval_task *task, const struct eval_server *server, const cha
 	    .patience_s = UPLOAD_PATIENCE_DEFAULT_S,
 	};
 	struct upload_counts counts;
-	struct body points = {NULL, 0, 0, false};
+	struct text points = {NULL, 0, 0, false};
 	struct upload *upload = upload_open(&settings, err);
 	if (upload == NULL)
 		return -1;
@@ -143,7 +143,7 @@ import(const struct eval_task *task, const struct eval_server *server, const cha
 		rc = -1;
 	}
 	upload_close(upload);
-	body_free(&points);
+	text_free(&points);
 	return rc;
 }
 
@@ -173,7 +173,7 @@ read_hits(struct asking *a, size_t query, const struct remote_answer *answer,
 }
 
 static int
-ask(struct asking *a, struct remote *remote, struct body *body, size_t query,
+ask(struct asking *a, struct remote *remote, struct text *body, size_t query,
     struct error *err)
 {
 	const struct beir_text *text =
@@ -181,10 +181,10 @@ ask(struct asking *a, struct remote *remote, struct body *body, size_t query,
 	struct remote_answer answer;
 	if (text->len == 0)
 		return 0; /* it finds nothing */
-	body_clear(body);
-	body_text(body, "{\"query\":{\"text\":");
-	body_json(body, text->text, text->len);
-	body_format(body, "},\"limit\":%d,\"with_payload\":false}", EVAL_DEPTH);
+	text_clear(body);
+	text_string(body, "{\"query\":{\"text\":");
+	text_json(body, text->text, text->len);
+	text_printf(body, "},\"limit\":%d,\"with_payload\":false}", EVAL_DEPTH);
 	if (body->failed)
 		return error_set(err, ERR_MEMORY, "no memory for a request");
 	for (int i = 0; i < QUERY_TRIES; i++) {
@@ -203,7 +203,7 @@ static void *
 ask_some(void *arg)
 {
 	struct asking *a = arg;
-	struct body body = {NULL, 0, 0, false};
+	struct text body = {NULL, 0, 0, false};
 	struct error err = {ERR_NONE, ""};
 	struct remote *remote = remote_open(&a->server->address, &err);
 	int rc = remote == NULL ? -1 : 0;
@@ -221,7 +221,7 @@ ask_some(void *arg)
 		pthread_mutex_unlock(&a->lock);
 	}
 	remote_close(remote);
-	body_free(&body);
+	text_free(&body);
 	return NULL;
 }
 

@@ -285,6 +285,6 @@ import_main(int argc, char **argv)
 		rc = import_file(&job, files[i], arguments.format, &err);
 	code = finish(&job, rc, &err, start_ns);
 	upload_close(job.upload);
-	body_free(&job.points);
+	text_free(&job.points);
 	return code;
 }

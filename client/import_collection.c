@@ -12,7 +12,7 @@
  * upload. */
 static int
 insist(struct remote *remote, struct remote_answer *answer, const char *method,
-    const char *path, const struct body *body, struct error *err)
+    const char *path, const struct text *body, struct error *err)
 {
 	for (int i = 0;; i++) {
 		if (remote_request(remote, answer, method, path, body, err) == -1)
@@ -38,18 +38,18 @@ check_kind(const struct import_settings *s, enum import_kind kind, struct error 
 }
 
 static void
-append_mean(struct body *body, const float *mean, uint8_t *bytes, size_t dims)
+append_mean(struct text *body, const float *mean, uint8_t *bytes, size_t dims)
 {
 	for (size_t i = 0; i < dims; i++)
 		bytes_putfle(bytes + 4 * i, mean[i]);
-	body_text(body, "\"mean\":{\"b64\":\"");
-	body_base64(body, bytes, 4 * dims);
-	body_text(body, "\"}");
+	text_string(body, "\"mean\":{\"b64\":\"");
+	text_base64(body, bytes, 4 * dims);
+	text_string(body, "\"}");
 }
 
 /* The member "mean" for the file that is being read, if it has rows enough. */
 static int
-fit_mean(struct body *body, const struct import_job *job, struct error *err)
+fit_mean(struct text *body, const struct import_job *job, struct error *err)
 {
 	const char *distance = job->settings.distance;
 	float *mean = array_new(job->vector_dims, sizeof *mean);
@@ -70,48 +70,48 @@ fit_mean(struct body *body, const struct import_job *job, struct error *err)
 /* What PUT /collections/{c} needs for documents of this kind; `mean` is a member of
  * "codes", or empty. */
 static void
-compose(struct body *body, const struct import_job *job, enum import_kind kind,
-    const struct body *mean)
+compose(struct text *body, const struct import_job *job, enum import_kind kind,
+    const struct text *mean)
 {
 	const struct import_settings *s = &job->settings;
 	size_t size = kind == IMPORT_VECTOR ? job->vector_dims
 		      : kind == IMPORT_CODE ? s->dims
 					    : 0;
 	const char *comma = "";
-	body_text(body, "{");
+	text_string(body, "{");
 	if (size != 0) {
-		body_format(body, "\"vectors\":{\"size\":%zu,\"distance\":\"%s\"},",
+		text_printf(body, "\"vectors\":{\"size\":%zu,\"distance\":\"%s\"},",
 		    size, s->distance == NULL ? "Cosine" : s->distance);
 	} else if (s->distance != NULL) {
-		body_format(body, "\"vectors\":{\"distance\":\"%s\"},", s->distance);
+		text_printf(body, "\"vectors\":{\"distance\":\"%s\"},", s->distance);
 	}
 	if (kind == IMPORT_TEXT) {
 		const char *model = s->text_model == NULL ? "static" : s->text_model;
-		body_text(body, "\"text_model\":");
-		body_json(body, model, strlen(model));
-		body_text(body, ",");
+		text_string(body, "\"text_model\":");
+		text_json(body, model, strlen(model));
+		text_string(body, ",");
 	}
-	body_text(body, "\"codes\":{");
+	text_string(body, "\"codes\":{");
 	if (s->dims != 0) {
-		body_format(body, "\"dims\":%u", s->dims);
+		text_printf(body, "\"dims\":%u", s->dims);
 		comma = ",";
 	}
 	if (s->bits != 0) {
-		body_format(body, "%s\"bits\":%u", comma, s->bits);
+		text_printf(body, "%s\"bits\":%u", comma, s->bits);
 		comma = ",";
 	}
-	if (mean->len > 0) {
-		body_text(body, comma);
-		body_bytes(body, mean->text, mean->len);
+	if (mean->n > 0) {
+		text_string(body, comma);
+		text_bytes(body, mean->bytes, mean->n);
 	}
-	body_text(body, "}}");
+	text_string(body, "}}");
 }
 
 static int
 create(const struct import_job *job, struct remote *remote, const char *path,
     enum import_kind kind, struct error *err)
 {
-	struct body body = {NULL, 0, 0, false}, mean = {NULL, 0, 0, false};
+	struct text body = {NULL, 0, 0, false}, mean = {NULL, 0, 0, false};
 	struct remote_answer answer;
 	int rc = check_kind(&job->settings, kind, err);
 	if (rc == 0 && job->sample.path != NULL)
@@ -123,8 +123,8 @@ create(const struct import_job *job, struct remote *remote, const char *path,
 	}
 	if (rc == 0)
 		rc = insist(remote, &answer, "PUT", path, &body, err);
-	body_free(&mean);
-	body_free(&body);
+	text_free(&mean);
+	text_free(&body);
 	/* 409: another import has made it meanwhile. */
 	if (rc == 0 && answer.status >= 300 && answer.status != 409)
 		rc = remote_refused(&answer, err);
@@ -170,24 +170,24 @@ static int
 ensure(const struct import_job *job, enum import_kind kind, struct error *err)
 {
 	struct remote_answer answer;
-	struct body path = {NULL, 0, 0, false};
+	struct text path = {NULL, 0, 0, false};
 	struct remote *remote = remote_open(&job->settings.address, err);
 	int rc = remote == NULL ? -1 : 0;
 
-	body_text(&path, "/collections/");
-	body_segment(&path, job->settings.collection);
+	text_string(&path, "/collections/");
+	text_segment(&path, job->settings.collection);
 	if (rc == 0 && path.failed)
 		rc = error_set(err, ERR_MEMORY, "no memory for a request");
 	if (rc == 0)
-		rc = insist(remote, &answer, "GET", path.text, NULL, err);
+		rc = insist(remote, &answer, "GET", path.bytes, NULL, err);
 	if (rc == 0 && answer.status == 404)
-		rc = create(job, remote, path.text, kind, err);
+		rc = create(job, remote, path.bytes, kind, err);
 	else if (rc == 0 && answer.status >= 300)
 		rc = remote_refused(&answer, err);
 	else if (rc == 0)
 		rc = check_existing(&job->settings, &answer, err);
 	remote_close(remote);
-	body_free(&path);
+	text_free(&path);
 	return rc;
 }
 
@@ -244,7 +244,7 @@ import_added(struct import_job *job, uint64_t place, struct error *err)
 	job->batch_last = place;
 	job->n_points++;
 	job->n_read++;
-	if (job->n_points < job->settings.batch && job->points.len < IMPORT_BATCH_BYTES)
+	if (job->n_points < job->settings.batch && job->points.n < IMPORT_BATCH_BYTES)
 		return 0;
 	return import_flush(job, err);
 }

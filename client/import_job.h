@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "base/vectors.h"
-#include "client/body.h"
 #include "client/progress.h"
 #include "client/remote.h"
 #include "client/upload.h"
@@ -70,13 +70,13 @@ struct import_line {
 /* Append the point {"id", "vector", "payload"} that a line of JSON stands for; fills
  * line->kind and, for a vector, line->dims.  ERR_INPUT, ERR_MEMORY: *point may then
  * hold a part. */
-int import_point(struct body *point, struct import_line *line, struct error *err);
+int import_point(struct text *point, struct import_line *line, struct error *err);
 
 struct import_job {
 	struct import_settings settings;
 	struct upload *upload; /* NULL until the collection is known to exist */
 	struct progress progress;
-	struct body points; /* the batch that is being filled */
+	struct text points; /* the batch that is being filled */
 	uint32_t n_points;
 	const char *file;     /* that the batch comes from; lives as long as argv */
 	const char *unit;     /* "line" or "row" */

@@ -12,12 +12,12 @@
 
 static int
 append_id(
-    struct body *point, const struct json *object, uint64_t number, struct error *err)
+    struct text *point, const struct json *object, uint64_t number, struct error *err)
 {
 	struct json id;
 	uint64_t exact;
 	if (!json_member(object, "id", &id)) {
-		body_format(point, "%llu", (unsigned long long)number);
+		text_printf(point, "%llu", (unsigned long long)number);
 		return 0;
 	}
 	if (id.type == JSON_NUMBER && !json_u64(&exact, &id))
@@ -31,14 +31,14 @@ append_id(
 		    json_type_name(id.type));
 	if (id.type == JSON_STRING && id.len <= 2)
 		return error_set(err, ERR_INPUT, "expected \"id\" not to be empty");
-	body_bytes(point, id.text, id.len);
+	text_bytes(point, id.text, id.len);
 	return 0;
 }
 
 /* A vector as base64 of its floats: a fifth of its digits, and read at once. */
 static int
 append_vector(
-    struct body *point, const struct json *array, size_t *want, struct error *err)
+    struct text *point, const struct json *array, size_t *want, struct error *err)
 {
 	size_t n = json_count(array);
 	if (n < 1 || n > IMPORT_DIMS_MAX)
@@ -59,9 +59,9 @@ append_vector(
 	} else {
 		for (size_t i = 0; i < n; i++)
 			bytes_putfle(bytes + 4 * i, values[i]);
-		body_text(point, "{\"object\":{\"b64\":\"");
-		body_base64(point, bytes, 4 * n);
-		body_text(point, "\"},\"model\":\"float32\"}");
+		text_string(point, "{\"object\":{\"b64\":\"");
+		text_base64(point, bytes, 4 * n);
+		text_string(point, "\"},\"model\":\"float32\"}");
 		*want = n;
 		rc = 0;
 	}
@@ -110,21 +110,21 @@ find_content(struct json *content, enum import_kind *kind, const struct json *ob
 
 /* A code, and the length of its vector where the line says it. */
 static int
-append_code(struct body *point, const struct json *object, const struct json *code,
+append_code(struct text *point, const struct json *object, const struct json *code,
     struct error *err)
 {
 	struct json norm;
-	body_text(point, "{\"object\":{\"b64\":");
-	body_bytes(point, code->text, code->len);
+	text_string(point, "{\"object\":{\"b64\":");
+	text_bytes(point, code->text, code->len);
 	if (json_member(object, "norm", &norm)) {
 		float length = norm.type == JSON_NUMBER ? (float)json_double(&norm) : 0;
 		if (!(length > 0) || !(length < IMPORT_NORM_END))
 			return error_set(err, ERR_INPUT,
 			    "expected \"norm\" to be a number above 0 and below 1e18");
-		body_text(point, ",\"norm\":");
-		body_bytes(point, norm.text, norm.len);
+		text_string(point, ",\"norm\":");
+		text_bytes(point, norm.text, norm.len);
 	}
-	body_text(point, "},\"model\":\"codes\"}");
+	text_string(point, "},\"model\":\"codes\"}");
 	return 0;
 }
 
@@ -139,31 +139,31 @@ is_ours(const struct json *key, enum import_kind kind)
 
 /* All other members, as they came. */
 static void
-append_payload(struct body *point, const struct json *object, enum import_kind kind,
+append_payload(struct text *point, const struct json *object, enum import_kind kind,
     const struct json *text)
 {
 	const char *comma = "";
 	struct json_walk w = json_walk(object);
-	body_text(point, ",\"payload\":{");
+	text_string(point, ",\"payload\":{");
 	while (json_next(&w)) {
 		if (is_ours(&w.key, kind))
 			continue;
-		body_text(point, comma);
-		body_bytes(point, w.key.text, w.key.len);
-		body_text(point, ":");
-		body_bytes(point, w.value.text, w.value.len);
+		text_string(point, comma);
+		text_bytes(point, w.key.text, w.key.len);
+		text_string(point, ":");
+		text_bytes(point, w.value.text, w.value.len);
 		comma = ",";
 	}
 	if (text != NULL) {
-		body_text(point, comma);
-		body_text(point, "\"text\":");
-		body_bytes(point, text->text, text->len);
+		text_string(point, comma);
+		text_string(point, "\"text\":");
+		text_bytes(point, text->text, text->len);
 	}
-	body_text(point, "}");
+	text_string(point, "}");
 }
 
 int
-import_point(struct body *point, struct import_line *line, struct error *err)
+import_point(struct text *point, struct import_line *line, struct error *err)
 {
 	struct json object, content = {.text = ""};
 	if (json_check(&object, line->text, line->len, err) == -1)
@@ -175,10 +175,10 @@ import_point(struct body *point, struct import_line *line, struct error *err)
 		    json_type_name(object.type));
 	if (find_content(&content, &line->kind, &object, err) == -1)
 		return -1;
-	body_text(point, "{\"id\":");
+	text_string(point, "{\"id\":");
 	if (append_id(point, &object, line->number, err) == -1)
 		return -1;
-	body_text(point, ",\"vector\":");
+	text_string(point, ",\"vector\":");
 	switch (line->kind) {
 	case IMPORT_VECTOR:
 		if (append_vector(point, &content, &line->dims, err) == -1)
@@ -190,14 +190,14 @@ import_point(struct body *point, struct import_line *line, struct error *err)
 		break;
 	case IMPORT_TEXT:
 	case IMPORT_NOTHING:
-		body_text(point, "{\"text\":");
-		body_bytes(point, content.text, content.len);
-		body_text(point, "}");
+		text_string(point, "{\"text\":");
+		text_bytes(point, content.text, content.len);
+		text_string(point, "}");
 		break;
 	}
 	append_payload(point, &object, line->kind,
 	    line->kind == IMPORT_TEXT && line->keep_text ? &content : NULL);
-	body_text(point, "}");
+	text_string(point, "}");
 	if (point->failed)
 		return error_set(err, ERR_MEMORY, "no memory for a point");
 	return 0;
@@ -220,12 +220,12 @@ add_line(struct import_job *job, const struct lines *lines, const char *text,
 	    .keep_text = job->settings.keep_text,
 	    .dims = job->vector_dims,
 	};
-	size_t before = job->points.len;
+	size_t before = job->points.n;
 	if (job->n_points > 0)
-		body_text(&job->points, ",");
+		text_string(&job->points, ",");
 	if (import_point(&job->points, &line, err) == -1) {
 		/* Take back what stands of it: what came before is whole. */
-		job->points.len = before;
+		job->points.n = before;
 		return error_prefix(err, "%s:%llu", lines_name(lines),
 		    (unsigned long long)lines_number(lines));
 	}

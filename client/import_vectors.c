@@ -8,10 +8,10 @@
 static void
 append_row(struct import_job *job, uint64_t id, const uint8_t *bytes, size_t n)
 {
-	body_format(&job->points, "%s{\"id\":%llu,\"vector\":{\"object\":{\"b64\":\"",
+	text_printf(&job->points, "%s{\"id\":%llu,\"vector\":{\"object\":{\"b64\":\"",
 	    job->n_points > 0 ? "," : "", (unsigned long long)id);
-	body_base64(&job->points, bytes, n);
-	body_text(&job->points, "\"},\"model\":\"float32\"}}");
+	text_base64(&job->points, bytes, n);
+	text_string(&job->points, "\"},\"model\":\"float32\"}}");
 }
 
 static int

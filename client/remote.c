@@ -20,8 +20,8 @@
 struct remote {
 	struct remote_address address;
 	struct remote_reader reader; /* reader.fd is -1 while there is no connection */
-	struct body head;            /* of the request */
-	struct body into;            /* of the answer */
+	struct text head;            /* of the request */
+	struct text into;            /* of the answer */
 };
 
 /* host:port of an http:// URL. */
@@ -148,8 +148,8 @@ remote_close(struct remote *r)
 	if (r == NULL)
 		return;
 	disconnect(r);
-	body_free(&r->head);
-	body_free(&r->into);
+	text_free(&r->head);
+	text_free(&r->into);
 	free(r);
 }
 
@@ -206,20 +206,20 @@ compose_head(struct remote *r, const char *method, const char *path, size_t len,
     struct error *err)
 {
 	bool colon = strchr(r->address.host, ':') != NULL; /* IPv6 */
-	struct body *h = &r->head;
-	body_clear(h);
-	body_format(h,
+	struct text *h = &r->head;
+	text_clear(h);
+	text_printf(h,
 	    "%s %s HTTP/1.1\r\nHost: %s%s%s:%s\r\n"
 	    "User-Agent: halftone/" HALFTONE_VERSION "\r\nAccept: application/json\r\n",
 	    method, path, colon ? "[" : "", r->address.host, colon ? "]" : "",
 	    r->address.port);
 	if (r->address.api_key[0] != '\0')
-		body_format(h, "api-key: %s\r\n", r->address.api_key);
+		text_printf(h, "api-key: %s\r\n", r->address.api_key);
 	if (len > 0)
-		body_text(h, "Content-Type: application/json\r\n");
+		text_string(h, "Content-Type: application/json\r\n");
 	if (len > 0 || strcmp(method, "GET") != 0)
-		body_format(h, "Content-Length: %zu\r\n", len);
-	body_text(h, "\r\n");
+		text_printf(h, "Content-Length: %zu\r\n", len);
+	text_string(h, "\r\n");
 	if (h->failed)
 		return error_set(err, ERR_MEMORY, "no memory for a request");
 	return 0;
@@ -228,11 +228,11 @@ compose_head(struct remote *r, const char *method, const char *path, size_t len,
 /* Send head and body.  When the server closes before it has read all of it, its
  * answer may still say why, so that is no error yet. */
 static int
-send_all(struct remote *r, const struct body *body, struct error *err)
+send_all(struct remote *r, const struct text *body, struct error *err)
 {
 	struct iovec parts[2] = {
-	    {r->head.text, r->head.len},
-	    {body == NULL ? NULL : body->text, body == NULL ? 0 : body->len},
+	    {r->head.bytes, r->head.n},
+	    {body == NULL ? NULL : body->bytes, body == NULL ? 0 : body->n},
 	};
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
 	while (parts[0].iov_len + parts[1].iov_len > 0) {
@@ -258,13 +258,13 @@ send_all(struct remote *r, const struct body *body, struct error *err)
 
 int
 remote_request(struct remote *r, struct remote_answer *answer, const char *method,
-    const char *path, const struct body *body, struct error *err)
+    const char *path, const struct text *body, struct error *err)
 {
 	struct remote_reading how = {false, false, false};
 	bool again;
 	int rc;
 
-	if (compose_head(r, method, path, body == NULL ? 0 : body->len, err) == -1)
+	if (compose_head(r, method, path, body == NULL ? 0 : body->n, err) == -1)
 		return -1;
 	do {
 		bool reused = r->reader.fd != -1;

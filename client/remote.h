@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
-#include "client/body.h"
+#include "base/text.h"
 
 /*
  * One HTTP/1.1 connection to a server, kept open between requests.
@@ -57,7 +57,7 @@ void remote_close(struct remote *remote);
  * reached or the connection broke (another try may succeed); ERR_FORMAT, what came is
  * no HTTP; ERR_TOO_LARGE; ERR_MEMORY. */
 int remote_request(struct remote *remote, struct remote_answer *answer,
-    const char *method, const char *path, const struct body *body, struct error *err);
+    const char *method, const char *path, const struct text *body, struct error *err);
 
 /* *err := what an answer of status >= 400 says; returns -1. */
 int remote_refused(const struct remote_answer *answer, struct error *err);

@@ -168,11 +168,11 @@ read_head(struct remote_reader *r, struct remote_answer *answer, struct head *he
 }
 
 static int
-check_body(const struct body *into, uint64_t more, struct error *err)
+check_body(const struct text *into, uint64_t more, struct error *err)
 {
 	if (into->failed)
 		return error_set(err, ERR_MEMORY, "no memory for the server's answer");
-	if (more > REMOTE_BODY_MAX || into->len + more > REMOTE_BODY_MAX)
+	if (more > REMOTE_BODY_MAX || into->n + more > REMOTE_BODY_MAX)
 		return error_set(err, ERR_TOO_LARGE,
 		    "expected an answer of at most %d bytes", REMOTE_BODY_MAX);
 	return 0;
@@ -180,7 +180,7 @@ check_body(const struct body *into, uint64_t more, struct error *err)
 
 /* Append exactly n bytes. */
 static int
-read_bytes(struct remote_reader *r, struct body *into, uint64_t n,
+read_bytes(struct remote_reader *r, struct text *into, uint64_t n,
     struct remote_reading *how, struct error *err)
 {
 	if (check_body(into, n, err) == -1)
@@ -191,7 +191,7 @@ read_bytes(struct remote_reader *r, struct body *into, uint64_t n,
 		size_t have = r->end - r->start;
 		if (have > n)
 			have = (size_t)n;
-		body_bytes(into, r->buf + r->start, have);
+		text_bytes(into, r->buf + r->start, have);
 		r->start += have;
 		n -= have;
 	}
@@ -199,7 +199,7 @@ read_bytes(struct remote_reader *r, struct body *into, uint64_t n,
 }
 
 static int
-read_chunks(struct remote_reader *r, struct body *into, struct remote_reading *how,
+read_chunks(struct remote_reader *r, struct text *into, struct remote_reading *how,
     struct error *err)
 {
 	char line[1024];
@@ -232,14 +232,14 @@ read_chunks(struct remote_reader *r, struct body *into, struct remote_reading *h
 }
 
 static int
-read_to_end(struct remote_reader *r, struct body *into, struct remote_reading *how,
+read_to_end(struct remote_reader *r, struct text *into, struct remote_reading *how,
     struct error *err)
 {
 	int rc = 1;
 	while (rc == 1) {
 		if (check_body(into, r->end - r->start, err) == -1)
 			return -1;
-		body_bytes(into, r->buf + r->start, r->end - r->start);
+		text_bytes(into, r->buf + r->start, r->end - r->start);
 		r->start = r->end;
 		rc = fill(r, how, err);
 	}
@@ -247,7 +247,7 @@ read_to_end(struct remote_reader *r, struct body *into, struct remote_reading *h
 }
 
 int
-remote_read_answer(struct remote_reader *r, struct body *into,
+remote_read_answer(struct remote_reader *r, struct text *into,
     struct remote_answer *answer, struct remote_reading *how, struct error *err)
 {
 	struct head head = {0};
@@ -255,8 +255,8 @@ remote_read_answer(struct remote_reader *r, struct body *into,
 
 	*how = (struct remote_reading){false, false, false};
 	*answer = (struct remote_answer){0};
-	body_clear(into);
-	body_text(into, "");
+	text_clear(into);
+	text_string(into, "");
 	if (read_head(r, answer, &head, how, err) == -1)
 		return -1;
 	if (answer->status == 204 || answer->status == 304)
@@ -273,8 +273,8 @@ remote_read_answer(struct remote_reader *r, struct body *into,
 		rc = error_set(err, ERR_MEMORY, "no memory for the server's answer");
 	if (rc == -1)
 		return -1;
-	answer->body = into->text;
-	answer->len = into->len;
+	answer->body = into->bytes;
+	answer->len = into->n;
 	how->keep = !head.close;
 	return 0;
 }

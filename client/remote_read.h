@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "client/body.h"
+#include "base/text.h"
 #include "client/remote.h"
 
 /* The reading half of a connection, for remote.c alone (and its tests). */
@@ -23,7 +23,7 @@ struct remote_reading {
 
 /* Read one answer; its body goes to *into, and answer->body points there.  Errors as
  * remote_request.  `how` is filled on failure, too. */
-int remote_read_answer(struct remote_reader *reader, struct body *into,
+int remote_read_answer(struct remote_reader *reader, struct text *into,
     struct remote_answer *answer, struct remote_reading *how, struct error *err);
 
 #endif /* CLIENT_REMOTE_READ_H */

@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/json.h"
-#include "client/body.h"
+#include "base/text.h"
 #include "client/options.h"
 #include "client/remote.h"
 
@@ -246,22 +246,22 @@ search(const struct arguments *a, size_t *n, struct error *err)
 {
 	struct remote_address address;
 	struct remote_answer answer;
-	struct body path = {NULL, 0, 0, false}, body = {NULL, 0, 0, false};
+	struct text path = {NULL, 0, 0, false}, body = {NULL, 0, 0, false};
 	if (remote_address_read(&address, a->url, a->key_path, err) == -1)
 		return -1;
-	body_text(&path, "/collections/");
-	body_segment(&path, a->collection);
-	body_text(&path, "/points/query");
-	body_text(&body, "{\"query\":{\"text\":");
-	body_json(&body, a->text, strlen(a->text));
-	body_format(&body, "},\"limit\":%u,\"with_payload\":true}", a->limit);
+	text_string(&path, "/collections/");
+	text_segment(&path, a->collection);
+	text_string(&path, "/points/query");
+	text_string(&body, "{\"query\":{\"text\":");
+	text_json(&body, a->text, strlen(a->text));
+	text_printf(&body, "},\"limit\":%u,\"with_payload\":true}", a->limit);
 
 	struct remote *remote = remote_open(&address, err);
 	int rc = remote == NULL ? -1 : 0;
 	if (rc == 0 && (path.failed || body.failed))
 		rc = error_set(err, ERR_MEMORY, "no memory for a request");
 	if (rc == 0)
-		rc = remote_request(remote, &answer, "POST", path.text, &body, err);
+		rc = remote_request(remote, &answer, "POST", path.bytes, &body, err);
 	if (rc == 0 && answer.status >= 300)
 		rc = remote_refused(&answer, err);
 	if (rc == 0)
@@ -269,8 +269,8 @@ search(const struct arguments *a, size_t *n, struct error *err)
 	if (rc == 0 && fflush(stdout) != 0)
 		rc = error_set(err, ERR_IO, "cannot write the result");
 	remote_close(remote);
-	body_free(&path);
-	body_free(&body);
+	text_free(&path);
+	text_free(&body);
 	return rc;
 }
 

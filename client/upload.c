@@ -15,7 +15,7 @@
 #define TICK_NS 100000000
 
 struct batch {
-	struct body points; /* {"points":[...]} */
+	struct text points; /* {"points":[...]} */
 	uint32_t n;
 	char source[200];
 };
@@ -142,7 +142,7 @@ send_batches(void *arg)
 	}
 	while (remote != NULL && take(u, &batch)) {
 		int rc = send_batch(u, remote, &batch, &err);
-		body_free(&batch.points);
+		text_free(&batch.points);
 		/* One step for whoever waits: a batch is on its way until its end is
 		 * known. */
 		pthread_mutex_lock(&u->lock);
@@ -166,7 +166,7 @@ static void
 release(struct upload *u)
 {
 	for (uint32_t i = 0; u->waiting != NULL && i < u->capacity; i++)
-		body_free(&u->waiting[i].points);
+		text_free(&u->waiting[i].points);
 	free(u->waiting);
 	free(u->path);
 	pthread_cond_destroy(&u->changed);
@@ -177,13 +177,13 @@ release(struct upload *u)
 static char *
 points_path(const char *collection)
 {
-	struct body path = {NULL, 0, 0, false};
-	body_text(&path, "/collections/");
-	body_segment(&path, collection);
-	body_text(&path, "/points?wait=true");
+	struct text path = {NULL, 0, 0, false};
+	text_string(&path, "/collections/");
+	text_segment(&path, collection);
+	text_string(&path, "/points?wait=true");
 	if (path.failed)
-		body_free(&path);
-	return path.text;
+		text_free(&path);
+	return path.bytes;
 }
 
 struct upload *
@@ -258,16 +258,16 @@ check_ended(const struct upload *u, struct error *err)
 }
 
 int
-upload_put(struct upload *u, struct body *points, uint32_t n, const char *source,
+upload_put(struct upload *u, struct text *points, uint32_t n, const char *source,
     struct error *err)
 {
 	struct batch batch = {.n = n};
-	body_text(&batch.points, "{\"points\":[");
-	body_bytes(&batch.points, points->text, points->len);
-	body_text(&batch.points, "]}");
-	body_clear(points);
+	text_string(&batch.points, "{\"points\":[");
+	text_bytes(&batch.points, points->bytes, points->n);
+	text_string(&batch.points, "]}");
+	text_clear(points);
 	if (batch.points.failed) {
-		body_free(&batch.points);
+		text_free(&batch.points);
 		return error_set(err, ERR_MEMORY, "no memory for a batch");
 	}
 	memcpy(batch.source, source, strnlen(source, sizeof batch.source - 1));
@@ -283,7 +283,7 @@ upload_put(struct upload *u, struct body *points, uint32_t n, const char *source
 	}
 	pthread_mutex_unlock(&u->lock);
 	if (rc == -1)
-		body_free(&batch.points);
+		text_free(&batch.points);
 	return rc;
 }
 

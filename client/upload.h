@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "client/body.h"
+#include "base/text.h"
 #include "client/remote.h"
 
 /*
@@ -53,7 +53,7 @@ struct upload *upload_open(const struct upload_settings *settings, struct error 
  * left empty.  Waits while all threads are busy.  -1: the upload has ended because a
  * batch, this or an earlier one, was refused (then *err says why and which), or a stop
  * was requested (then err->code is ERR_NONE). */
-int upload_put(struct upload *upload, struct body *points, uint32_t n,
+int upload_put(struct upload *upload, struct text *points, uint32_t n,
     const char *source, struct error *err);
 
 /* Wait for all that is on its way, then say as upload_put how it ended; *counts is

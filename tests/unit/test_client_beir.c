@@ -16,8 +16,8 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "client/beir.h"
-#include "client/body.h"
 #include "client/lines.h"
 #include "tests/support/guard.h"
 
@@ -271,7 +271,7 @@ static void
 test_body(void **state)
 {
 	(void)state;
-	struct body body = {NULL, 0, 0, false};
+	struct text body = {NULL, 0, 0, false};
 	struct rng rng;
 	rng_init(&rng, test_seed(), 9);
 	/* A JSON string reads back as what went in. */
@@ -280,35 +280,35 @@ test_body(void **state)
 		size_t n = rng_below(&rng, sizeof text);
 		for (size_t i = 0; i < n; i++)
 			text[i] = (char)(1 + rng_below(&rng, 127));
-		body_clear(&body);
-		body_json(&body, text, n);
+		text_clear(&body);
+		text_json(&body, text, n);
 		assert_false(body.failed);
 		struct json value;
 		struct error err;
-		if (json_check(&value, body.text, body.len, &err) != 0)
+		if (json_check(&value, body.bytes, body.n, &err) != 0)
 			fail_msg("%s", err.text);
 		assert_int_equal(json_string(back, sizeof back, &value), n);
 		assert_memory_equal(back, text, n);
 	}
-	body_clear(&body);
-	body_segment(&body, "a/b c\xC3\xA9%._~-Z9");
-	assert_string_equal(body.text, "a%2Fb%20c%C3%A9%25._~-Z9");
-	body_clear(&body);
-	body_base64(&body, (const uint8_t *)"hello", 5);
-	body_format(&body, "%d%s", 12, "x");
-	assert_string_equal(body.text, "aGVsbG8=12x");
+	text_clear(&body);
+	text_segment(&body, "a/b c\xC3\xA9%._~-Z9");
+	assert_string_equal(body.bytes, "a%2Fb%20c%C3%A9%25._~-Z9");
+	text_clear(&body);
+	text_base64(&body, (const uint8_t *)"hello", 5);
+	text_printf(&body, "%d%s", 12, "x");
+	assert_string_equal(body.bytes, "aGVsbG8=12x");
 	/* Out of memory is remembered until the body is cleared. */
 	char big[10000];
 	memset(big, 'b', sizeof big);
 	array_fail_at(1);
-	body_bytes(&body, big, sizeof big);
+	text_bytes(&body, big, sizeof big);
 	array_fail_at(0);
 	assert_true(body.failed);
-	body_text(&body, "more");
-	assert_int_equal(body.len, 11);
-	body_clear(&body);
+	text_string(&body, "more");
+	assert_int_equal(body.n, 11);
+	text_clear(&body);
 	assert_false(body.failed);
-	body_free(&body);
+	text_free(&body);
 }
 
 int

@@ -259,13 +259,13 @@ test_patience(void **state)
 	    .connections = 2,
 	    .patience_s = 1};
 	struct upload_counts counts;
-	struct body points = {NULL, 0, 0, false};
+	struct text points = {NULL, 0, 0, false};
 	struct upload *upload = upload_open(&settings, &err);
 	assert_non_null(upload);
 	uint64_t begin = clock_ns();
-	body_text(&points, "{\"id\":1}");
+	text_string(&points, "{\"id\":1}");
 	assert_int_equal(upload_put(upload, &points, 1, "the source", &err), 0);
-	assert_int_equal(points.len, 0);
+	assert_int_equal(points.n, 0);
 	assert_int_equal(upload_finish(upload, &counts, &err), -1);
 	assert_true(clock_since(begin) >= 1 && clock_since(begin) < 10);
 	assert_int_equal(counts.acknowledged, 0);
@@ -277,7 +277,7 @@ test_patience(void **state)
 	assert_int_equal(upload_put(upload, &points, 1, "more", &err), -1);
 	upload_close(upload);
 	upload_close(NULL);
-	body_free(&points);
+	text_free(&points);
 	fake_server_stop(server);
 
 	long k = 1;
@@ -424,15 +424,15 @@ static int
 make_point(char *out, size_t cap, const char *text, struct import_line *line,
     struct error *err)
 {
-	struct body point = {NULL, 0, 0, false};
+	struct text point = {NULL, 0, 0, false};
 	size_t n = strlen(text);
 	char *copy = guard_copy(text, n);
 	line->text = copy;
 	line->len = n;
 	int rc = import_point(&point, line, err);
 	if (rc == 0)
-		snprintf(out, cap, "%s", point.text);
-	body_free(&point);
+		snprintf(out, cap, "%s", point.bytes);
+	text_free(&point);
 	guard_free(copy, n);
 	return rc;
 }

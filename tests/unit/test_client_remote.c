@@ -59,7 +59,7 @@ set_script(struct script *s, const char *bytes)
 /* GET /, or POST /x with a body. */
 static int
 ask(struct script *s, struct remote *remote, struct remote_answer *answer,
-    const struct body *body, struct error *err)
+    const struct text *body, struct error *err)
 {
 	atomic_fetch_add(&s->turns, 1);
 	int rc = remote_request(remote, answer, body == NULL ? "GET" : "POST",
@@ -171,8 +171,8 @@ test_answers(void **state)
 	struct script script = {0};
 	struct remote_answer answer;
 	struct error err;
-	struct body body = {NULL, 0, 0, false};
-	body_text(&body, "{\"a\":1}");
+	struct text body = {NULL, 0, 0, false};
+	text_string(&body, "{\"a\":1}");
 	struct fake_server *server = fake_server_start(on_request, &script, false);
 	assert_non_null(server);
 	struct remote *remote = open_port(fake_server_port(server), "127.0.0.1");
@@ -199,7 +199,7 @@ test_answers(void **state)
 	remote_close(remote);
 	remote_close(NULL);
 	fake_server_stop(server);
-	body_free(&body);
+	text_free(&body);
 }
 
 static void
