@@ -95,25 +95,21 @@ static int
 send_texts(struct upload *upload, const struct beir_texts *corpus, struct text *points,
     struct error *err)
 {
+	struct upload_point list[BATCH];
 	uint32_t n = 0;
-	size_t first = 0;
 	for (size_t i = 0; i < corpus->n; i++) {
 		const struct beir_text *item = &corpus->items[i];
 		if (item->len > 0) {
-			if (n == 0)
-				first = i;
 			text_printf(points,
 			    "%s{\"id\":%zu,\"vector\":{\"text\":", n > 0 ? "," : "", i);
 			text_json(points, item->text, item->len);
 			text_string(points, "}}");
-			n++;
+			list[n++] = (struct upload_point){i + 1, points->n};
 		}
 		bool last = i + 1 == corpus->n;
 		if (n > 0 && (n == BATCH || points->n >= BATCH_BYTES || last)) {
-			char source[100];
-			snprintf(source, sizeof source, "documents %zu to %zu",
-			    first + 1, i + 1);
-			if (upload_put(upload, points, n, source, err) == -1)
+			struct upload_batch batch = {points, list, n, "document "};
+			if (upload_put(upload, &batch, err) == -1)
 				return -1;
 			n = 0;
 		}

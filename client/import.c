@@ -29,6 +29,10 @@ static const char help[] =
     ".bvecs files get their number as id, counted from 0 over all files; the mean of\n"
     "the first 10,000 is subtracted in the codes of a collection made for them.\n"
     "An id that is there already is replaced, so an import may be repeated.\n"
+    "The first document that is wrong, or that the server refuses, ends the import "
+    "and\n"
+    "is named by file and line; all before it are stored, of those behind it perhaps\n"
+    "some.\n"
     "\n"
     "  --collection C     the collection (required)\n"
     "  --url U            the server (default " REMOTE_URL_DEFAULT ")\n"
@@ -235,8 +239,10 @@ finish(struct import_job *job, int rc, const struct error *why, uint64_t start_n
 	 * of the file can be imported once the line is mended. */
 	if (rc == -1 && why->code != ERR_NONE && job->upload != NULL)
 		import_flush(job, &end);
+	/* What the server refused stands before what was read last: it is said first.
+	 */
 	if (job->upload != NULL && upload_finish(job->upload, &counts, &end) == -1 &&
-	    rc == 0)
+	    (rc == 0 || end.code != ERR_NONE))
 		rc = -1;
 	else
 		end = *why;

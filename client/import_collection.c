@@ -225,12 +225,10 @@ import_flush(struct import_job *job, struct error *err)
 	char source[200];
 	if (job->n_points == 0)
 		return 0;
-	snprintf(source, sizeof source, "%.120s, %ss %llu to %llu", job->file,
-	    job->unit, (unsigned long long)job->batch_first,
-	    (unsigned long long)job->batch_last);
-	uint32_t n = job->n_points;
+	snprintf(source, sizeof source, "%.120s%s", job->file, job->mark);
+	struct upload_batch batch = {&job->points, job->list, job->n_points, source};
 	job->n_points = 0;
-	if (upload_put(job->upload, &job->points, n, source, err) == -1)
+	if (upload_put(job->upload, &batch, err) == -1)
 		return -1;
 	on_tick(job);
 	return 0;
@@ -239,10 +237,7 @@ import_flush(struct import_job *job, struct error *err)
 int
 import_added(struct import_job *job, uint64_t place, struct error *err)
 {
-	if (job->n_points == 0)
-		job->batch_first = place;
-	job->batch_last = place;
-	job->n_points++;
+	job->list[job->n_points++] = (struct upload_point){place, job->points.n};
 	job->n_read++;
 	if (job->n_points < job->settings.batch && job->points.n < IMPORT_BATCH_BYTES)
 		return 0;

@@ -78,15 +78,14 @@ struct import_job {
 	struct progress progress;
 	struct text points; /* the batch that is being filled */
 	uint32_t n_points;
-	const char *file;     /* that the batch comes from; lives as long as argv */
-	const char *unit;     /* "line" or "row" */
-	uint64_t batch_first; /* its first line or row */
-	uint64_t batch_last;
-	uint64_t n_read;             /* documents read from all files */
-	uint64_t number;             /* lines or rows of the files that are done */
-	uint64_t read_bytes;         /* of the files that are done */
-	uint64_t file_bytes;         /* read of the current one */
-	size_t vector_dims;          /* of the first vector; 0 = none seen */
+	struct upload_point list[IMPORT_BATCH_MAX]; /* n_points of them */
+	const char *file;    /* that the batch comes from; lives as long as argv */
+	const char *mark;    /* between file and line or row: ":" or ", row " */
+	uint64_t n_read;     /* documents read from all files */
+	uint64_t number;     /* lines or rows of the files that are done */
+	uint64_t read_bytes; /* of the files that are done */
+	uint64_t file_bytes; /* read of the current one */
+	size_t vector_dims;  /* of the first vector; 0 = none seen */
 	struct import_sample sample; /* the file of vectors that is being read */
 };
 

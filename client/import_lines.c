@@ -245,7 +245,7 @@ import_lines(struct import_job *job, const char *path, struct error *err)
 	if (lines == NULL)
 		return -1;
 	job->file = strcmp(path, "-") == 0 ? "standard input" : path;
-	job->unit = "line";
+	job->mark = ":";
 	while ((rc = lines_next(lines, &text, &len, err)) == 1) {
 		job->file_bytes = lines_read_bytes(lines);
 		if (!is_blank(text, len) &&

@@ -53,7 +53,7 @@ import_vectors(struct import_job *job, const char *path, enum vectors_format for
 	float *row = array_new(dims, sizeof *row);
 	int rc = 0;
 	job->file = path;
-	job->unit = "row";
+	job->mark = ", row ";
 	job->sample = (struct import_sample){path, format};
 	if (row == NULL)
 		rc = error_set(err, ERR_MEMORY, "no memory for a vector");

@@ -14,9 +14,14 @@
 #define PAUSE_MAX_S 5.0
 #define TICK_NS 100000000
 
+#define BEFORE "{\"points\":["
+#define BEHIND "]}"
+
 struct batch {
-	struct text points; /* {"points":[...]} */
+	struct text request;       /* BEFORE, the points, BEHIND */
+	struct upload_point *list; /* n of them */
 	uint32_t n;
+	uint64_t number; /* batches are counted from 1 */
 	char source[200];
 };
 
@@ -31,32 +36,45 @@ struct upload {
 	uint32_t n_waiting;
 	uint32_t n_sending;
 	bool closing; /* no more batches will come */
-	bool failed;  /* `error` says why; nothing more is sent */
+	bool failed;  /* `error` says why; no batch is begun any more */
 	struct error error;
+	uint64_t failed_number; /* of the batch that failed; 0 = it was none */
+	uint64_t n_put;
 	struct upload_counts counts;
 	uint64_t progress_ns; /* when a batch was acknowledged last */
 	pthread_t threads[UPLOAD_CONNECTIONS_MAX];
 	uint32_t n_threads;
 };
 
-/* With the lock held: take the first failure as the upload's. */
+/* With the lock held: take the failure of the first batch as the upload's. */
 static void
-fail(struct upload *u, const struct error *err)
+fail(struct upload *u, uint64_t number, const struct error *err)
 {
-	if (!u->failed)
+	if (!u->failed || number < u->failed_number) {
 		u->error = *err;
+		u->failed_number = number;
+	}
 	u->failed = true;
 	pthread_cond_broadcast(&u->changed);
 }
 
+static void
+release_batch(struct batch *batch)
+{
+	text_free(&batch->request);
+	free(batch->list);
+	batch->list = NULL;
+}
+
 /* Whether a batch should be tried again after *pause seconds. */
 static bool
-try_again(struct upload *u, const struct remote_answer *answer, const struct error *why,
-    double *pause)
+try_again(struct upload *u, uint64_t number, const struct remote_answer *answer,
+    const struct error *why, double *pause)
 {
 	pthread_mutex_lock(&u->lock);
 	double silent_s = clock_since(u->progress_ns);
-	bool again = !u->failed && silent_s < u->settings.patience_s;
+	bool again = (!u->failed || number < u->failed_number) &&
+		     silent_s < u->settings.patience_s;
 	if (again) {
 		u->counts.retries++;
 		snprintf(
@@ -72,16 +90,17 @@ try_again(struct upload *u, const struct remote_answer *answer, const struct err
 	return again && !stop_requested();
 }
 
-/* Send one batch until it is stored (0) or given up (-1, *err; ERR_NONE = stopped). */
+/* Send a request with points of a batch until they are stored (0), the server cannot
+ * take them as they are (1, *err) or they are given up (-1, *err; ERR_NONE =
+ * stopped). */
 static int
-send_batch(struct upload *u, struct remote *remote, const struct batch *batch,
-    struct error *err)
+send_request(struct upload *u, struct remote *remote, uint64_t number,
+    const struct text *request, struct error *err)
 {
 	struct remote_answer answer;
 	double pause = 0;
 	for (;;) {
-		int rc = remote_request(
-		    remote, &answer, "PUT", u->path, &batch->points, err);
+		int rc = remote_request(remote, &answer, "PUT", u->path, request, err);
 		if (rc == 0 && answer.status < 300)
 			return 0;
 		if (rc == 0)
@@ -89,14 +108,14 @@ send_batch(struct upload *u, struct remote *remote, const struct batch *batch,
 		bool passing =
 		    rc == 0 ? remote_busy(answer.status) : err->code == ERR_IO;
 		if (!passing)
-			return error_prefix(err, "%s", batch->source);
-		if (!try_again(u, rc == 0 ? &answer : NULL, err, &pause)) {
+			return rc == 0 && (answer.status == 400 || answer.status == 413)
+				   ? 1
+				   : -1;
+		if (!try_again(u, number, rc == 0 ? &answer : NULL, err, &pause)) {
 			if (stop_requested())
 				err->code = ERR_NONE;
-			else
-				error_prefix(err, "%s: gave up after %u seconds",
-				    batch->source, u->settings.patience_s);
-			return -1;
+			return error_prefix(
+			    err, "gave up after %u seconds", u->settings.patience_s);
 		}
 		stop_sleep(pause);
 		if (stop_requested()) {
@@ -104,6 +123,79 @@ send_batch(struct upload *u, struct remote *remote, const struct batch *batch,
 			return -1;
 		}
 	}
+}
+
+/* As send_request, for the points first .. end - 1 of a batch. */
+static int
+send_part(struct upload *u, struct remote *remote, const struct batch *batch,
+    uint32_t first, uint32_t end, struct error *err)
+{
+	if (first == 0 && end == batch->n)
+		return send_request(u, remote, batch->number, &batch->request, err);
+	struct text part = {0};
+	size_t from = first == 0 ? 0 : batch->list[first - 1].end + 1;
+	text_string(&part, BEFORE);
+	text_bytes(&part, batch->request.bytes + strlen(BEFORE) + from,
+	    batch->list[end - 1].end - from);
+	text_string(&part, BEHIND);
+	int rc = part.failed ? error_set(err, ERR_MEMORY, "no memory for a request")
+			     : send_request(u, remote, batch->number, &part, err);
+	text_free(&part);
+	return rc;
+}
+
+static void
+count_stored(struct upload *u, uint32_t n)
+{
+	pthread_mutex_lock(&u->lock);
+	u->counts.acknowledged += n;
+	u->progress_ns = clock_ns();
+	u->counts.trouble[0] = '\0';
+	pthread_cond_broadcast(&u->changed);
+	pthread_mutex_unlock(&u->lock);
+}
+
+/* Say which points an error is about.  The server counts within a request: of one
+ * point alone that tells nothing. */
+static void
+name_places(struct error *err, const struct batch *batch, uint32_t first, uint32_t end)
+{
+	static const char counted[] = "point 0: ";
+	char *at = strstr(err->text, counted);
+	unsigned long long from = batch->list[first].place;
+	if (end - first == 1) {
+		if (at != NULL) {
+			char *rest = at + strlen(counted);
+			memmove(at, rest, strlen(rest) + 1);
+		}
+		error_prefix(err, "%s%llu", batch->source, from);
+		return;
+	}
+	error_prefix(err, "%s%llu to %llu", batch->source, from,
+	    (unsigned long long)batch->list[end - 1].place);
+}
+
+/* Send one batch, whole if the server takes it, else up to the first point that it
+ * does not.  0: all is stored. */
+static int
+send_batch(struct upload *u, struct remote *remote, const struct batch *batch,
+    struct error *err)
+{
+	uint32_t first = 0, end = batch->n;
+	while (first < batch->n) {
+		int rc = send_part(u, remote, batch, first, end, err);
+		if (rc == 0) {
+			count_stored(u, end - first);
+			first = end;
+			end = batch->n;
+		} else if (rc == 1 && end - first > 1) {
+			end = first + (end - first) / 2;
+		} else {
+			name_places(err, batch, first, end);
+			return -1;
+		}
+	}
+	return 0;
 }
 
 /* Wait for a batch; false when there will be none. */
@@ -137,23 +229,19 @@ send_batches(void *arg)
 
 	if (remote == NULL) {
 		pthread_mutex_lock(&u->lock);
-		fail(u, &err);
+		fail(u, 0, &err);
 		pthread_mutex_unlock(&u->lock);
 	}
 	while (remote != NULL && take(u, &batch)) {
 		int rc = send_batch(u, remote, &batch, &err);
-		text_free(&batch.points);
+		uint64_t number = batch.number;
+		release_batch(&batch);
 		/* One step for whoever waits: a batch is on its way until its end is
 		 * known. */
 		pthread_mutex_lock(&u->lock);
 		u->n_sending--;
-		if (rc == 0) {
-			u->counts.acknowledged += batch.n;
-			u->progress_ns = clock_ns();
-			u->counts.trouble[0] = '\0';
-		} else {
-			fail(u, &err);
-		}
+		if (rc == -1)
+			fail(u, number, &err);
 		pthread_cond_broadcast(&u->changed);
 		pthread_mutex_unlock(&u->lock);
 	}
@@ -166,7 +254,7 @@ static void
 release(struct upload *u)
 {
 	for (uint32_t i = 0; u->waiting != NULL && i < u->capacity; i++)
-		text_free(&u->waiting[i].points);
+		release_batch(&u->waiting[i]);
 	free(u->waiting);
 	free(u->path);
 	pthread_cond_destroy(&u->changed);
@@ -257,33 +345,47 @@ check_ended(const struct upload *u, struct error *err)
 	return -1;
 }
 
-int
-upload_put(struct upload *u, struct text *points, uint32_t n, const char *source,
-    struct error *err)
+/* *batch := a copy of `from`, whose points are then empty. */
+static int
+copy_batch(struct batch *batch, const struct upload_batch *from, struct error *err)
 {
-	struct batch batch = {.n = n};
-	text_string(&batch.points, "{\"points\":[");
-	text_bytes(&batch.points, points->bytes, points->n);
-	text_string(&batch.points, "]}");
-	text_clear(points);
-	if (batch.points.failed) {
-		text_free(&batch.points);
+	*batch = (struct batch){.n = from->n};
+	text_string(&batch->request, BEFORE);
+	text_bytes(&batch->request, from->points->bytes, from->points->n);
+	text_string(&batch->request, BEHIND);
+	batch->list = array_new(from->n, sizeof *batch->list);
+	bool whole =
+	    batch->list != NULL && !batch->request.failed && !from->points->failed;
+	text_clear(from->points);
+	if (!whole) {
+		release_batch(batch);
 		return error_set(err, ERR_MEMORY, "no memory for a batch");
 	}
-	memcpy(batch.source, source, strnlen(source, sizeof batch.source - 1));
+	memcpy(batch->list, from->list, from->n * sizeof *batch->list);
+	snprintf(batch->source, sizeof batch->source, "%.199s", from->source);
+	return 0;
+}
 
+int
+upload_put(struct upload *u, const struct upload_batch *from, struct error *err)
+{
+	struct batch batch;
+	assert(from->n > 0 && from->list[from->n - 1].end == from->points->n);
+	if (copy_batch(&batch, from, err) == -1)
+		return -1;
 	pthread_mutex_lock(&u->lock);
 	while (u->n_waiting == u->capacity && !u->failed && !stop_requested())
 		wait_tick(u);
 	int rc = check_ended(u, err);
 	if (rc == 0) {
+		batch.number = ++u->n_put;
 		u->waiting[(u->first + u->n_waiting) % u->capacity] = batch;
 		u->n_waiting++;
 		pthread_cond_broadcast(&u->changed);
 	}
 	pthread_mutex_unlock(&u->lock);
 	if (rc == -1)
-		text_free(&batch.points);
+		release_batch(&batch);
 	return rc;
 }
 

@@ -15,7 +15,9 @@
  * its kin) or a connection that cannot be made or breaks is tried again, after
  * Retry-After (but no less than 50 ms) or a growing pause, until patience_s have passed
  * without any batch acknowledged; a point is upserted by its id, so a batch that is
- * sent twice is stored once.  Any other refusal ends the upload.
+ * sent twice is stored once.  Any other refusal ends the upload; but of a batch that
+ * the server cannot take as it is (400, 413) the points before the first bad one are
+ * stored: parts of it are sent, half as long each time, until that point is alone.
  *
  * Batches of different threads may be applied in any order: of two points with one
  * id in different batches either may win unless connections = 1.
@@ -48,17 +50,30 @@ struct upload;
 /* Start the threads.  NULL: ERR_MEMORY, ERR_IO. */
 struct upload *upload_open(const struct upload_settings *settings, struct error *err);
 
-/* Send a batch: `points` is JSON objects with commas between them, n of them, and
- * `source` (for messages: "corpus.jsonl:1-256") is copied.  *points is taken over and
- * left empty.  Waits while all threads are busy.  -1: the upload has ended because a
- * batch, this or an earlier one, was refused (then *err says why and which), or a stop
- * was requested (then err->code is ERR_NONE). */
-int upload_put(struct upload *upload, struct text *points, uint32_t n,
-    const char *source, struct error *err);
+struct upload_point {
+	uint64_t place; /* where it comes from, as its line; for messages */
+	size_t end;     /* of its JSON in the batch, in bytes */
+};
+
+struct upload_batch {
+	struct text *points; /* JSON objects, one comma between two */
+	const struct upload_point *list;
+	uint32_t n;         /* points, at least 1 */
+	const char *source; /* what stands before a place in messages: "a.jsonl:" */
+};
+
+/* Send a batch; all of it is copied and *batch->points left empty.  Waits while all
+ * threads are busy.  -1: the upload has ended because a batch, this or an earlier one,
+ * was refused (then *err says why, after source and place), or a stop was requested
+ * (then err->code is ERR_NONE). */
+int upload_put(
+    struct upload *upload, const struct upload_batch *batch, struct error *err);
 
 /* Wait for all that is on its way, then say as upload_put how it ended; *counts is
  * filled either way.  After a refusal or a stop, batches that no thread has begun are
- * dropped and those on their way are waited for. */
+ * dropped and those on their way are waited for; those put before the refused one are
+ * tried again as before, so that all points before the one that *err names (of several
+ * the first) are stored unless the server cannot be reached. */
 int upload_finish(
     struct upload *upload, struct upload_counts *counts, struct error *err);
 

@@ -159,6 +159,31 @@ for command in import search embed eval; do
 done
 check "version" grep -q '^halftone [0-9]' <("$HALFTONE" --version)
 
+# What only the server can tell: all before the bad document is stored, and it is named.
+refused() { # NAME FILE PLACE PART N: stops after N documents at FILE PLACE
+	import "refused-$1" "$2"
+	check "refused $1: exit" test $RC = 1
+	check "refused $1: where and why" grep -q "$2$3: the server answered 4.*: $4" <<<"$SAID"
+	check "refused $1: how many" grep -q "^$5 documents stored (not all)" <<<"$SAID"
+	counted "refused-$1" "$5"
+}
+long=$(printf '%0100000d' 0)
+for i in $(seq 10); do
+	[ "$i" -ne 3 ] || echo
+	[ "$i" -ne 6 ] || echo "{\"id\":6,\"text\":\"$long\"}"
+	[ "$i" -eq 6 ] || echo "{\"id\":$i,\"text\":\"rain $i\"}"
+done >"$WORK/long.jsonl"
+refused text "$WORK/long.jsonl" :7 'text: .*max_text_bytes' 5
+for i in $(seq 10); do
+	echo "{\"id\":$i,\"text\":\"rain\",\"p\":\"$([ "$i" -ne 10 ] || echo "$long")\"}"
+done >"$WORK/payload.jsonl"
+refused payload "$WORK/payload.jsonl" :10 'payload: .*max_payload_bytes' 9
+{
+	head -c $((128 + 2048)) "$WORK/v.npy"
+	head -c 1024 /dev/zero
+} >"$WORK/zero.npy"
+refused zero "$WORK/zero.npy" ', row 2' 'vector: .*zero' 2
+
 # ---- a signal ----
 "$HALFTONE" import --url "$URL" --collection stopped - 2>"$WORK/said" < <(
 	sed -n 1p "$WORK/text.jsonl"

@@ -3,9 +3,10 @@
  * an import through a server that answers "later", drops connections before and after
  * it has stored a batch, and is slow, stores every document once under its own id with
  * its own content, and counts what was acknowledged; a bad line stops it with file and
- * line after the lines before it are stored; a refusal ends it; a silent server ends
- * it after its patience; a collection made for a file of vectors gets the mean of its
- * first rows; a wrong command line exits with 2.
+ * line after the lines before it are stored; a refused document ends it in the same
+ * way, wherever it stands in a batch; what is too much for one request is sent in
+ * several; a silent server ends it after its patience; a collection made for a file of
+ * vectors gets the mean of its first rows; a wrong command line exits with 2.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -36,7 +37,8 @@ struct store {
 	unsigned stored;           /* points in batches that were stored, repeats too */
 	unsigned acknowledged;
 	unsigned faults;   /* of 100 requests so many go wrong */
-	unsigned refuse;   /* the batch with this id is refused for good; 0 = none */
+	unsigned refuse;   /* a batch with this id is refused for good; 0 = none */
+	unsigned most;     /* points that a request may have; 0 = any number */
 	bool silent;       /* always "later" */
 	const char *later; /* the header that says when */
 	bool exists;
@@ -71,6 +73,16 @@ put_points(const struct fake_request *request, unsigned *first)
 	return n;
 }
 
+static size_t
+count_points(const struct fake_request *request)
+{
+	struct json root, points;
+	struct error err;
+	assert_int_equal(json_check(&root, request->body, request->body_len, &err), 0);
+	assert_true(json_member(&root, "points", &points));
+	return json_count(&points);
+}
+
 static void
 answer_points(struct fake_reply *reply, const struct fake_request *request)
 {
@@ -91,7 +103,12 @@ answer_points(struct fake_reply *reply, const struct fake_request *request)
 	snprintf(wanted, sizeof wanted, "{\"id\":%u,", store.refuse);
 	if (store.refuse != 0 && strstr(request->body, wanted) != NULL) {
 		fake_reply_json(
-		    reply, 400, "", "{\"status\":{\"error\":\"point is bad\"}}");
+		    reply, 400, "", "{\"status\":{\"error\":\"point 0: it is bad\"}}");
+		return;
+	}
+	if (store.most != 0 && count_points(request) > store.most) {
+		fake_reply_json(
+		    reply, 413, "", "{\"status\":{\"error\":\"too many\"}}");
 		return;
 	}
 	unsigned n = put_points(request, &first);
@@ -224,14 +241,20 @@ static void
 test_refused(void **state)
 {
 	(void)state;
+	static const unsigned bad[] = {1, 2, 491, 496, 500, 995, 1000};
+	struct fake_server *server;
 	write_lines(1000, 0);
-	struct fake_server *server = start(10);
-	store.refuse = 500;
-	assert_int_equal(RUN("--batch", "10", "--connections", "2"), 1);
-	fake_server_stop(server);
-	for (size_t i = 491; i <= 500; i++)
-		assert_int_equal(store.value[i], -1);
-	assert_true(store.acknowledged >= 470 && store.acknowledged <= 600);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		/* Batches before the refused one wait for their next try when it is
+		 * refused: they are stored all the same. */
+		server = start(40);
+		store.refuse = bad[i];
+		assert_int_equal(RUN("--batch", "10", "--connections", "3"), 1);
+		fake_server_stop(server);
+		for (size_t j = 1; j < bad[i]; j++)
+			assert_int_equal(store.value[j], (j * 7919) % 10007);
+		assert_int_equal(store.value[bad[i]], -1);
+	}
 	/* What is there already is not made again, and must be what was asked for. */
 	server = start(0);
 	store.exists = true;
@@ -242,6 +265,52 @@ test_refused(void **state)
 	fake_server_stop(server);
 	/* Nobody there. */
 	assert_int_equal(RUN("--batch", "10"), 1);
+}
+
+static void
+test_split(void **state)
+{
+	(void)state;
+	write_lines(1000, 0);
+	struct fake_server *server = start(10);
+	store.most = 7;
+	assert_int_equal(RUN("--batch", "100"), 0);
+	expect_stored(1, 1000);
+	assert_int_equal(store.acknowledged, 1000);
+	/* The bad line by its number in the file, also with blank ones between. */
+	reset(0);
+	struct remote_address address;
+	struct error err;
+	assert_int_equal(remote_address_read(&address, url, NULL, &err), 0);
+	for (unsigned bad = 1; bad <= 5; bad++) {
+		struct upload_settings settings = {
+		    .address = &address, .collection = "c /1", .connections = 1};
+		struct upload *upload = upload_open(&settings, &err);
+		struct upload_counts counts;
+		struct upload_point list[5];
+		struct text points = {0};
+		char want[100];
+		reset(0);
+		store.refuse = bad;
+		assert_non_null(upload);
+		for (unsigned i = 0; i < 5; i++) {
+			text_printf(&points, "%s{\"id\":%u,\"a\":\"},{\"}",
+			    i > 0 ? "," : "", i + 1);
+			list[i] = (struct upload_point){100 * i + 7, points.n};
+		}
+		struct upload_batch batch = {&points, list, 5, "file:"};
+		assert_int_equal(upload_put(upload, &batch, &err), 0);
+		assert_int_equal(upload_finish(upload, &counts, &err), -1);
+		snprintf(want, sizeof want,
+		    "file:%u: the server answered 400: it is bad", 100 * bad - 93);
+		assert_string_equal(err.text, want);
+		assert_int_equal(counts.acknowledged, bad - 1);
+		for (unsigned i = 1; i <= 5; i++)
+			assert_int_equal(store.value[i], i < bad ? (int)i : -1);
+		upload_close(upload);
+		text_free(&points);
+	}
+	fake_server_stop(server);
 }
 
 static void
@@ -264,7 +333,9 @@ test_patience(void **state)
 	assert_non_null(upload);
 	uint64_t begin = clock_ns();
 	text_string(&points, "{\"id\":1}");
-	assert_int_equal(upload_put(upload, &points, 1, "the source", &err), 0);
+	struct upload_point at = {1, points.n};
+	struct upload_batch batch = {&points, &at, 1, "the source "};
+	assert_int_equal(upload_put(upload, &batch, &err), 0);
 	assert_int_equal(points.n, 0);
 	assert_int_equal(upload_finish(upload, &counts, &err), -1);
 	assert_true(clock_since(begin) >= 1 && clock_since(begin) < 10);
@@ -274,7 +345,8 @@ test_patience(void **state)
 	assert_non_null(strstr(err.text, "the source"));
 	assert_non_null(strstr(err.text, "too much"));
 	assert_int_equal(err.code, ERR_BUSY);
-	assert_int_equal(upload_put(upload, &points, 1, "more", &err), -1);
+	text_string(&points, "{\"id\":1}");
+	assert_int_equal(upload_put(upload, &batch, &err), -1);
 	upload_close(upload);
 	upload_close(NULL);
 	text_free(&points);
@@ -541,6 +613,7 @@ main(void)
 	    cmocka_unit_test(test_nothing_lost),
 	    cmocka_unit_test(test_bad_line),
 	    cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_split),
 	    cmocka_unit_test(test_patience),
 	    cmocka_unit_test(test_vectors),
 	    cmocka_unit_test(test_mean),
