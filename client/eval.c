@@ -87,7 +87,8 @@ struct arguments {
 	const char *binarizer; /* NULL = not named */
 	const char *text_model;
 	const char *key_path;
-	struct code_shape shape; /* zeros: not named */
+	struct remote_address address; /* where a url is named */
+	struct code_shape shape;       /* zeros: not named */
 	bool json;
 };
 
@@ -134,6 +135,7 @@ set_option(struct arguments *a, int option)
 static int
 parse(struct arguments *a, int argc, char **argv, bool *done)
 {
+	struct error err;
 	int option;
 	bool bits_named = false;
 	*done = true;
@@ -160,6 +162,9 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 	    (a->shape.dims != 0 || a->binarizer != NULL))
 		return options_usage(
 		    "expected --bits 1 to 4 with --dims and --binarizer");
+	if (a->url != NULL &&
+	    remote_address_read(&a->address, a->url, a->key_path, &err) == -1)
+		return options_refused(&err);
 	*done = false;
 	return OPTIONS_OK;
 }
@@ -189,9 +194,8 @@ ask_server(struct eval_ranks *ranks, struct arguments *a, const struct eval_task
 	struct eval_server server = {
 	    .text_model = a->text_model == NULL ? name : a->text_model,
 	    .binarizer = a->binarizer,
+	    .address = a->address,
 	};
-	if (remote_address_read(&server.address, a->url, a->key_path, err) == -1)
-		return -1;
 	return eval_remote(ranks, &a->shape, task, &server, err);
 }
 

@@ -35,7 +35,7 @@ static int
 create(struct remote *remote, const char *path, const struct code_shape *shape,
     const struct eval_server *server, struct error *err)
 {
-	struct text body = {NULL, 0, 0, false};
+	struct text body = {0};
 	struct remote_answer answer;
 	const char *comma = "";
 	text_string(&body, "{\"text_model\":");
@@ -128,7 +128,7 @@ import(const struct eval_task *task, const struct eval_server *server, const cha
 	    .patience_s = UPLOAD_PATIENCE_DEFAULT_S,
 	};
 	struct upload_counts counts;
-	struct text points = {NULL, 0, 0, false};
+	struct text points = {0};
 	struct upload *upload = upload_open(&settings, err);
 	if (upload == NULL)
 		return -1;
@@ -199,7 +199,7 @@ static void *
 ask_some(void *arg)
 {
 	struct asking *a = arg;
-	struct text body = {NULL, 0, 0, false};
+	struct text body = {0};
 	struct error err = {ERR_NONE, ""};
 	struct remote *remote = remote_open(&a->server->address, &err);
 	int rc = remote == NULL ? -1 : 0;

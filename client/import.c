@@ -189,8 +189,7 @@ parse(struct import_settings *s, struct arguments *a, int argc, char **argv, boo
 		return options_usage(
 		    "expected at least one FILE (\"-\" is standard input)");
 	if (remote_address_read(&s->address, a->url, a->key_path, &err) == -1)
-		return err.code == ERR_INPUT ? options_usage("%s", err.text)
-					     : options_failed(&err);
+		return options_refused(&err);
 	a->first_file = optind;
 	*done = false;
 	return OPTIONS_OK;
@@ -258,11 +257,14 @@ finish(struct import_job *job, int rc, const struct error *why, uint64_t start_n
 		options_failed(&end);
 	double reading = seconds - counts.waiting_s;
 	fprintf(stderr,
-	    "%llu documents stored%s in %.3f s, %.0f/s: %.3f s reading, %.3f s waiting "
-	    "for the server, %llu requests repeated\n",
-	    (unsigned long long)counts.acknowledged, rc == -1 ? " (not all)" : "",
-	    seconds, seconds > 0 ? (double)counts.acknowledged / seconds : 0, reading,
-	    counts.waiting_s, (unsigned long long)counts.retries);
+	    "%llu document%s stored%s in %.3f s, %.0f/s: %.3f s reading, %.3f s "
+	    "waiting "
+	    "for the server, %llu request%s repeated\n",
+	    (unsigned long long)counts.acknowledged,
+	    counts.acknowledged == 1 ? "" : "s", rc == -1 ? " (not all)" : "", seconds,
+	    seconds > 0 ? (double)counts.acknowledged / seconds : 0, reading,
+	    counts.waiting_s, (unsigned long long)counts.retries,
+	    counts.retries == 1 ? "" : "s");
 	return rc == -1 ? OPTIONS_FAILED : OPTIONS_OK;
 }
 
@@ -286,7 +288,7 @@ import_main(int argc, char **argv)
 	char **files = argv + arguments.first_file;
 	int n_files = argc - arguments.first_file;
 	stop_watch();
-	progress_start(&job.progress, "documents", total_bytes(files, n_files));
+	progress_start(&job.progress, "document", total_bytes(files, n_files));
 	for (int i = 0; i < n_files && rc == 0; i++)
 		rc = import_file(&job, files[i], arguments.format, &err);
 	code = finish(&job, rc, &err, start_ns);

@@ -111,7 +111,7 @@ static int
 create(const struct import_job *job, struct remote *remote, const char *path,
     enum import_kind kind, struct error *err)
 {
-	struct text body = {NULL, 0, 0, false}, mean = {NULL, 0, 0, false};
+	struct text body = {0}, mean = {0};
 	struct remote_answer answer;
 	int rc = check_kind(&job->settings, kind, err);
 	if (rc == 0 && job->sample.path != NULL)
@@ -170,7 +170,7 @@ static int
 ensure(const struct import_job *job, enum import_kind kind, struct error *err)
 {
 	struct remote_answer answer;
-	struct text path = {NULL, 0, 0, false};
+	struct text path = {0};
 	struct remote *remote = remote_open(&job->settings.address, err);
 	int rc = remote == NULL ? -1 : 0;
 

@@ -43,6 +43,13 @@ options_failed(const struct error *err)
 	return OPTIONS_FAILED;
 }
 
+int
+options_refused(const struct error *err)
+{
+	return err->code == ERR_INPUT ? options_usage("%s", err->text)
+				      : options_failed(err);
+}
+
 bool
 options_number(
     uint32_t *out, const char *option, const char *text, uint32_t min, uint32_t max)

@@ -27,6 +27,10 @@ int options_hint(void);
 /* Print what went wrong; returns OPTIONS_FAILED. */
 int options_failed(const struct error *err);
 
+/* Print what is wrong with what an option says, or names: wrong use if the error is
+ * ERR_INPUT, else as options_failed. */
+int options_refused(const struct error *err);
+
 /* *out := the whole number in `text`, min .. max; else a message and false. */
 bool options_number(
     uint32_t *out, const char *option, const char *text, uint32_t min, uint32_t max);

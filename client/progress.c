@@ -35,10 +35,10 @@ draw(struct progress *p, uint64_t done, uint64_t bytes)
 	memset(bar, '.', BAR_WIDTH);
 	memset(bar, '#', (size_t)(part * BAR_WIDTH));
 	bar[BAR_WIDTH] = '\0';
-	snprintf(line, sizeof line, "%llu %s, %.0f/s, %.2f MB/s%s%s%s",
-	    (unsigned long long)done, p->unit, (double)done / seconds,
-	    (double)bytes / seconds / 1e6, left, p->note[0] == '\0' ? "" : ": ",
-	    p->note);
+	snprintf(line, sizeof line, "%llu %s%s, %.0f/s, %.2f MB/s%s%s%s",
+	    (unsigned long long)done, p->unit, done == 1 ? "" : "s",
+	    (double)done / seconds, (double)bytes / seconds / 1e6, left,
+	    p->note[0] == '\0' ? "" : ": ", p->note);
 	if (!p->terminal)
 		fprintf(stderr, "%s\n", line);
 	else if (p->size_bytes != 0)

@@ -9,7 +9,7 @@
  * elsewhere a plain line every few seconds.  Owner only.
  */
 struct progress {
-	const char *unit;    /* "documents" */
+	const char *unit;    /* of one: "document" */
 	uint64_t size_bytes; /* of the whole input; 0 = unknown */
 	uint64_t start_ns;
 	uint64_t drawn_ns;

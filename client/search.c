@@ -49,6 +49,7 @@ struct arguments {
 	const char *collection;
 	const char *url;
 	const char *key_path;
+	struct remote_address address;
 	const char *text;
 	uint32_t limit;
 	bool json;
@@ -58,6 +59,7 @@ struct arguments {
 static int
 parse(struct arguments *a, int argc, char **argv, bool *done)
 {
+	struct error err;
 	int option;
 	*done = true;
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
@@ -87,8 +89,13 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 	}
 	if (a->collection == NULL || a->collection[0] == '\0')
 		return options_usage("expected --collection C");
-	if (optind + 1 != argc || argv[optind][0] == '\0')
-		return options_usage("expected one query text; put it in quotes");
+	if (optind + 1 < argc)
+		return options_usage(
+		    "expected one query text, not %d; put it in quotes", argc - optind);
+	if (optind == argc || argv[optind][0] == '\0')
+		return options_usage("expected a query text that is not empty");
+	if (remote_address_read(&a->address, a->url, a->key_path, &err) == -1)
+		return options_refused(&err);
 	a->text = argv[optind];
 	*done = false;
 	return OPTIONS_OK;
@@ -244,11 +251,8 @@ print_answer(
 static int
 search(const struct arguments *a, size_t *n, struct error *err)
 {
-	struct remote_address address;
 	struct remote_answer answer;
-	struct text path = {NULL, 0, 0, false}, body = {NULL, 0, 0, false};
-	if (remote_address_read(&address, a->url, a->key_path, err) == -1)
-		return -1;
+	struct text path = {0}, body = {0};
 	text_string(&path, "/collections/");
 	text_segment(&path, a->collection);
 	text_string(&path, "/points/query");
@@ -256,7 +260,7 @@ search(const struct arguments *a, size_t *n, struct error *err)
 	text_json(&body, a->text, strlen(a->text));
 	text_printf(&body, "},\"limit\":%u,\"with_payload\":true}", a->limit);
 
-	struct remote *remote = remote_open(&address, err);
+	struct remote *remote = remote_open(&a->address, err);
 	int rc = remote == NULL ? -1 : 0;
 	if (rc == 0 && (path.failed || body.failed))
 		rc = error_set(err, ERR_MEMORY, "no memory for a request");
@@ -291,6 +295,7 @@ search_main(int argc, char **argv)
 	if (search(&arguments, &n, &err) == -1)
 		code = options_failed(&err);
 	else
-		fprintf(stderr, "%zu hits in %.3f s\n", n, clock_since(start_ns));
+		fprintf(stderr, "%zu hit%s in %.3f s\n", n, n == 1 ? "" : "s",
+		    clock_since(start_ns));
 	return code;
 }

@@ -265,7 +265,7 @@ release(struct upload *u)
 static char *
 points_path(const char *collection)
 {
-	struct text path = {NULL, 0, 0, false};
+	struct text path = {0};
 	text_string(&path, "/collections/");
 	text_segment(&path, collection);
 	text_string(&path, "/points?wait=true");

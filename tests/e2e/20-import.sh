@@ -138,6 +138,8 @@ check "bad line: exit" test $RC = 1
 check "bad line: where" grep -q "$WORK/bad.jsonl:3: " <<<"$SAID"
 check "bad line: how many" grep -q '^2 documents stored (not all)' <<<"$SAID"
 counted bad 2
+import one - <<<'{"text": "alone"}'
+check "one document" grep -q '^1 document stored in .*, 0 requests repeated$' <<<"$SAID"
 head -c 1000 "$WORK/v.npy" >"$WORK/cut.npy"
 import cut "$WORK/cut.npy"
 check "cut file" test $RC = 1

@@ -31,6 +31,7 @@ check "falling" test "$(grep -E '^  [1-4] ' <<<"$SAID" | awk '{ print $2 }')" = 
 	"$(grep -E '^  [1-4] ' <<<"$SAID" | awk '{ print $2 }' | sort -rn)"
 check "time" grep -Eq '^4 hits in [0-9.]+ s$' "$WORK/err"
 search --limit 1 "money in the bank"
+check "one hit" grep -Eq '^1 hit in [0-9.]+ s$' "$WORK/err"
 check "limit" test "$(grep -c . <<<"$SAID")" = 3
 check "string id" grep -Eq '^  1 .*  two$' <<<"$SAID"
 check "first strings" grep -qx '    plain string' <<<"$SAID"
@@ -52,10 +53,29 @@ search
 check "no text" test $RC = 2
 search one two
 check "two texts" test $RC = 2
+check "two texts: text" grep -q 'one query text, not 2; put it in quotes' "$WORK/err"
+search ""
+check "empty text" test $RC = 2
+check "empty text: text" grep -q 'a query text that is not empty' "$WORK/err"
+SAID=$("$HALFTONE" search --url https://a --collection docs x 2>&1)
+check "wrong url: exit" test $? = 2
+check "wrong url: text" grep -q 'expected a URL like http://HOST:PORT.*' <<<"$SAID"
 search --limit 0 x
 check "limit 0" test $RC = 2
 search --index hnsw x
 check "not served" test $RC = 2
+
+# What README shows finds what it says, from curl and from the command line.
+expect "README: collection" 200 "" PUT /collections/notes \
+	"$(sed -n "s/^  -d '\({\"text_model\".*}\)'$/\1/p" "$ROOT/README.md")"
+points=$(sed -n "/-d '{\"points\": \[\$/,/\]}'\$/p" "$ROOT/README.md" |
+	sed "1s/.*-d '//; \$s/'\$//")
+expect "README: points" 200 "" PUT /collections/notes/points "$points"
+query=$(sed -n 's/.*halftone search --collection notes "\(.*\)"$/\1/p' "$ROOT/README.md")
+check "README: has a search" test -n "$query"
+SAID=$("$HALFTONE" search --url "$URL" --collection notes "$query" 2>/dev/null)
+check "README: exit" test $? = 0
+check "README: first hit" grep -Eq '^  1 +0\.[0-9]{4}  2$' <(sed -n 1p <<<"$SAID")
 stop
 
 echo "the key" | tr ' ' - >"$WORK/key"

@@ -88,6 +88,8 @@ gone "stopped"
 
 evaluate
 check "neither url nor model" test $RC = 2
+evaluate --url https://a
+check "wrong url" test $RC = 2
 evaluate --url "$URL" --bits 0
 check "floats of a server" test $RC = 2
 evaluate --model "$MODEL" --binarizer untrained

@@ -26,7 +26,7 @@ work(int fd, unsigned ms, uint64_t size_bytes)
 	struct progress progress;
 	int saved = dup(STDERR_FILENO);
 	assert_true(saved != -1 && dup2(fd, STDERR_FILENO) != -1);
-	progress_start(&progress, "documents", size_bytes);
+	progress_start(&progress, "document", size_bytes);
 	for (unsigned i = 1; i <= ms / 10; i++) {
 		usleep(10000);
 		progress_show(&progress, i, 10 * i);
@@ -79,9 +79,9 @@ test_file(void **state)
 	struct progress progress;
 	int saved = dup(STDERR_FILENO);
 	assert_true(saved != -1 && dup2(fileno(file), STDERR_FILENO) != -1);
-	progress_start(&progress, "documents", 1000);
+	progress_start(&progress, "document", 1000);
 	progress.drawn_ns -= 6000000000u;
-	progress_show(&progress, 5, 100);
+	progress_show(&progress, 1, 100);
 	progress_show(&progress, 6, 110);
 	progress_end(&progress, 6, 110);
 	assert_true(dup2(saved, STDERR_FILENO) != -1);
@@ -89,7 +89,7 @@ test_file(void **state)
 	ssize_t n = pread(fileno(file), said, sizeof said - 1, 0);
 	assert_true(n > 0);
 	said[n] = '\0';
-	assert_int_equal(strncmp(said, "5 documents, ", 13), 0);
+	assert_int_equal(strncmp(said, "1 document, ", 12), 0);
 	assert_ptr_equal(strchr(said, '\n'), said + n - 1);
 	assert_null(strchr(said, '\r'));
 	fclose(file);
