@@ -12,6 +12,8 @@ cd "$(dirname "$0")/.."
 folder=build/demo
 port=${PORT:-6333}
 url=http://127.0.0.1:$port
+# What to type to search; the program's own default is port 6333.
+search="build/halftone search$([ "$port" = 6333 ] || echo " --url $url") --collection packages"
 needed=8 # of the twenty searches, with the text model without layers
 once=
 case ${1:-} in
@@ -103,13 +105,13 @@ import() {
 }
 
 show() {
-	local search first=1
-	for search in "which constellations can I see tonight" \
+	local query first=1
+	for query in "which constellations can I see tonight" \
 		"find out what is eating up my hard drive" \
 		"make my monitor less blue in the evening"; do
 		say ""
-		say "\$ build/halftone search --collection packages --limit 5 \"$search\""
-		build/halftone search --url "$url" --collection packages --limit 5 "$search" ||
+		say "\$ $search --limit 5 \"$query\""
+		build/halftone search --url "$url" --collection packages --limit 5 "$query" ||
 			fail "the search failed; see $folder/server.log"
 		[ -z "$first" ] || say "This first answer came $SECONDS s after the start."
 		first=
@@ -158,7 +160,7 @@ if [ -n "$once" ]; then
 	exit $rc
 fi
 say "Serving on $url: open $url/ui in a browser, or in another terminal:"
-say "  build/halftone search --collection packages \"play chess against the computer\""
+say "  $search \"play chess against the computer\""
 say "  curl $url/collections/packages/points/query -H 'Content-Type: application/json' \\"
 say "    -d '{\"query\": {\"text\": \"draw a floor plan\"}, \"limit\": 3, \"with_payload\": true}'"
 say "Ctrl-C stops it."
