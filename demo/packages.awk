@@ -109,7 +109,7 @@ function package(   name, text, summary, body) {
 	summary = summary_of(text)
 	body = prose(text)
 	print "{\"id\":" quoted(name) \
-	    with("text", at_most(32000, name ": " summary "." (body == "" ? "" : "\n" body))) \
+	    with("text", at_most(32000, summary "." (body == "" ? "" : "\n" body))) \
 	    with("name", name) with("summary", summary) \
 	    with("version", field["Version"]) with("section", field["Section"]) \
 	    with("homepage", field["Homepage"]) \

@@ -61,15 +61,15 @@ with open(folder + "/packages.jsonl", encoding="utf-8") as f:
         got[one["id"]] = one
 assert sorted(got) == ["bare", "long-words", "plain", "quotes", "utf8"], sorted(got)
 plain = got["plain"]
-assert plain["text"] == "plain: draws dots.\nA first line and its second.\nAnother paragraph: * kept", plain
+assert plain["text"] == "draws dots.\nA first line and its second.\nAnother paragraph: * kept", plain
 assert plain["version"] == "1:2.0~rc1-1" and plain["section"] == "utils", plain
 assert plain["homepage"] == 'https://localhost/?a=1&b="2"', plain
 assert plain["tags"] == ["role::program", "use::viewing"], plain
 assert got["quotes"]["summary"] == 'says "hello" and C:\\new\\table', got["quotes"]
 assert got["quotes"]["text"].endswith('Tabs\tand \\\\ and "quotes" \\" &amp; & end\\'), got["quotes"]
-assert got["utf8"]["text"] == "utf8: Grüße, 日本語, 🙂.\nÜnïcödé — “quotes”", got["utf8"]
+assert got["utf8"]["text"] == "Grüße, 日本語, 🙂.\nÜnïcödé — “quotes”", got["utf8"]
 assert 31000 < len(got["long-words"]["text"].encode()) <= 32000, len(got["long-words"]["text"])
-assert got["bare"]["text"] == "bare: short only." and "homepage" not in got["bare"], got["bare"]
+assert got["bare"]["text"] == "short only." and "homepage" not in got["bare"], got["bare"]
 with open(folder + "/packages.tsv", encoding="utf-8") as f:
     assert "plain\tdraws dots\n" in f.readlines()
 PY
