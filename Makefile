@@ -60,7 +60,11 @@ $(OBJ)/%.o: %.c Makefile
 $(OBJ)/server/page_html.o: server/page.html
 	@mkdir -p $(@D)
 	$(Q)$(LD) -r -z noexecstack -b binary -o $@ $<
-PAGE := $(if $(wildcard server/page.html),$(OBJ)/server/page_html.o)
+# So is the API's contract.
+$(OBJ)/docs/openapi_yaml.o: docs/openapi.yaml
+	@mkdir -p $(@D)
+	$(Q)$(LD) -r -z noexecstack -b binary -o $@ $<
+PAGE := $(OBJ)/docs/openapi_yaml.o $(if $(wildcard server/page.html),$(OBJ)/server/page_html.o)
 
 $(LIB): $(LIB_OBJ) $(PAGE)
 	@rm -f $@

@@ -21,13 +21,20 @@ base64_encode(char *text, const uint8_t *bytes, size_t n)
 	}
 }
 
-size_t
-base64_bytes(const char *text, size_t n)
+/* How many '=' the text ends with, of at most two. */
+static size_t
+padding(const char *text, size_t n)
 {
 	size_t pad = 0;
 	while (pad < 2 && pad < n && text[n - 1 - pad] == '=')
 		pad++;
-	return n / 4 * 3 - (n >= 4 ? pad : 0);
+	return pad;
+}
+
+size_t
+base64_bytes(const char *text, size_t n)
+{
+	return n / 4 * 3 - (n >= 4 ? padding(text, n) : 0);
 }
 
 /* 0 .. 63, or 64 for a character outside the alphabet. */
@@ -47,6 +54,11 @@ int
 base64_decode(
     uint8_t *bytes, size_t want, const char *text, size_t n, struct error *err)
 {
+	size_t pad = padding(text, n);
+	for (size_t i = 0; i < n - pad; i++)
+		if (value_of(text[i]) == 64)
+			return error_set(err, ERR_INPUT,
+			    "expected base64 (A-Z a-z 0-9 + /) at character %zu", i);
 	if (n % 4 != 0)
 		return error_set(err, ERR_INPUT,
 		    "expected base64 with padding (a multiple of 4 characters), not "
@@ -61,13 +73,7 @@ base64_decode(
 		uint32_t v = 0;
 		size_t chars = want - done >= 3 ? 4 : want - done + 1;
 		for (size_t j = 0; j < 4; j++) {
-			uint32_t c = j < chars ? value_of(text[i + j]) : 0;
-			if (c == 64)
-				return error_set(err, ERR_INPUT,
-				    "expected base64 (A-Z a-z 0-9 + /) at character "
-				    "%zu",
-				    i + j);
-			v = v << 6 | c;
+			v = v << 6 | (j < chars ? value_of(text[i + j]) : 0);
 		}
 		for (size_t j = 0; j + 1 < chars; j++)
 			bytes[done++] = (uint8_t)(v >> (16 - 8 * j));

@@ -71,16 +71,38 @@ address_is_loopback(const struct sockaddr_storage *address)
 	return ntohl(in4->sin_addr.s_addr) >> 24 == 127;
 }
 
+bool
+address_is_any(const struct sockaddr_storage *address)
+{
+	if (address->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const void *)address;
+		return IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
+	}
+	const struct sockaddr_in *in4 = (const void *)address;
+	return in4->sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+bool
+address_same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	if (a->ss_family != b->ss_family)
+		return false;
+	if (a->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
+		return IN6_ARE_ADDR_EQUAL(&a6->sin6_addr, &b6->sin6_addr);
+	}
+	const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
+	return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+}
+
 void
 address_to_loopback(struct sockaddr_storage *address)
 {
-	if (address->ss_family == AF_INET6) {
-		struct sockaddr_in6 *in6 = (void *)address;
-		if (IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr))
-			in6->sin6_addr = in6addr_loopback;
-	} else {
-		struct sockaddr_in *in4 = (void *)address;
-		if (in4->sin_addr.s_addr == htonl(INADDR_ANY))
-			in4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	}
+	if (!address_is_any(address))
+		return;
+	if (address->ss_family == AF_INET6)
+		((struct sockaddr_in6 *)(void *)address)->sin6_addr = in6addr_loopback;
+	else
+		((struct sockaddr_in *)(void *)address)->sin_addr.s_addr =
+		    htonl(INADDR_LOOPBACK);
 }

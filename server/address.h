@@ -18,6 +18,13 @@ void address_print(char text[ADDRESS_TEXT_MAX], const struct sockaddr_storage *a
 /* Whether only this machine can reach it. */
 bool address_is_loopback(const struct sockaddr_storage *address);
 
+/* Whether it is "any address". */
+bool address_is_any(const struct sockaddr_storage *address);
+
+/* Whether both are the same but for the port. */
+bool address_same_host(
+    const struct sockaddr_storage *a, const struct sockaddr_storage *b);
+
 /* "Any address" becomes loopback, so that one can connect to it. */
 void address_to_loopback(struct sockaddr_storage *address);
 

@@ -15,6 +15,7 @@
 const struct http_route api_routes[] = {
     {"/", api_root, "/", HTTP_GET, true, true},
     {"/ui", api_page, "/ui", HTTP_GET, true, true},
+    {"/openapi.yaml", api_contract, "/openapi.yaml", HTTP_GET, true, true},
     {"/healthz", api_healthz, "/healthz", HTTP_GET, true, true},
     {"/livez", api_healthz, "/livez", HTTP_GET, true, true},
     {"/readyz", api_readyz, "/readyz", HTTP_GET, true, true},
@@ -31,6 +32,7 @@ const struct http_route api_routes[] = {
     {C "/points/count", api_points_count, C "/points/count", HTTP_POST, false, false},
     {"/v1/embeddings", api_embeddings, "/v1/embeddings", HTTP_POST, false, false},
     {"/v1/models", api_models, "/v1/models", HTTP_GET, false, false},
+    {"/v1/models/{model}", api_model, "/v1/models/{model}", HTTP_GET, false, false},
     /* Known, and not served. */
     {C, NULL, "update collection", HTTP_PATCH, false, false},
     {C "/index", NULL, "payload indexes", ANY, false, false},
@@ -212,15 +214,15 @@ api_string(char *out, size_t cap, const struct json *string, const char *what,
 }
 
 int
-api_count(uint64_t *out, const struct json *number, const char *what, uint64_t max,
-    struct error *err)
+api_count(uint64_t *out, const struct json *number, const char *what, uint64_t min,
+    uint64_t max, struct error *err)
 {
 	uint64_t n;
-	if (number->type != JSON_NUMBER || !json_u64(&n, number) || n > max)
+	if (number->type != JSON_NUMBER || !json_u64(&n, number) || n < min || n > max)
 		return error_set(err, ERR_INPUT,
-		    "%s: expected a whole number from 0 to %llu, not %.*s", what,
-		    (unsigned long long)max, number->len < 40 ? (int)number->len : 40,
-		    number->text);
+		    "%s: expected a whole number from %llu to %llu, not %.*s", what,
+		    (unsigned long long)min, (unsigned long long)max,
+		    number->len < 40 ? (int)number->len : 40, number->text);
 	*out = n;
 	return 0;
 }
@@ -235,6 +237,18 @@ api_no_filter(const struct json *root, struct error *err)
 	return error_set(err, ERR_UNSUPPORTED,
 	    "filter: filters are not served yet; leave it out, and select among the "
 	    "hits");
+}
+
+int
+api_fits(
+    const struct text *out, const struct api *api, const char *less, struct error *err)
+{
+	uint64_t max = api->config->max_answer_bytes;
+	if (out->n <= max)
+		return 0;
+	return error_set(err, ERR_INPUT,
+	    "the answer is over %llu bytes (max_answer_bytes); ask for %s",
+	    (unsigned long long)max, less);
 }
 
 void

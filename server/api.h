@@ -88,9 +88,14 @@ int api_member(struct json *value, const struct json *object, const char *key,
 int api_string(char *out, size_t cap, const struct json *string, const char *what,
     struct error *err);
 
-/* *out := a whole number in 0 .. max.  ERR_INPUT. */
-int api_count(uint64_t *out, const struct json *number, const char *what, uint64_t max,
-    struct error *err);
+/* *out := a whole number in min .. max.  ERR_INPUT. */
+int api_count(uint64_t *out, const struct json *number, const char *what, uint64_t min,
+    uint64_t max, struct error *err);
+
+/* 0 while the answer is within max_answer_bytes; else ERR_INPUT, which says to ask for
+ * `less` ("fewer points"). */
+int api_fits(
+    const struct text *out, const struct api *api, const char *less, struct error *err);
 
 /* Start and send an answer of the form {"result": ..., "status": "ok", "time": s}.
  * `extra` is more members (",\"timing\":{...}") or NULL. */
@@ -109,11 +114,11 @@ int api_settings(
     struct collection_settings *settings, const struct json *root, struct error *err);
 void api_settings_free(struct collection_settings *settings);
 
-http_handler api_root, api_page, api_healthz, api_readyz, api_metrics;
+http_handler api_root, api_page, api_contract, api_healthz, api_readyz, api_metrics;
 http_handler api_collections_list, api_collections_get, api_collections_exists,
     api_collections_create, api_collections_drop;
 http_handler api_points_upsert, api_points_get, api_points_delete, api_points_count;
 http_handler api_query;
-http_handler api_embeddings, api_models;
+http_handler api_embeddings, api_models, api_model;
 
 #endif /* SERVER_API_H */

@@ -7,8 +7,9 @@
 
 /* Who we are, whether we serve, and what we count. */
 
-/* server/page.html, linked in as bytes. */
+/* server/page.html and docs/openapi.yaml, linked in as bytes. */
 extern const char _binary_server_page_html_start[], _binary_server_page_html_end[];
+extern const char _binary_docs_openapi_yaml_start[], _binary_docs_openapi_yaml_end[];
 
 void
 api_root(struct http_request *request, unsigned worker)
@@ -39,6 +40,18 @@ api_page(struct http_request *request, unsigned worker)
 
 	text_bytes(&out, start, (size_t)(end - start));
 	http_reply(request, 200, "text/html; charset=utf-8", &out);
+}
+
+void
+api_contract(struct http_request *request, unsigned worker)
+{
+	const char *start = _binary_docs_openapi_yaml_start;
+	const char *end = _binary_docs_openapi_yaml_end;
+	struct text out = {0};
+	(void)worker;
+
+	text_bytes(&out, start, (size_t)(end - start));
+	http_reply(request, 200, "application/yaml", &out);
 }
 
 void

@@ -85,6 +85,18 @@ add_vectors(struct text *out, const struct collection_settings *s)
 		text_string(out, "}");
 }
 
+/* The codes in Qdrant's words, where it has any. */
+static void
+add_quantization(struct text *out, struct code_shape shape)
+{
+	if (shape.bits > 2)
+		text_string(out, "null");
+	else
+		text_printf(out,
+		    "{\"binary\":{\"encoding\":\"%s\",\"always_ram\":true}}",
+		    shape.bits == 1 ? "one_bit" : "two_bits");
+}
+
 /* What Qdrant's clients need to see is there; what means nothing here is 0 or null. */
 static void
 add_info(struct text *out, const struct collection *collection,
@@ -111,7 +123,9 @@ add_info(struct text *out, const struct collection *collection,
 	    "\"hnsw_config\":{\"m\":0,\"ef_construct\":4,\"full_scan_threshold\":0},"
 	    "\"optimizer_config\":{\"deleted_threshold\":0.0,\"vacuum_min_vector_"
 	    "number\":0,\"default_segment_number\":1,\"flush_interval_sec\":0},\"wal_"
-	    "config\":null,\"quantization_config\":null,\"metadata\":{");
+	    "config\":null,\"quantization_config\":");
+	add_quantization(out, collection_settings(collection)->shape);
+	text_string(out, ",\"metadata\":{");
 	add_codes(out, collection);
 	text_string(out, "}},\"payload_schema\":{}}");
 }

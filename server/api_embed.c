@@ -140,7 +140,7 @@ read_wish(struct wish *wish, struct http_request *request, const struct json *ro
 		    value.len < 40 ? (int)value.len : 40, value.text);
 	request->error_param = "dimensions";
 	if (json_member(root, "dimensions", &value) && value.type != JSON_NULL &&
-	    api_count(&wish->dims, &value, "dimensions", UINT32_MAX, err))
+	    api_count(&wish->dims, &value, "dimensions", 1, UINT32_MAX, err))
 		return -1;
 	return read_input(wish, request, root, config, err);
 }
@@ -177,7 +177,7 @@ struct usage {
 /* Append the embeddings of all inputs. */
 static int
 add_embeddings(struct text *out, struct usage *usage, const struct wish *wish,
-    const struct api_embedder *embedder, struct error *err)
+    const struct api *api, const struct api_embedder *embedder, struct error *err)
 {
 	float vector[ENCODER_DIMS_MAX] = {0};
 	struct api_embedding embedding = {.vector = vector};
@@ -197,6 +197,8 @@ add_embeddings(struct text *out, struct usage *usage, const struct wish *wish,
 		    i ? "," : "", i);
 		add_vector(out, vector, embedder->dims, wish->base64);
 		text_string(out, "}");
+		if (api_fits(out, api, "fewer texts, or for base64", err))
+			return -1;
 	}
 	return 0;
 }
@@ -229,7 +231,7 @@ api_embeddings(struct http_request *request, unsigned worker)
 	}
 	request->error_param = "input";
 	text_string(&out, "{\"object\":\"list\",\"data\":[");
-	if (add_embeddings(&out, &usage, &wish, &embedder, &err)) {
+	if (add_embeddings(&out, &usage, &wish, api, &embedder, &err)) {
 		if (err.code == ERR_TOO_LARGE)
 			request->error_code = "context_length_exceeded";
 		goto err;
@@ -248,6 +250,17 @@ err:
 	http_fail(request, &err);
 }
 
+static void
+add_model(struct text *out, const struct model *model)
+{
+	text_string(out, "{\"id\":");
+	text_json(out, model->name, strlen(model->name));
+	text_printf(out,
+	    ",\"object\":\"model\",\"created\":0,\"owned_by\":\"halftone\","
+	    "\"dimensions\":%zu}",
+	    encoder_dims(model->encoder));
+}
+
 void
 api_models(struct http_request *request, unsigned worker)
 {
@@ -261,14 +274,28 @@ api_models(struct http_request *request, unsigned worker)
 		const struct model *model = models_at(api->models, i);
 		if (!model->encoder)
 			continue;
-		text_string(&out, first ? "{\"id\":" : ",{\"id\":");
+		text_string(&out, first ? "" : ",");
 		first = false;
-		text_json(&out, model->name, strlen(model->name));
-		text_printf(&out,
-		    ",\"object\":\"model\",\"created\":0,\"owned_by\":\"halftone\","
-		    "\"dimensions\":%zu}",
-		    encoder_dims(model->encoder));
+		add_model(&out, model);
 	}
 	text_string(&out, "]}");
+	http_reply(request, 200, "application/json", &out);
+}
+
+void
+api_model(struct http_request *request, unsigned worker)
+{
+	struct api *api = request->context;
+	struct api_embedder embedder;
+	struct text out = {0};
+	struct error err;
+
+	request->error_param = "model";
+	request->error_code = "model_not_found";
+	if (api_embedder_find(&embedder, api, worker, request->args[0], &err)) {
+		http_fail(request, &err);
+		return;
+	}
+	add_model(&out, models_find(api->models, request->args[0], &err));
 	http_reply(request, 200, "application/json", &out);
 }

@@ -62,6 +62,8 @@ add_points(struct text *out, const struct api_select *select, struct api_coder *
 			error_prefix(err, "ids[%zu]", i);
 		else
 			rc = add_point(out, select, coder, txn, &id, err);
+		if (rc == 0)
+			rc = api_fits(out, coder->api, API_SELECT_LESS, err);
 	}
 	text_string(out, "]");
 	db_end(txn);
@@ -94,7 +96,8 @@ api_points_get(struct http_request *request, unsigned worker)
 		goto err;
 	}
 	collection = api_collection(request, &err);
-	if (!collection || api_coder_init(&coder, api, collection, worker, &err))
+	if (!collection || api_select_check(&select, collection, &err) ||
+	    api_coder_init(&coder, api, collection, worker, &err))
 		goto err;
 	api_begin(&out);
 	if (add_points(&out, &select, &coder, &ids, &err))

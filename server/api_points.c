@@ -178,14 +178,16 @@ read_batch(struct batch_parts *parts, const struct json *batch, struct error *er
 		    "batch: expected the arrays 'ids' and 'vectors', and perhaps "
 		    "'payloads'");
 	parts->n = json_count(&parts->ids);
-	size_t n_vectors = json_count(&parts->vectors);
-	size_t n_payloads =
-	    parts->has_payloads ? json_count(&parts->payloads) : parts->n;
-	if (n_vectors != parts->n || n_payloads != parts->n)
+	size_t n = json_count(&parts->vectors);
+	if (n != parts->n)
 		return error_set(err, ERR_INPUT,
-		    "batch: expected as many vectors and payloads as ids (%zu), not "
-		    "%zu and %zu",
-		    parts->n, n_vectors, n_payloads);
+		    "batch: expected as many vectors as ids (%zu), not %zu", parts->n,
+		    n);
+	n = parts->has_payloads ? json_count(&parts->payloads) : parts->n;
+	if (n != parts->n)
+		return error_set(err, ERR_INPUT,
+		    "batch: expected as many payloads as ids (%zu), not %zu", parts->n,
+		    n);
 	return 0;
 }
 

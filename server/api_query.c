@@ -57,14 +57,12 @@ read_limits(struct query *query, const struct json *root, const struct config *c
 	uint64_t limit = LIMIT_DEFAULT, offset = 0, max = config->max_limit;
 
 	if (json_member(root, "limit", &value) && value.type != JSON_NULL &&
-	    api_count(&limit, &value, "limit", UINT64_MAX, err))
+	    api_count(&limit, &value, "limit (max_limit)", 1, max, err))
 		return -1;
 	if (json_member(root, "offset", &value) && value.type != JSON_NULL &&
-	    api_count(&offset, &value, "offset", UINT64_MAX, err))
+	    api_count(&offset, &value, "offset (max_limit)", 0, max, err))
 		return -1;
-	if (limit == 0)
-		return error_set(err, ERR_INPUT, "limit: expected 1 or more, not 0");
-	if (limit > max || offset > max || limit + offset > max)
+	if (limit + offset > max)
 		return error_set(err, ERR_INPUT,
 		    "limit: expected limit + offset of at most %llu (max_limit), not "
 		    "%llu + %llu",
@@ -270,7 +268,8 @@ add_hits(struct text *out, const struct query *query, struct api_coder *coder,
 			continue;
 		if (counted > query->offset + 1)
 			text_string(out, ",");
-		if (add_hit(out, query, coder, &record, hit, err) != 0)
+		if (add_hit(out, query, coder, &record, hit, err) != 0 ||
+		    api_fits(out, query->request->context, API_SELECT_LESS, err) != 0)
 			return -1;
 	}
 	text_string(out, "]}");
@@ -354,14 +353,16 @@ api_query(struct http_request *request, unsigned worker)
 	    api_select_read(&query->select, &root, &err))
 		goto err;
 	if (!json_member(&root, "query", &value) || value.type == JSON_NULL) {
-		error_set(&err, ERR_INPUT,
-		    "expected 'query': a vector, {\"text\": ...}, a code, or a point "
-		    "id");
+		error_set(&err, ERR_UNSUPPORTED,
+		    "points without a 'query' (scroll) are not served; expected "
+		    "'query': a vector, {\"text\": ...}, a code, or a point id");
 		goto err;
 	}
 	query->collection = api_collection(request, &err);
-	if (!query->collection || read_what(query, &value, &err) ||
-	    read_using(query, &root, &err) || make_query(query, api, worker, &err))
+	if (!query->collection ||
+	    api_select_check(&query->select, query->collection, &err) ||
+	    read_what(query, &value, &err) || read_using(query, &root, &err) ||
+	    make_query(query, api, worker, &err))
 		goto err;
 	size_t k = query->limit + query->offset + (query->by_id ? 1 : 0);
 	query->hits = array_new(k, sizeof *query->hits);

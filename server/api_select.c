@@ -63,14 +63,38 @@ api_select_read(struct api_select *select, const struct json *root, struct error
 		return -1;
 	if (!json_member(root, "with_vector", &value) || value.type == JSON_NULL)
 		return 0;
-	if (value.type == JSON_ARRAY)
+	if (value.type == JSON_ARRAY) {
 		select->vector = json_count(&value) > 0;
-	else if (value.type == JSON_TRUE || value.type == JSON_FALSE)
+		select->has_names = true;
+		select->names = value;
+	} else if (value.type == JSON_TRUE || value.type == JSON_FALSE) {
 		select->vector = value.type == JSON_TRUE;
-	else
+	} else {
 		return error_set(err, ERR_INPUT,
 		    "with_vector: expected true, false or an array of names, not %s",
 		    json_type_name(value.type));
+	}
+	return 0;
+}
+
+int
+api_select_check(const struct api_select *select, const struct collection *collection,
+    struct error *err)
+{
+	const char *name = collection_settings(collection)->vector;
+
+	if (!select->has_names)
+		return 0;
+	struct json_walk walk = json_walk(&select->names);
+	while (json_next(&walk)) {
+		if (!json_equals(&walk.value, name))
+			return error_set(err, ERR_INPUT,
+			    "with_vector: expected the collection's vector name "
+			    "'%.80s', "
+			    "not %.*s",
+			    name, walk.value.len < 80 ? (int)walk.value.len : 80,
+			    walk.value.text);
+	}
 	return 0;
 }
 

@@ -7,6 +7,9 @@
 #include "server/api.h"
 #include "server/api_vector.h"
 
+/* For api_fits. */
+#define API_SELECT_LESS "fewer points, or without vectors and payloads"
+
 /*
  * Which parts of a point an answer has, and writing them.
  *
@@ -19,12 +22,18 @@ struct api_select {
 	bool has_keys;
 	bool exclude;     /* the keys are those to leave out */
 	struct json keys; /* of the request's body */
+	bool has_names;
+	struct json names; /* of vectors, likewise */
 };
 
 /* Read both from a request; what it leaves out stays as *select has it.
  * ERR_INPUT. */
 int api_select_read(
     struct api_select *select, const struct json *root, struct error *err);
+
+/* Whether with_vector names no other vector than the collection's.  ERR_INPUT. */
+int api_select_check(const struct api_select *select,
+    const struct collection *collection, struct error *err);
 
 /* Append `,"payload":...` as selected.  ERR_MEMORY; ERR_FORMAT: a stored payload is no
  * JSON. */

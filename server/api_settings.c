@@ -74,13 +74,9 @@ read_vector_params(
 			continue;
 		if (json_equals(&walk.key, "size")) {
 			uint64_t size;
-			if (api_count(
-				&size, value, "vectors.size", COLLECTION_SIZE_MAX, err))
+			if (api_count(&size, value, "vectors.size", 1,
+				COLLECTION_SIZE_MAX, err))
 				return -1;
-			if (size == 0)
-				return error_set(err, ERR_INPUT,
-				    "vectors.size: expected 1 to %d, not 0",
-				    COLLECTION_SIZE_MAX);
 			s->size = (uint32_t)size;
 			has_size = true;
 		} else if (json_equals(&walk.key, "distance")) {
@@ -208,9 +204,10 @@ read_codes(struct collection_settings *s, const struct json *codes, struct error
 		if (value->type == JSON_NULL)
 			continue;
 		if (json_equals(&walk.key, "dims")) {
-			if (api_count(&n, value, "codes.dims", CODE_DIMS_MAX, err))
+			if (api_count(&n, value, "codes.dims", CODE_DIMS_STEP,
+				CODE_DIMS_MAX, err))
 				return -1;
-			if (n == 0 || n % CODE_DIMS_STEP)
+			if (n % CODE_DIMS_STEP)
 				return error_set(err, ERR_INPUT,
 				    "codes.dims: expected a multiple of %d from %d to "
 				    "%d, not %llu",
@@ -218,12 +215,8 @@ read_codes(struct collection_settings *s, const struct json *codes, struct error
 				    (unsigned long long)n);
 			s->shape.dims = (uint32_t)n;
 		} else if (json_equals(&walk.key, "bits")) {
-			if (api_count(&n, value, "codes.bits", CODE_BITS_MAX, err))
+			if (api_count(&n, value, "codes.bits", 1, CODE_BITS_MAX, err))
 				return -1;
-			if (n == 0)
-				return error_set(err, ERR_INPUT,
-				    "codes.bits: expected 1 to %d, not 0",
-				    CODE_BITS_MAX);
 			s->shape.bits = (uint32_t)n;
 		} else if (json_equals(&walk.key, "distance")) {
 			if (api_string(

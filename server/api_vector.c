@@ -290,6 +290,32 @@ read_value(struct api_coder *coder, struct reading *reading, uint8_t *wire,
 	return rc;
 }
 
+/* The expected square of the cosine between a projected vector and its code, by bits:
+ * of a unit Gaussian's coordinates at the step that fits them best (base/code.h), one
+ * less the mean squared error.  Nothing is known of learned codes. */
+static double
+cosine2(const struct api_coder *coder)
+{
+	static const double rotation[] = {[1] = 0.6366, 0.8812, 0.9626, 0.9885};
+	struct recurrent_info info =
+	    recurrent_info(collection_binarizer(coder->collection));
+	return info.kind == RECURRENT_ROTATION ? rotation[info.shape.bits] : 1;
+}
+
+/* What is stored of a code that came without its vector, whose length is `norm`: the
+ * factor that is to be expected. */
+static struct api_row
+row_of_code(const struct api_coder *coder, const uint8_t *wire, float norm)
+{
+	const struct collection_settings *s = settings(coder);
+	if (s->distance == COLLECTION_COSINE)
+		norm = 1;
+	double plain = (double)recurrent_factor(wire, s->shape, norm);
+	return (struct api_row){.wire = wire,
+	    .factor = (float)(plain / sqrt(cosine2(coder))),
+	    .norm2 = norm * norm};
+}
+
 int
 api_coder_document(struct api_coder *coder, struct api_code *code,
     const struct json *value, struct error *err)
@@ -301,10 +327,9 @@ api_coder_document(struct api_coder *coder, struct api_code *code,
 	if (read_value(coder, &reading, code->wire, value, err))
 		return -1;
 	if (reading.is_code) {
-		const struct collection_settings *s = settings(coder);
-		float norm = s->distance == COLLECTION_COSINE ? 1.0f : reading.norm;
-		code->factor = recurrent_factor(code->wire, s->shape, norm);
-		code->norm2 = norm * norm;
+		struct api_row row = row_of_code(coder, code->wire, reading.norm);
+		code->factor = row.factor;
+		code->norm2 = row.norm2;
 		return 0;
 	}
 	if (recurrent_encode(
@@ -358,22 +383,57 @@ vector_query(struct api_coder *coder, struct distance_query *query, struct error
 	return 0;
 }
 
+/* coder->vector := the best estimate of what was coded; returns its |x|. */
+static double
+estimate(struct api_coder *coder, const struct api_row *row)
+{
+	const struct collection_settings *s = settings(coder);
+	const struct recurrent *binarizer = collection_binarizer(coder->collection);
+	const float *mean = recurrent_info(binarizer).mean;
+	double mean2 = 0, across = 0, along = 0; /* |mu|^2, <mu, f v>, |f v|^2 */
+	double norm2, rest2;                     /* |x|^2, |x - mu|^2 */
+
+	/* mu + f v is right in inner products with all but x: there f holds what the
+	 * code has missed of x - mu, whose projection on v is shorter. */
+	recurrent_decode(
+	    binarizer, coder->scratch, coder->vector, row->wire, row->factor);
+	for (uint32_t i = 0; i < s->size; i++) {
+		double mu = (double)mean[i], fv = (double)coder->vector[i] - mu;
+		mean2 += mu * mu;
+		across += mu * fv;
+		along += fv * fv;
+	}
+	if (s->distance == COLLECTION_DOT) {
+		float one = recurrent_factor(row->wire, s->shape, 1);
+		double length = (double)row->factor / (double)one;
+		rest2 = length * length * cosine2(coder);
+		norm2 = mean2 + 2 * across + rest2;
+	} else {
+		norm2 = s->distance == COLLECTION_COSINE ? 1 : (double)row->norm2;
+		rest2 = norm2 - mean2 - 2 * across;
+	}
+	double share = along > 0 ? rest2 / along : 0;
+	/* Of Cosine the score against itself is known too: 1. */
+	if (s->distance == COLLECTION_COSINE && across + along > 0)
+		share = (rest2 + across) / (across + along);
+	share = fmin(fmax(share, 0), 1);
+	for (uint32_t i = 0; i < s->size; i++)
+		coder->vector[i] =
+		    (float)((double)mean[i] +
+			    share * ((double)coder->vector[i] - (double)mean[i]));
+	return sqrt(fmax(norm2, 0));
+}
+
 void
 api_coder_decode(struct api_coder *coder, const struct api_row *row)
 {
-	const struct collection_settings *s = settings(coder);
-	double sum = 0;
+	double want = estimate(coder, row), sum = 0;
+	uint32_t size = settings(coder)->size;
 
-	recurrent_decode(collection_binarizer(coder->collection), coder->scratch,
-	    coder->vector, row->wire, row->factor);
-	if (s->distance == COLLECTION_DOT)
-		return;
-	/* Estimates of inner products are right, lengths are not: these are known. */
-	for (uint32_t i = 0; i < s->size; i++)
+	for (uint32_t i = 0; i < size; i++)
 		sum += (double)coder->vector[i] * (double)coder->vector[i];
-	double want = s->distance == COLLECTION_EUCLID ? (double)row->norm2 : 1;
-	double scale = sum > 0 ? sqrt(want / sum) : 0;
-	for (uint32_t i = 0; i < s->size; i++)
+	double scale = sum > 0 ? want / sqrt(sum) : 0;
+	for (uint32_t i = 0; i < size; i++)
 		coder->vector[i] = (float)((double)coder->vector[i] * scale);
 }
 
@@ -385,8 +445,8 @@ api_coder_stored(struct api_coder *coder, struct distance_query *query,
 		hamming_query(coder, query, row->wire);
 		return 0;
 	}
-	api_coder_decode(coder, row);
-	return normalise(coder, err) || vector_query(coder, query, err) ? -1 : 0;
+	estimate(coder, row);
+	return vector_query(coder, query, err);
 }
 
 int
@@ -399,9 +459,6 @@ api_coder_query(struct api_coder *coder, struct distance_query *query,
 		return -1;
 	if (!reading.is_code)
 		return vector_query(coder, query, err);
-	struct api_row row = {
-	    .wire = coder->wire, .norm2 = reading.norm * reading.norm};
-	row.factor =
-	    recurrent_factor(coder->wire, settings(coder)->shape, reading.norm);
+	struct api_row row = row_of_code(coder, coder->wire, reading.norm);
 	return api_coder_stored(coder, query, &row, err);
 }

@@ -70,13 +70,18 @@ struct api_row {
 	float norm2; /* |x|^2, of a Euclid collection */
 };
 
-/* *query := a stored document as query: what its code says the vector was (of a
- * Hamming collection: the code itself). */
+/* *query := a stored document as query (of a Hamming collection: the code itself).  It
+ * is the best estimate of x that the code allows,
+ *     q = mu + g Q^T v,   g = |x - mu|^2 / (f |Q^T v|^2)
+ * in the terms of binarize/recurrent.h: not f, with which x would score against itself
+ * by 1 / cos^2(x - mu, code) too much.  A document scores against its own code |x|^2;
+ * exactly so of Cosine, where g is chosen for that.  Of Dot |x - mu| is not stored and
+ * is taken as f |v| times the expected cosine. */
 int api_coder_stored(struct api_coder *coder, struct distance_query *query,
     const struct api_row *row, struct error *err);
 
-/* coder->vector := what a code says the vector was, with its length where that is
- * known (Cosine: 1, Euclid: stored). */
+/* coder->vector := what a code says the vector was: that estimate, made as long as x
+ * (Cosine: 1, Euclid: stored, Dot: estimated as above). */
 void api_coder_decode(struct api_coder *coder, const struct api_row *row);
 
 #endif /* SERVER_API_VECTOR_H */

@@ -28,7 +28,9 @@ struct config {
 	bool insecure;                      /* listen to the world without a key */
 	uint64_t threads;                   /* 0 = one a processor */
 	uint64_t max_body_bytes;
-	uint64_t max_bodies_bytes; /* of all requests at once */
+	uint64_t max_bodies_bytes;  /* of all requests at once */
+	uint64_t max_answer_bytes;  /* of one answer's result */
+	uint64_t max_answers_bytes; /* of all that are not sent yet */
 	uint64_t max_header_bytes;
 	uint64_t max_connections;
 	uint64_t max_in_flight; /* requests being answered */

@@ -4,6 +4,8 @@
 #include <event2/buffer.h>
 #include <event2/util.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,10 +157,17 @@ bind_listener(struct http *http, struct error *err)
 		return error_set(err, ERR_MEMORY, "no memory for a listener");
 	}
 	evconnlistener_set_error_cb(http->listener, on_accept_error);
+	/* Sockets inherit it: an answer's last bytes do not wait for an acknowledgement
+	 * that the client's kernel delays. */
+	int on = 1;
+	if (setsockopt(evconnlistener_get_fd(http->listener), IPPROTO_TCP, TCP_NODELAY,
+		&on, sizeof on))
+		return error_set(err, ERR_IO, "TCP_NODELAY: %s", strerror(errno));
 	n = sizeof address;
 	getsockname(
 	    evconnlistener_get_fd(http->listener), (struct sockaddr *)&address, &n);
 	address_print(http->address, &address);
+	http->listening = address;
 	return 0;
 }
 

@@ -84,6 +84,7 @@ struct http_request {
 	const char *location;
 	char allow[64];
 	struct text reply;
+	uint64_t counted; /* bytes of the reply in http's sum of answers */
 };
 
 struct http_options {
@@ -98,7 +99,8 @@ struct http_options {
 	struct pool *pool;
 	struct metrics *metrics;
 	uint64_t body_max_bytes;
-	uint64_t bodies_max_bytes; /* all requests in flight */
+	uint64_t bodies_max_bytes;  /* all requests in flight */
+	uint64_t answers_max_bytes; /* all answers that are not sent yet */
 	size_t header_max_bytes;
 	size_t connections_max;
 	size_t in_flight_max;
@@ -127,8 +129,9 @@ void http_stop(struct http *http);
 /* From a signal or http_stop on.  Any thread. */
 bool http_stopping(struct http *http);
 
-/* Answer; takes the bytes of *body and leaves it {0}.  `type` is static.  Any
- * thread. */
+/* Answer; takes the bytes of *body and leaves it {0}.  `type` is static.  Where this
+ * would bring the answers that are not sent yet over answers_max_bytes, 429 is sent in
+ * its place.  Any thread. */
 void http_reply(
     struct http_request *request, int status, const char *type, struct text *body);
 

@@ -51,7 +51,11 @@ refuse(struct http_connection *connection, int status, const char *message)
 	struct http_error_body error = {
 	    .openai = connection->framing.openai, .status = status, .message = message};
 
+	char id[HTTP_ID_TEXT_MAX];
+
 	connection->refused_ns = clock_ns();
+	http_route_new_id(connection->http, id);
+	log_event(LOG_DEBUG, "refused", "id=%s status=%d", id, status);
 	connection->http->bodies -= connection->bodies;
 	connection->bodies = 0;
 	metrics_refused(connection->http->options.metrics, status);
@@ -59,8 +63,8 @@ refuse(struct http_connection *connection, int status, const char *message)
 	text_printf(&head,
 	    "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: "
 	    "%zu\r\n"
-	    "Connection: close\r\n%s\r\n",
-	    status, http_reply_reason(status), body.n,
+	    "x-request-id: %s\r\nConnection: close\r\n%s\r\n",
+	    status, http_reply_reason(status), body.n, id,
 	    status == 429 || status == 503
 		? "Retry-After: 1\r\nretry-after-ms: 1000\r\n"
 		: "");
@@ -273,7 +277,8 @@ http_connection_sweep(struct http *http)
 			sweep_one(c, now);
 	}
 	size_t cap = http->options.connections_max;
-	if (http->paused && http->n_connections < cap && !http->stop_ns) {
+	if (http->paused && http->n_connections < cap + HTTP_CONNECTIONS_SPARE &&
+	    !http->stop_ns) {
 		http->paused = false;
 		evconnlistener_enable(http->listener);
 	}

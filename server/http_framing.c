@@ -97,6 +97,7 @@ take_request_line(struct http_framing *framing, struct http_framing_refusal *ref
 		    "expected HTTP/1.1 or HTTP/1.0, not '%.20s'", version + 1);
 	*target++ = '\0';
 	*version = '\0';
+	framing->openai = strncmp(target, "/v1/", 4) == 0;
 	size_t i = 0, n = sizeof methods / sizeof *methods;
 	while (i < n && strcmp(methods[i], line) != 0)
 		i++;
@@ -113,7 +114,6 @@ take_request_line(struct http_framing *framing, struct http_framing_refusal *ref
 		    "bytes as %%XX");
 	framing->version_1_1 = version[8] == '1';
 	framing->head = strcmp(line, "HEAD") == 0;
-	framing->openai = strncmp(target, "/v1/", 4) == 0;
 	framing->state = HEADERS;
 	return 0;
 }

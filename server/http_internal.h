@@ -6,6 +6,7 @@
 #include <event2/listener.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 #include "server/http.h"
 #include "server/http_framing.h"
@@ -17,6 +18,8 @@
 #define HTTP_CONNECTIONS_SPARE 64
 /* How long a refused client may take to read why. */
 #define HTTP_LINGER_NS UINT64_C(1000000000)
+/* Answers below this are not counted: the cap on connections bounds their sum. */
+#define HTTP_ANSWER_COUNTED_BYTES 16384
 
 struct bufferevent;
 
@@ -42,11 +45,13 @@ struct http {
 	struct evhttp_bound_socket *bound; /* the same, as evhttp names it */
 	struct event *wake, *sweep, *resume, *on_term, *on_int;
 	int wake_fd;
+	struct sockaddr_storage listening;
 	char address[64]; /* ADDRESS_TEXT_MAX */
 	struct http_connection *connections;
 	size_t n_connections;
 	size_t n_in_flight;
-	uint64_t bodies; /* bytes of bodies announced and not yet answered */
+	uint64_t bodies;          /* bytes of bodies announced and not yet answered */
+	_Atomic uint64_t answers; /* bytes of answers made and not yet sent */
 	bool paused;
 	uint64_t stop_ns; /* loop only: when stopping began */
 	atomic_bool stopping;
@@ -65,6 +70,10 @@ struct http_connection *http_connection_of(
 /* The answer of the connection's request, whose body had body_n bytes, is handed to
  * evhttp. */
 void http_connection_answered(struct http_connection *connection, size_t body_n);
+
+/* http_route.c: an x-request-id of ours. */
+#define HTTP_ID_TEXT_MAX 17
+void http_route_new_id(struct http *http, char id[HTTP_ID_TEXT_MAX]);
 
 /* http_route.c: evhttp's callback for every request. */
 void http_route_request(struct evhttp_request *ev, void *http);

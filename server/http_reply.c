@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/http_internal.h"
@@ -17,7 +18,7 @@ static const struct {
     {200, "OK", ""}, {204, "No Content", ""}, {302, "Found", ""},
     {400, "Bad Request", "invalid_request_error"},
     {401, "Unauthorized", "authentication_error"},
-    {404, "Not Found", "not_found_error"},
+    {403, "Forbidden", "permission_error"}, {404, "Not Found", "not_found_error"},
     {405, "Method Not Allowed", "invalid_request_error"},
     {408, "Request Timeout", "invalid_request_error"},
     {409, "Conflict", "invalid_request_error"},
@@ -109,6 +110,22 @@ hand_back(struct http_request *request)
 		(void)!write(http->wake_fd, &one, sizeof one);
 }
 
+/* Count the answer against the limit of all; false: there is no room. */
+static bool
+count_answer(struct http_request *request, size_t n)
+{
+	struct http *http = request->http;
+	if (n < HTTP_ANSWER_COUNTED_BYTES || (request->route && request->route->open))
+		return true;
+	if (atomic_fetch_add(&http->answers, n) + n <=
+	    http->options.answers_max_bytes) {
+		request->counted = n;
+		return true;
+	}
+	atomic_fetch_sub(&http->answers, n);
+	return false;
+}
+
 void
 http_reply(
     struct http_request *request, int status, const char *type, struct text *body)
@@ -117,6 +134,16 @@ http_reply(
 		struct error err;
 		text_free(body);
 		error_set(&err, ERR_MEMORY, "no memory for the answer; ask for less");
+		http_fail(request, &err);
+		return;
+	}
+	if (!count_answer(request, body->n)) {
+		struct error err;
+		text_free(body);
+		error_set(&err, ERR_BUSY,
+		    "the answers that wait to be sent are over %llu bytes together "
+		    "(max_answers_bytes); try again",
+		    (unsigned long long)request->http->options.answers_max_bytes);
 		http_fail(request, &err);
 		return;
 	}
@@ -138,7 +165,8 @@ http_fail(struct http_request *request, const struct error *err)
 	    .code = request->error_code,
 	    .seconds = clock_since(request->start_ns)};
 
-	if (error.status >= 500 && error.status != 501)
+	/* Unavailable is what a start or a stop is, not a fault. */
+	if (error.status >= 500 && error.status != 501 && err->code != ERR_UNAVAILABLE)
 		log_event(LOG_ERROR, "request", "id=%s status=%d error=\"%s\"",
 		    request->id, error.status, err->text);
 	http_error_text(&body, &error);
@@ -198,6 +226,44 @@ add_headers(struct http_request *request, struct evkeyvalq *headers)
 	}
 }
 
+/* A body on its way to the client. */
+struct sending {
+	struct http *http;
+	struct text text;
+	uint64_t counted;
+};
+
+static void
+on_sent(const void *bytes, size_t n, void *arg)
+{
+	struct sending *sending = arg;
+	(void)bytes;
+	(void)n;
+	atomic_fetch_sub(&sending->http->answers, sending->counted);
+	text_free(&sending->text);
+	free(sending);
+}
+
+/* The reply as a buffer that owns its bytes; NULL without memory. */
+static struct evbuffer *
+take_reply(struct http_request *request)
+{
+	struct sending *sending = array_new(1, sizeof *sending);
+	struct evbuffer *body = sending ? evbuffer_new() : NULL;
+
+	if (!body || evbuffer_add_reference(body, request->reply.bytes,
+			 request->reply.n, on_sent, sending)) {
+		if (body)
+			evbuffer_free(body);
+		free(sending);
+		return NULL;
+	}
+	*sending = (struct sending){request->http, request->reply, request->counted};
+	request->reply = (struct text){0};
+	request->counted = 0;
+	return body;
+}
+
 void
 http_reply_send(struct http_request *request)
 {
@@ -215,8 +281,10 @@ http_reply_send(struct http_request *request)
 		struct evbuffer *body = NULL;
 		add_headers(
 		    request, evhttp_request_get_output_headers(request->evhttp));
-		if (!request->head && request->reply.n && (body = evbuffer_new()))
-			evbuffer_add(body, request->reply.bytes, request->reply.n);
+		if (!request->head && request->reply.n) {
+			body = take_reply(request);
+			request->status = body ? request->status : 503;
+		}
 		http_connection_answered(connection, request->body_n);
 		evhttp_send_reply(request->evhttp, request->status,
 		    http_reply_reason(request->status), body);
@@ -235,6 +303,7 @@ http_reply_free(struct http_request *request)
 		request->connection->request = NULL;
 	for (size_t i = 0; i < HTTP_ARGS_MAX; i++)
 		free(request->args[i]);
+	atomic_fetch_sub(&request->http->answers, request->counted);
 	text_free(&request->reply);
 	free(request->body);
 	free(request);

@@ -10,7 +10,9 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "server/address.h"
 #include "server/http_internal.h"
+#include "server/http_origin.h"
 
 #define KEY_MAX 512
 
@@ -155,11 +157,17 @@ has_key(const struct http *http, const struct evkeyvalq *headers)
 	return key && same_key(http->options.api_key, key);
 }
 
+void
+http_route_new_id(struct http *http, char id[HTTP_ID_TEXT_MAX])
+{
+	snprintf(id, HTTP_ID_TEXT_MAX, "%016" PRIx64,
+	    (http->id_seed + http->n_requests++) * UINT64_C(0x9E3779B97F4A7C15));
+}
+
 /* The client's x-request-id if it is harmless, or one of ours. */
 static void
 set_id(struct http_request *request, const struct evkeyvalq *headers)
 {
-	struct http *http = request->http;
 	const char *id = evhttp_find_header(headers, "x-request-id");
 	size_t n = id ? strspn(id, "0123456789abcdefghijklmnopqrstuvwxyz-_."
 				   "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -167,9 +175,7 @@ set_id(struct http_request *request, const struct evkeyvalq *headers)
 	if (n && !id[n] && n < sizeof request->id)
 		memcpy(request->id, id, n + 1);
 	else
-		snprintf(request->id, sizeof request->id, "%016" PRIx64,
-		    (http->id_seed + http->n_requests) * UINT64_C(0x9E3779B97F4A7C15));
-	http->n_requests++;
+		http_route_new_id(request->http, request->id);
 }
 
 /* Why a request is not given to its handler: a status, and what to say. */
@@ -190,6 +196,28 @@ refuse(int status, const char *code, const char *fmt, ...)
 	return refusal;
 }
 
+/* Requests that a web page of another site may have made a browser send. */
+static struct refusal
+check_site(const struct http *http, const struct evkeyvalq *headers)
+{
+	const char *origin = evhttp_find_header(headers, "Origin");
+	const char *host = evhttp_find_header(headers, "Host");
+
+	if (origin && (!host || !http_origin_is_host(origin, host)))
+		return refuse(403, "other_origin",
+		    "expected no header Origin, or that of this server, not '%.60s': "
+		    "pages of other sites are not served",
+		    origin);
+	/* Where a key is asked for, or everybody is let in, a name proves nothing. */
+	if (!host || http->options.api_key || address_is_any(&http->listening) ||
+	    http_origin_names_us(host, &http->listening))
+		return (struct refusal){0};
+	return refuse(403, "other_host",
+	    "expected localhost or %s as Host, not '%.60s'; other names need an API "
+	    "key (api_key_file)",
+	    http->address, host);
+}
+
 static struct refusal
 admit(const struct http_request *request)
 {
@@ -203,6 +231,11 @@ admit(const struct http_request *request)
 
 	if (n > 80)
 		n = 80;
+	struct refusal refusal = {.status = 0};
+	if (!open)
+		refusal = check_site(http, headers);
+	if (refusal.status)
+		return refusal;
 	if (!open && !has_key(http, headers))
 		return refuse(401, "invalid_api_key",
 		    "expected the API key in the header 'api-key' or 'Authorization: "
@@ -212,7 +245,7 @@ admit(const struct http_request *request)
 		    "%.*s does not take this method; use %s", n, path, request->allow);
 	if (!route)
 		return refuse(404, "unknown_route",
-		    "no such route: %.*s; docs/openapi.yaml lists those served", n,
+		    "no such route: %.*s; GET /openapi.yaml lists those served", n,
 		    path);
 	if (!route->handler)
 		return refuse(501, "not_served",

@@ -99,6 +99,21 @@ processors(void)
 	return n > 0 ? (size_t)n : 1;
 }
 
+/* What a collection needs for texts may have been taken away since it was made. */
+static void
+warn_of_models(const struct api *api, struct collection *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct collection_settings *s = collection_settings(list[i]);
+		struct error err;
+		if (s->text_model[0] && !models_find(api->models, s->text_model, &err))
+			log_event(LOG_WARN, "no_model",
+			    "collection=\"%s\" text_model=\"%s\" it takes and finds no "
+			    "texts until the folder of --models has this model",
+			    s->name, s->text_model);
+	}
+}
+
 /* Read the collections, then serve; while this runs the health routes answer. */
 static int
 load(struct api *api, struct error *err)
@@ -127,6 +142,7 @@ load(struct api *api, struct error *err)
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		points += collection_count(list[i]);
+	warn_of_models(api, list, n);
 	registry_list_free(list, n);
 	atomic_store(&api->state, API_READY);
 	log_event(LOG_INFO, "ready",
@@ -167,6 +183,7 @@ http_options(struct api *api, const char *key)
 	    .metrics = api->metrics,
 	    .body_max_bytes = config->max_body_bytes,
 	    .bodies_max_bytes = config->max_bodies_bytes,
+	    .answers_max_bytes = config->max_answers_bytes,
 	    .header_max_bytes = config->max_header_bytes,
 	    .connections_max = config->max_connections,
 	    .in_flight_max = config->max_in_flight,
@@ -215,35 +232,34 @@ serve(struct config *config, const char *key)
 	api.models = models_open(config->models[0] ? config->models : NULL, &err);
 	if (!api.models)
 		goto err0;
-	api.db = db_open(config->data, config->map_bytes, &err);
-	if (!api.db)
-		goto err1;
 	api_name_routes();
 	api.metrics = metrics_new(api_route_names, api_n_routes, &err);
 	if (!api.metrics)
-		goto err2;
+		goto err1;
 	api.pool = pool_new(threads, &err);
 	if (!api.pool)
-		goto err3;
+		goto err2;
 	if (api_init(&api, &err))
-		goto err4;
+		goto err3;
 	struct http_options options = http_options(&api, key);
 	api.http = http_new(&options, &err);
 	if (!api.http)
-		goto err4;
+		goto err3;
+	api.db = db_open(config->data, config->map_bytes, &err);
+	if (!api.db)
+		goto err3;
 	log_event(LOG_INFO, "listening", "address=%s", http_address(api.http));
 	err.text[0] = '\0';
 	rc = run(&api);
 	api_stop(&api);
-err4:
+err3:
 	pool_free(api.pool);
 	api_free(&api);
 	http_free(api.http);
 	registry_close(api.registry);
-err3:
-	metrics_free(api.metrics);
-err2:
 	db_close(api.db);
+err2:
+	metrics_free(api.metrics);
 err1:
 	models_close(api.models);
 err0:

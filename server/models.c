@@ -53,9 +53,14 @@ open_entry(struct entry *entry, const char *dir, const char *name, struct error 
 	entry->name = array_copy(name, strlen(name));
 	if (!entry->name)
 		return error_set(err, ERR_MEMORY, "out of memory");
+	/* Either file makes it a text model; encoder_open tells what is missing. */
 	if (path_of(path, folder, "config.json", err) != 0)
 		return -1;
-	if (access(path, F_OK) == 0 && !(entry->encoder = encoder_open(folder, err)))
+	bool is_text = access(path, F_OK) == 0;
+	if (path_of(path, folder, "model.safetensors", err) != 0)
+		return -1;
+	is_text |= access(path, F_OK) == 0;
+	if (is_text && !(entry->encoder = encoder_open(folder, err)))
 		return -1;
 	if (path_of(path, folder, "binarizer.safetensors", err) != 0)
 		return -1;

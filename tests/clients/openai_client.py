@@ -21,6 +21,7 @@ def refused(kind, param, code, call, **named):
 
 
 assert "static" in [m.id for m in client.models.list()]
+assert client.models.retrieve("static").id == "static"
 
 # The client asks for base64 by itself and decodes it.
 one = client.embeddings.create(model="static", input="a text to embed")

@@ -56,6 +56,10 @@ shape "one_bit" '{"vectors":{"size":64,"distance":"Cosine"},"quantization_config
 	'.codes.bits' 1
 shape "two_bits" '{"vectors":{"size":64,"distance":"Cosine"},"quantization_config":{"binary":{"encoding":"two_bits"}}}' \
 	'.codes.bits' 2
+expect "two_bits" 200 "" PUT /collections/two '{"vectors":{"size":64,"distance":"Cosine"},"quantization_config":{"binary":{"encoding":"two_bits"}}}'
+expect "two_bits" 200 "" GET /collections/two
+equal "two_bits read back" '.result.config.quantization_config.binary.encoding' '"two_bits"'
+expect "two_bits" 200 "" DELETE /collections/two
 shape "binary" '{"vectors":{"size":64,"distance":"Cosine"},"quantization_config":{"binary":{}}}' \
 	'.codes.bits' 1
 shape "empty name" '{"vectors":{"":{"size":8,"distance":"Cosine"}}}' '.vectors.size' 8

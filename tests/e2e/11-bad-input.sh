@@ -62,7 +62,7 @@ bad "base64 too short" 400 "b64" PUT $P "$(point 3 "{\"object\":{\"b64\":\"$(b64
 bad "base64 too long" 400 "b64" PUT $P "$(point 3 "{\"object\":{\"b64\":\"$(b64 17)\"},\"model\":\"codes\"}")"
 bad "base64 of floats" 400 "b64" PUT $P "$(point 3 "{\"object\":{\"b64\":\"$(b64 12)\"},\"model\":\"float32\"}")"
 bad "base64 of NaN" 400 "finite" PUT $P "$(point 3 "{\"object\":{\"b64\":\"$(head -c 16 /dev/zero | tr '\0' '\377' | base64 -w0)\"},\"model\":\"float32\"}")"
-bad "base64 noise" 400 "b64" PUT $P "$(point 3 '{"object":{"b64":"!!!"},"model":"codes"}')"
+bad "base64 noise" 400 "at character 0" PUT $P "$(point 3 '{"object":{"b64":"!!!"},"model":"codes"}')"
 bad "no b64" 400 "b64" PUT $P "$(point 3 '{"object":{},"model":"codes"}')"
 bad "unknown model of an object" 400 "codes" PUT $P "$(point 3 '{"object":{"b64":""},"model":"int4"}')"
 bad "another binarizer" 400 "binarizer" PUT $P "$(point 3 "{\"object\":{\"b64\":\"$(b64 16)\",\"binarizer_id\":\"0123456789abcdef\"},\"model\":\"codes\"}")"
@@ -102,7 +102,8 @@ bad "empty points" 400 "at least one" PUT $P '{"points":[]}'
 bad "points an object" 400 "array" PUT $P '{"points":{}}'
 bad "a point is a number" 400 "object" PUT $P '{"points":[1]}'
 bad "both forms" 400 "either" PUT $P '{"points":[{"id":3,"vector":[1,0,0,0]}],"batch":{"ids":[3],"vectors":[[1,0,0,0]]}}'
-bad "batch of two lengths" 400 "as many" PUT $P '{"batch":{"ids":[3,4],"vectors":[[1,0,0,0]]}}'
+bad "batch of more payloads" 400 "payloads as ids (1), not 2" PUT $P '{"batch":{"ids":[3],"vectors":[[1,0,0,0]],"payloads":[{},{}]}}'
+bad "batch of two lengths" 400 "vectors as ids (2), not 1" PUT $P '{"batch":{"ids":[3,4],"vectors":[[1,0,0,0]]}}'
 bad "batch without vectors" 400 "vectors" PUT $P '{"batch":{"ids":[3]}}'
 many=$(printf '{"id":%d,"vector":[1,0,0,0]},' {1..101})
 bad "too many points" 413 "max_points_per_request" PUT $P "{\"points\":[${many%,}]}"
@@ -113,9 +114,9 @@ bad "retrieve nothing" 400 "ids" POST $P '{}'
 bad "ids a number" 400 "an array" POST $P '{"ids":1}'
 
 # ---- queries ----
-bad "no query" 400 "'query'" POST $Q '{"limit":3}'
-bad "limit 0" 400 "limit" POST $Q '{"query":[1,0,0,0],"limit":0}'
-bad "limit -1" 400 "limit" POST $Q '{"query":[1,0,0,0],"limit":-1}'
+bad "no query" 501 "scroll" POST $Q '{"limit":3}'
+bad "limit 0" 400 "from 1 to 50, not 0" POST $Q '{"query":[1,0,0,0],"limit":0}'
+bad "limit -1" 400 "from 1 to 50, not -1" POST $Q '{"query":[1,0,0,0],"limit":-1}'
 bad "limit a string" 400 "limit" POST $Q '{"query":[1,0,0,0],"limit":"3"}'
 bad "limit over the limit" 400 "max_limit" POST $Q '{"query":[1,0,0,0],"limit":51}'
 bad "limit and offset" 400 "max_limit" POST $Q '{"query":[1,0,0,0],"limit":10,"offset":41}'
@@ -128,6 +129,8 @@ bad "fusion" 501 "fusion" POST $Q '{"query":{"fusion":"rrf"}}'
 bad "unknown field of a query" 400 "top" POST $Q '{"query":[1,0,0,0],"top":3}'
 bad "threshold a string" 400 "score_threshold" POST $Q '{"query":[1,0,0,0],"score_threshold":"x"}'
 bad "with_payload a number" 400 "with_payload" POST $Q '{"query":[1,0,0,0],"with_payload":3}'
+bad "with_vector of another name" 400 "vector name ''" POST $Q '{"query":[1,0,0,0],"with_vector":["x"]}'
+bad "points with a vector of another name" 400 "vector name" POST $P '{"ids":[1],"with_vector":["x"]}'
 bad "with_vector a number" 400 "with_vector" POST $Q '{"query":[1,0,0,0],"with_vector":3}'
 bad "query a boolean" 400 "vector" POST $Q '{"query":true}'
 
@@ -139,13 +142,13 @@ bad "nothing said" 400 "vectors" PUT /collections/x '{}'
 bad "no size" 400 "size" PUT /collections/x '{"vectors":{"distance":"Cosine"}}'
 bad "no distance" 400 "distance" PUT /collections/x '{"vectors":{"size":4}}'
 bad "size 0" 400 "size" PUT /collections/x '{"vectors":{"size":0,"distance":"Cosine"}}'
-bad "size too large" 400 "size" PUT /collections/x '{"vectors":{"size":100000,"distance":"Cosine"}}'
+bad "size too large" 400 "from 1 to 16384" PUT /collections/x '{"vectors":{"size":100000,"distance":"Cosine"}}'
 bad "size a string" 400 "size" PUT /collections/x '{"vectors":{"size":"4","distance":"Cosine"}}'
 bad "Manhattan" 501 "Manhattan" PUT /collections/x '{"vectors":{"size":4,"distance":"Manhattan"}}'
 bad "unknown distance" 400 "Cosine" PUT /collections/x '{"vectors":{"size":4,"distance":"cos"}}'
-bad "5 bits" 400 "bits" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"bits":5}}'
+bad "5 bits" 400 "from 1 to 4, not 5" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"bits":5}}'
 bad "100 dims" 400 "multiple of 64" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"dims":100}}'
-bad "8192 dims" 400 "dims" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"dims":8192}}'
+bad "8192 dims" 400 "from 64 to 4096, not 8192" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"dims":8192}}'
 bad "unknown code distance" 400 "int8" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"distance":"l2"}}'
 bad "unknown binarizer" 404 "nobin" PUT /collections/x '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"binarizer":"nobin"}}'
 bad "unknown text model" 404 "nomodel" PUT /collections/x '{"text_model":"nomodel"}'
@@ -186,6 +189,7 @@ oai "input an object" 400 "an object" POST $E '{"model":"static","input":{}}'
 oai "other dimensions" 400 "dimensions" POST $E '{"model":"static","input":"x","dimensions":7}'
 oai "other format" 400 "encoding_format" POST $E '{"model":"static","input":"x","encoding_format":"ubinary"}'
 oai "input too long" 413 "context_length_exceeded" POST $E "{\"model\":\"static\",\"input\":\"$long\"}"
+oai "no such model" 404 '"code":"model_not_found"' GET /v1/models/gpt
 oai "OpenAI route that is not" 404 "unknown_route" GET /v1/nothing
 oai "chat" 501 "not_served" POST /v1/chat/completions '{}'
 

@@ -35,7 +35,7 @@ exec 5>&-
 # A request that never comes whole is given up after the limit, not waited for.
 start --stop-timeout-s 2
 exec 5<>"/dev/tcp/127.0.0.1/$PORT"
-printf 'PUT /collections/c/points HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{' >&5
+printf 'PUT /collections/c/points HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{' >&5
 sleep 0.3
 begin=$(date +%s)
 check "stop with half a request" stop

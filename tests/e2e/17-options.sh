@@ -35,6 +35,7 @@ echo "  sesame  " >"$WORK/key"
 start --api-key-file "$WORK/key"
 refused "data in use" 1 "$DATA" "$SERVER" --data "$DATA" --listen 127.0.0.1:0
 refused "port taken" 1 "$PORT" "$SERVER" --data "$WORK/other" --listen "127.0.0.1:$PORT"
+check "nothing was made where the port is taken" test ! -e "$WORK/other"
 refused "healthcheck" 0 "" "$SERVER" --healthcheck --listen "127.0.0.1:$PORT"
 refused "healthcheck, any address" 0 "" env HALFTONE_LISTEN="0.0.0.0:$PORT" "$SERVER" --healthcheck
 expect "health is open" 200 "" GET /readyz
@@ -49,6 +50,16 @@ check "bearer" test "$(code -H 'Authorization: Bearer sesame' "$URL/v1/models")"
 check "the log does not have the key" test -z "$(grep sesame "$LOG")"
 port=$PORT
 stop
+start
+expect "create" 200 "" PUT /collections/texts '{"text_model":"static"}'
+stop
+mkdir "$WORK/none"
+start --models "$WORK/none"
+check "a lost model is told" grep -q ' warn no_model collection="texts" text_model="static" ' "$LOG"
+stop
+mkdir "$WORK/none/half"
+: >"$WORK/none/half/model.safetensors"
+refused "half a model" 1 "config.json" "$SERVER" --data "$DATA" --models "$WORK/none" --listen 127.0.0.1:0
 start --max-queued-writes 1
 expect "create" 200 "" PUT /collections/c '{"vectors":{"size":4,"distance":"Dot"}}'
 cat >"$WORK/burst.py" <<'PY'

@@ -11,11 +11,13 @@ awk '/^paths:/ {on = 1; next} /^[a-z]/ {on = 0}
 	"$spec" | sort >"$WORK/contract"
 # The same of the server: what it lists under Allow for each of these paths.
 while read -r path; do
-	curl -si -X OPTIONS "$URL${path//\{collection\}/c}" | tr -d '\r' |
+	url=$URL${path//\{collection\}/c}
+	curl -si -X OPTIONS "${url//\{model\}/static}" | tr -d '\r' |
 		sed -n 's/^Allow: //p' | tr ',' '\n' | tr -d ' ' | grep -vx 'HEAD\|OPTIONS' |
 		sed "s|\$| $path|"
 done < <(cut -d' ' -f2 "$WORK/contract" | sort -u) | sort >"$WORK/served"
 check "methods agree" diff "$WORK/contract" "$WORK/served"
+check "the server has it" cmp "$spec" <(curl -s "$URL/openapi.yaml")
 check "paths were found" test "$(wc -l <"$WORK/contract")" -ge 18
 # No served route is missing from it: patterns with a handler in the table.
 sed -n 's/^    {\(C\)\? *\("[^"]*"\)\?, api_.*/\1\2/p' "$ROOT/server/api.c" |

@@ -35,6 +35,7 @@ REQUESTS = [  # method, path of the contract, body, status
     ("GET", C, None, 404),
     ("PUT", C + "/points", {"points": [{"id": 1, "vector": [1, 0, 0, 0]}]}, 404),
     ("GET", "/v1/models", None, 200),
+    ("GET", "/v1/models/{model}", None, 200),
     ("POST", "/v1/embeddings", {"model": "static", "input": ["a", "b"]}, 200),
     ("POST", "/v1/embeddings", {"model": "static", "input": "a", "encoding_format": "base64"}, 200),
     ("POST", "/v1/embeddings", {"model": "static", "input": []}, 400),
@@ -89,7 +90,7 @@ def problems(value, schema, where):
 failed = 0
 c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 for method, route, body, status in REQUESTS:
-    c.request(method, route.replace("{collection}", "contract"), None if body is None else json.dumps(body))
+    c.request(method, route.format(collection="contract", model="static"), None if body is None else json.dumps(body))
     r = c.getresponse()
     answer = json.loads(r.read())
     found = [] if r.status == status else [f"expected {status}, not {r.status}: {answer}"]

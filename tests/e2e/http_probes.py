@@ -22,8 +22,7 @@ def check(name, ok, detail=""):
 
 
 def connect():
-    s = socket.create_connection(("127.0.0.1", PORT), timeout=20)
-    return s
+    return socket.create_connection(("127.0.0.1", PORT), timeout=20)
 
 
 def read_all(s):
@@ -42,17 +41,17 @@ def statuses(raw):
 
 
 def is_json(raw):
-    """The last answer in it has a JSON body, unless it is no error."""
+    """The last answer in it has a JSON body and an id, unless it is no error."""
     if statuses(raw)[-1] < 400:
         return True
     try:
-        return isinstance(json.loads(raw.rpartition(b"\r\n\r\n")[2].decode("utf-8")), dict)
+        return b"\r\nx-request-id: " in raw and isinstance(json.loads(raw.rpartition(b"\r\n\r\n")[2].decode("utf-8")), dict)
     except ValueError:
         return False
 
 
-H = b"Host: x\r\n"
-LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+H = b"Host: localhost\r\n"
+LAST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 HIDDEN = b"PUT /collections/hidden HTTP/1.1\r\n" + H + b"Content-Length: 2\r\n\r\n{}"
 
 
@@ -105,6 +104,7 @@ FRAMING = [
     ("HTTP/2.0", b"GET /healthz HTTP/2.0\r\n" + H + b"\r\n", [400], b"HTTP/1.1"),
     ("HTTP/0.9", b"GET /healthz\r\n", [400], b"first line"),
     ("method TRACE", b"TRACE /healthz HTTP/1.1\r\n" + H + b"\r\n", [501], b"TRACE"),
+    ("method TRACE, OpenAI", b"TRACE /v1/embeddings HTTP/1.1\r\n" + H + b"\r\n", [501], b'"type":"not_implemented_error"'),
     ("method of noise", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", [400], b"control"),
     ("long header", b"GET /healthz HTTP/1.1\r\n" + H + b"X: " + b"a" * 70000 + b"\r\n\r\n", [431], b"max_header_bytes"),
     ("many headers", b"GET /healthz HTTP/1.1\r\n" + H + b"X: y\r\n" * 9000 + b"\r\n", [431], b"max_header_bytes"),
@@ -144,8 +144,8 @@ def framing():
 def slow(seconds):
     """One byte a second must not hold a connection past the deadline."""
     for name, raw in (
-        ("slow headers", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1000),
-        ("slow body", b"PUT /collections/c HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + b" " * 100),
+        ("slow headers", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 1000),
+        ("slow body", b"PUT /collections/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n" + b" " * 100),
     ):
         s = connect()
         s.sendall(raw[:60])
@@ -178,12 +178,18 @@ def cap(n):
     """n connections are held; the ones over it are told 503, and serving goes on."""
     held = [connect() for _ in range(n)]
     for s in held:
-        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")  # half a request
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")  # half a request
     over = [connect() for _ in range(5)]
     for s in over:
         s.settimeout(10)
         got = read_all(s)
         check("over the cap", statuses(got) == [503] and b"max_connections" in got and b"Retry-After" in got, repr(got))
+    # More than the server takes in to tell them: the rest are told in their turn.
+    silent = [connect() for _ in range(120)]
+    got = [read_all(s) for s in silent]
+    check("120 silent ones over the cap", all(statuses(g) == [503] for g in got), f"{sum(g == b'' for g in got)} without an answer")
+    for s in silent:
+        s.close()
     many = []
     for _ in range(3 * n):  # far over it: no accept storm, no death
         try:

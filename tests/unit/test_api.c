@@ -251,21 +251,95 @@ test_documents(void **state)
 		}
 		if (distance == COLLECTION_COSINE)
 			assert_true(fabsf(codes[0].norm2 - 1) < 1e-5f);
-		/* As query it is closest to itself: the estimate is |x|^2 or so. */
-		struct distance_query *query = array_new_aligned(1, sizeof *query);
-		struct api_row row = {wires[0], codes[0].factor, codes[0].norm2};
-		assert_int_equal(api_coder_stored(&coder, query, &row, &err), 0);
-		_Alignas(64) static uint8_t block[128 / 2 * 16];
-		_Alignas(64) int32_t dots[16];
-		memset(block, 0, sizeof block);
-		distance_pack(block, 0, wires[0], (struct code_shape){128, 3});
-		distance_dots(distance_best(), dots, query, block, 1);
-		float product = query->terms.base +
-				codes[0].factor * (query->scale * (float)dots[0]);
-		assert_true(fabsf(product / codes[0].norm2 - 1) < 0.1f ||
-			    distance == COLLECTION_DOT);
-		assert_true(product > 0);
-		free(query);
+		api_coder_free(&coder);
+		close_fixture(&f);
+	}
+}
+
+/* The query's estimate of its inner product with a stored document. */
+static double
+product_of(const struct distance_query *query, const struct api_row *row)
+{
+	_Alignas(64) static uint8_t block[128 / 2 * 16];
+	_Alignas(64) int32_t dots[16];
+	memset(block, 0, sizeof block);
+	distance_pack(block, 0, row->wire, query->shape);
+	distance_dots(distance_best(), dots, query, block, 1);
+	return (double)query->terms.base +
+	       (double)row->factor * (double)(query->scale * (float)dots[0]);
+}
+
+/* Sums over documents, in units of |x|^2: of each against itself as a stored query, as
+ * a query by its code, and of its vector's length. */
+struct selves {
+	double stored, code, length;
+	double worst; /* of the first */
+};
+
+static void
+add_self(struct selves *sum, struct api_coder *coder, struct rng *rng)
+{
+	char texts[3][4096], base64[200], query_text[400];
+	uint8_t wire[CODE_BYTES_MAX];
+	struct api_code code = {.wire = wire};
+	struct distance_query *query = array_new_aligned(1, sizeof *query);
+	struct error err;
+
+	spell(texts, rng);
+	struct json value = parse(texts[0]);
+	assert_int_equal(api_coder_document(coder, &code, &value, &err), 0);
+	struct api_row row = {wire, code.factor, code.norm2};
+	double norm2 = (double)code.norm2;
+	assert_int_equal(api_coder_stored(coder, query, &row, &err), 0);
+	double self = product_of(query, &row) / norm2;
+	sum->stored += self;
+	sum->worst = fmax(sum->worst, fabs(self - 1));
+
+	size_t n = code_bytes(query->shape);
+	base64_encode(base64, wire, n);
+	base64[base64_length(n)] = '\0';
+	snprintf(query_text, sizeof query_text,
+	    "{\"object\":{\"b64\":\"%s\",\"norm\":%.9g},\"model\":\"codes\"}", base64,
+	    sqrt(norm2));
+	value = parse(query_text);
+	assert_int_equal(api_coder_query(coder, query, &value, &err), 0);
+	sum->code += product_of(query, &row) / norm2;
+
+	double length2 = 0;
+	api_coder_decode(coder, &row);
+	for (size_t i = 0; i < SIZE; i++)
+		length2 += (double)coder->vector[i] * (double)coder->vector[i];
+	sum->length += sqrt(length2 / norm2);
+	free(query);
+}
+
+/* A stored document or its code as query scores against itself as its vector would. */
+static void
+test_selves(void **state)
+{
+	enum { N = 60 };
+	struct rng rng;
+	(void)state;
+	rng_init(&rng, test_seed(), 3);
+	for (int i = 0; i < 12; i++) {
+		enum collection_distance distance = (enum collection_distance)(i / 4);
+		struct fixture f;
+		struct api_coder coder;
+		struct error err;
+		struct selves sum = {0};
+		open_fixture(&f, distance, 1 + (uint32_t)i % 4);
+		assert_int_equal(
+		    api_coder_init(&coder, &f.api, f.collection, 0, &err), 0);
+		for (int n = 0; n < N; n++)
+			add_self(&sum, &coder, &rng);
+		print_message("%d, %d bits: itself %.3f +- %.3f, by code %.3f, length "
+			      "%.3f\n",
+		    (int)distance, 1 + i % 4, sum.stored / N, sum.worst, sum.code / N,
+		    sum.length / N);
+		assert_true(fabs(sum.stored / N - 1) < 0.02);
+		assert_true(sum.worst < (distance == COLLECTION_DOT ? 0.25 : 0.02));
+		assert_true(fabs(sum.code / N - 1) < 0.03);
+		assert_true(fabs(sum.length / N - 1) < 0.02);
 		api_coder_free(&coder);
 		close_fixture(&f);
 	}
@@ -448,6 +522,7 @@ main(void)
 	    cmocka_unit_test(test_settings),
 	    cmocka_unit_test(test_settings_refused),
 	    cmocka_unit_test(test_documents),
+	    cmocka_unit_test(test_selves),
 	    cmocka_unit_test(test_codes),
 	    cmocka_unit_test(test_refused),
 	    cmocka_unit_test(test_memory),

@@ -72,6 +72,8 @@ test_refused(void **state)
 	    {"Zm9v", 2, "of 2 bytes (4 characters), not of 3 bytes"},
 	    {"Zm8=", 3, "not of 2 bytes"},
 	    {"", 3, "not of 0 bytes"},
+	    {"!!!!", 16, "at character 0"},
+	    {"Zm9v!", 3, "at character 4"},
 	    {"Zm9-", 3, "at character 3"},
 	    {"_m9v", 3, "at character 0"},
 	    {"Zm9 ", 3, "at character 3"},

@@ -2,6 +2,7 @@
  * leaves early harms nobody, what is refused costs nothing, and stopping lets requests
  * in flight end. */
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,7 +19,8 @@
 #include "base/alloc.h"
 #include "server/http.h"
 
-#define H "Host: x\r\n"
+#define BIG (8 << 20) /* more than the kernel takes of an answer nobody reads */
+#define H "Host: localhost\r\n"
 
 struct fixture {
 	struct pool *pool;
@@ -38,6 +40,18 @@ echo(struct http_request *request, unsigned worker)
 	text_bytes(&out, request->body, request->body_n);
 	if (request->args[0] && strcmp(request->args[0], "slow") == 0)
 		usleep(300000);
+	http_reply(request, 200, "text/plain", &out);
+}
+
+static void
+big(struct http_request *request, unsigned worker)
+{
+	struct text out = {0};
+	(void)worker;
+	char *room = text_room(&out, BIG);
+	assert_non_null(room);
+	memset(room, 'x', BIG);
+	out.n = BIG;
 	http_reply(request, 200, "text/plain", &out);
 }
 
@@ -64,9 +78,10 @@ static const struct http_route routes[] = {
     {"/echo/{x}", echo, "echo", HTTP_GET | HTTP_POST, false, false},
     {"/steps/{x}", first_step, "steps", HTTP_GET, false, false},
     {"/loop", echo, "loop", HTTP_GET, true, true},
+    {"/big", big, "big", HTTP_GET, false, false},
     {"/known", NULL, "known", HTTP_GET, false, false},
 };
-static const char *const names[] = {"echo", "steps", "loop", "known"};
+static const char *const names[] = {"echo", "steps", "loop", "big", "known"};
 
 static const char *
 available(void *context)
@@ -90,10 +105,10 @@ start(struct fixture *f, const char *key, const char *unavailable)
 	struct error err;
 	signal(SIGPIPE, SIG_IGN);
 	f->pool = pool_new(2, &err);
-	f->metrics = metrics_new(names, 4, &err);
+	f->metrics = metrics_new(names, 5, &err);
 	struct http_options options = {.listen = "127.0.0.1:0",
 	    .routes = routes,
-	    .n_routes = 4,
+	    .n_routes = 5,
 	    .context = (void *)(uintptr_t)unavailable,
 	    .api_key = key,
 	    .unavailable = available,
@@ -101,6 +116,7 @@ start(struct fixture *f, const char *key, const char *unavailable)
 	    .metrics = f->metrics,
 	    .body_max_bytes = 1000,
 	    .bodies_max_bytes = 3000,
+	    .answers_max_bytes = 12 << 20,
 	    .header_max_bytes = 1000,
 	    .connections_max = 20,
 	    .in_flight_max = 4,
@@ -166,7 +182,7 @@ expect(struct fixture *f, const char *request, const char *line, const char *wor
 	close(fd);
 }
 
-#define C "Host: x\r\nConnection: close\r\n"
+#define C H "Connection: close\r\n"
 
 static void
 test_answers(void **state)
@@ -229,6 +245,37 @@ test_key(void **state)
 	finish(&f);
 }
 
+static void
+test_sites(void **state)
+{
+	static const char *const good[] = {"Host: 127.0.0.1:1\r\n", "Host: [::1]\r\n",
+	    H "Origin: http://localhost\r\n"};
+	static const char *const bad[] = {H "Origin: http://evil.example\r\n",
+	    H "Origin: null\r\n", "Host: evil.example\r\n",
+	    "Host: evil.example\r\nOrigin: http://evil.example\r\n"};
+	char request[200];
+	struct fixture f;
+	(void)state;
+	for (int key = 0; key < 2; key++) {
+		start(&f, key ? "sesame" : NULL, NULL);
+		for (size_t i = 0; i < 3 + 4; i++) {
+			const char *site = i < 3 ? good[i] : bad[i - 3];
+			snprintf(request, sizeof request,
+			    "POST /echo/a HTTP/1.1\r\n%sapi-key: sesame\r\n"
+			    "Content-Type: text/plain\r\nContent-Length: 0\r\n"
+			    "Connection: close\r\n\r\n",
+			    site);
+			/* Who has the key may call the server what he likes. */
+			bool fine = i < 3 || (key && i >= 5);
+			expect(&f, request, fine ? "HTTP/1.1 200" : "HTTP/1.1 403",
+			    fine ? "" : "expected");
+		}
+		expect(&f, "GET /loop HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+		    "HTTP/1.1 200", "");
+		finish(&f);
+	}
+}
+
 /* Bodies of refused requests, as many on one connection as the limit of all bodies
  * holds six times over; then a good one on another has its room. */
 static void
@@ -276,6 +323,57 @@ test_bodies_of_refused(void **state)
 	snprintf(plain, sizeof plain,
 	    "GET /loop HTTP/1.1\r\n" C "Content-Length: 900\r\n\r\n%0900d", 0);
 	check_given_back(&f, "POST", "/echo/a", " 503 ", plain);
+	finish(&f);
+}
+
+/* Of the sockets of this process, those that http has accepted send at once. */
+static void
+test_no_delay(void **state)
+{
+	struct fixture f;
+	int checked = 0;
+	(void)state;
+	start(&f, NULL, NULL);
+	int client = dial(&f);
+	talk(client, "GET /loop HTTP/1.1\r\n" H "\r\n", "\r\n\r\n");
+	for (int fd = 3; fd < 100; fd++) {
+		struct sockaddr_in from = {.sin_port = 0}, to = {.sin_port = 0};
+		socklen_t n = sizeof from, m = sizeof to;
+		int on = 0;
+		if (getsockname(fd, (struct sockaddr *)&from, &n) ||
+		    getpeername(fd, (struct sockaddr *)&to, &m) ||
+		    ntohs(from.sin_port) != atoi(strchr(http_address(f.http), ':') + 1))
+			continue;
+		n = sizeof on;
+		assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &n), 0);
+		assert_true(on);
+		checked++;
+	}
+	assert_int_equal(checked, 1);
+	close(client);
+	finish(&f);
+}
+
+/* Answers of clients that do not read count, until they are read or the client goes. */
+static void
+test_answers_together(void **state)
+{
+	static char rest[1 << 20];
+	const char *request = "GET /big HTTP/1.1\r\n" C "\r\n";
+	struct fixture f;
+	(void)state;
+	start(&f, NULL, NULL);
+	for (int round = 0; round < 2; round++) {
+		int lazy = dial(&f);
+		assert_non_null(strstr(talk(lazy, request, "\r\n\r\n"), " 200 OK"));
+		expect(&f, request, "HTTP/1.1 429", "max_answers_bytes");
+		expect(&f, "GET /loop HTTP/1.1\r\n" C "\r\n", "HTTP/1.1 200", "");
+		while (round == 0 && recv(lazy, rest, sizeof rest, 0) > 0)
+			;
+		close(lazy);
+		usleep(200000);
+	}
+	expect(&f, request, "HTTP/1.1 200 OK", "xxx");
 	finish(&f);
 }
 
@@ -408,7 +506,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_answers),
 	    cmocka_unit_test(test_key),
+	    cmocka_unit_test(test_sites),
 	    cmocka_unit_test(test_bodies_of_refused),
+	    cmocka_unit_test(test_no_delay),
+	    cmocka_unit_test(test_answers_together),
 	    cmocka_unit_test(test_order),
 	    cmocka_unit_test(test_shedding),
 	    cmocka_unit_test(test_leaving),
