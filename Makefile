@@ -64,9 +64,9 @@ $(OBJ)/server/page_html.o: server/page.html
 $(OBJ)/docs/openapi_yaml.o: docs/openapi.yaml
 	@mkdir -p $(@D)
 	$(Q)$(LD) -r -z noexecstack -b binary -o $@ $<
-PAGE := $(OBJ)/docs/openapi_yaml.o $(if $(wildcard server/page.html),$(OBJ)/server/page_html.o)
+LINKED := $(OBJ)/server/page_html.o $(OBJ)/docs/openapi_yaml.o
 
-$(LIB): $(LIB_OBJ) $(PAGE)
+$(LIB): $(LIB_OBJ) $(LINKED)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 

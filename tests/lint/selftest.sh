@@ -15,7 +15,8 @@ house() { # makes a clean house in $temp/house
 	rm -rf "$temp/house"
 	mkdir -p "$temp/house"
 	cd "$temp/house"
-	mkdir base index binarize attention server client tests
+	mkdir base index binarize attention server client tests docs
+	echo page >server/page.html; echo contract >docs/openapi.yaml
 	cp "$root/Makefile" "$root/.clang-format" "$root/.clang-tidy" .
 	printf '#ifndef BASE_INK_H\n#define BASE_INK_H\n\nint ink_level(int x);\n\n#endif\n' >base/ink.h
 	printf '#include "base/ink.h"\n\nint\nink_level(int x)\n{\n\treturn x < 0 ? 0 : x;\n}\n' >base/ink.c
