@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/folder.h"
 #include "base/tensors_type.h"
 #include "base/text.h"
 #include "base/utf8.h"
@@ -180,26 +181,7 @@ write_plan(int fd, const struct plan *plan)
 	return fsync(fd);
 }
 
-/* The rename is on the disk once the folder is. */
-static int
-sync_folder(const char *path, char *folder)
-{
-	const char *slash = strrchr(path, '/');
-	size_t n = slash ? (size_t)(slash - path) + 1 : 0;
-	memcpy(folder, path, n);
-	memcpy(folder + n, ".", 2);
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	int rc = fsync(fd);
-	int saved = errno;
-	close(fd);
-	errno = saved;
-	return rc;
-}
-
-/* `name` has room for the path and NAME_ROOM more: the temporary name, then the
- * folder's. */
+/* `name` has room for the path and NAME_ROOM more: the temporary name. */
 static int
 replace_file(const struct plan *plan, char *name, struct error *err)
 {
@@ -218,9 +200,7 @@ replace_file(const struct plan *plan, char *name, struct error *err)
 		io_error(err, plan->path);
 		goto err0;
 	}
-	if (sync_folder(plan->path, name) != 0)
-		return io_error(err, plan->path);
-	return 0;
+	return folder_sync(plan->path, err);
 err0:
 	unlink(name);
 	return -1;
