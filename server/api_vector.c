@@ -445,8 +445,12 @@ api_coder_stored(struct api_coder *coder, struct distance_query *query,
 		hamming_query(coder, query, row->wire);
 		return 0;
 	}
-	estimate(coder, row);
-	return vector_query(coder, query, err);
+	double norm = estimate(coder, row);
+	if (vector_query(coder, query, err))
+		return -1;
+	/* The length of the vector itself is known, and is more than the estimate's. */
+	query->terms.norm2 = (float)(norm * norm);
+	return 0;
 }
 
 int

@@ -106,12 +106,17 @@ on_resume(evutil_socket_t fd, short what, void *arg)
 		evconnlistener_enable(http->listener);
 }
 
+/* The server that accepts: libevent gives the callback below what evhttp has put into
+ * the listener, which is nothing of ours.  A process has one server. */
+static struct http *accepting;
+
 /* accept(2) failed (no descriptor, no memory): it would fail again at once. */
 static void
-on_accept_error(struct evconnlistener *listener, void *arg)
+on_accept_error(struct evconnlistener *listener, void *evhttp)
 {
-	struct http *http = arg;
+	struct http *http = accepting;
 	struct timeval pause = {.tv_usec = 100000};
+	(void)evhttp;
 
 	log_event(LOG_WARN, "accept", "error=\"%s\"", strerror(errno));
 	evconnlistener_disable(listener);
@@ -156,6 +161,7 @@ bind_listener(struct http *http, struct error *err)
 		evconnlistener_free(http->listener);
 		return error_set(err, ERR_MEMORY, "no memory for a listener");
 	}
+	accepting = http;
 	evconnlistener_set_error_cb(http->listener, on_accept_error);
 	/* Sockets inherit it: an answer's last bytes do not wait for an acknowledgement
 	 * that the client's kernel delays. */

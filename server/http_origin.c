@@ -37,12 +37,15 @@ bool
 http_origin_names_us(const char *host, const struct sockaddr_storage *listening)
 {
 	const char *colon = strrchr(host, ':');
-	size_t n = colon && !strchr(colon, ']') ? (size_t)(colon - host) : strlen(host);
+	bool has_port = colon && !strchr(colon, ']');
+	size_t n = has_port ? (size_t)(colon - host) : strlen(host);
 	char text[ADDRESS_TEXT_MAX + 2];
 	struct sockaddr_storage address;
 	socklen_t length;
 	struct error err;
 
+	if (has_port && colon[1 + strspn(colon + 1, "0123456789")] != '\0')
+		return false;
 	if (n == strlen("localhost") && strncasecmp(host, "localhost", n) == 0)
 		return true;
 	if (n >= ADDRESS_TEXT_MAX)

@@ -110,15 +110,16 @@ hand_back(struct http_request *request)
 		(void)!write(http->wake_fd, &one, sizeof one);
 }
 
-/* Count the answer against the limit of all; false: there is no room. */
+/* Count the answer against the limit of all; false: there is no room.  Where nothing
+ * waits there is room for any, or "try again" would never come true. */
 static bool
 count_answer(struct http_request *request, size_t n)
 {
 	struct http *http = request->http;
 	if (n < HTTP_ANSWER_COUNTED_BYTES || (request->route && request->route->open))
 		return true;
-	if (atomic_fetch_add(&http->answers, n) + n <=
-	    http->options.answers_max_bytes) {
+	size_t waiting = atomic_fetch_add(&http->answers, n);
+	if (waiting == 0 || waiting + n <= http->options.answers_max_bytes) {
 		request->counted = n;
 		return true;
 	}

@@ -22,6 +22,7 @@ stop
 start --max-connections 50
 check "cap" python3 "$here/http_probes.py" cap "$PORT" 50
 expect "still there" 200 "" GET /collections
+check "no descriptors" python3 "$here/http_probes.py" descriptors "$PORT" "$PID"
 check "no accept storm" test "$(wc -l <"$LOG")" -lt 200
 stop
 

@@ -1,11 +1,13 @@
-"""Raw bytes against the server: framing, deadline, cap.
+"""Raw bytes against the server: framing, deadline, cap, descriptors.
 
-usage: http_probes.py framing|slow|cap PORT [N]
+usage: http_probes.py framing|slow|cap|descriptors PORT [N]
 Each probe prints one line; exit 1 if any answer is not the expected one.
 """
 
 import json
+import os
 import re
+import resource
 import socket
 import sys
 import threading
@@ -230,5 +232,21 @@ def cap(n):
     check("400 short connections", bad == 0, f"{bad} failed")
 
 
-{"framing": framing, "slow": lambda: slow(int(sys.argv[3])), "cap": lambda: cap(int(sys.argv[3]))}[sys.argv[1]]()
+def descriptors(pid):
+    """accept(2) fails for want of descriptors; with room again, serving goes on."""
+    open_now = len(os.listdir(f"/proc/{pid}/fd"))
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_now + 3, limits[1]))
+    held = [connect() for _ in range(8)]
+    time.sleep(0.5)
+    check("alive without descriptors", os.path.exists(f"/proc/{pid}/fd"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    for s in held:
+        s.sendall(LAST)
+        check("answers with room again", statuses(read_all(s)) == [200])
+        s.close()
+
+
+{"framing": framing, "slow": lambda: slow(int(sys.argv[3])), "cap": lambda: cap(int(sys.argv[3])),
+ "descriptors": lambda: descriptors(int(sys.argv[3]))}[sys.argv[1]]()
 sys.exit(1 if failed else 0)

@@ -292,6 +292,8 @@ add_self(struct selves *sum, struct api_coder *coder, struct rng *rng)
 	double norm2 = (double)code.norm2;
 	assert_int_equal(api_coder_stored(coder, query, &row, &err), 0);
 	double self = product_of(query, &row) / norm2;
+	if (query->terms.metric == DISTANCE_EUCLID) /* a distance starts from |q|^2 */
+		assert_true(fabs((double)query->terms.norm2 / norm2 - 1) < 1e-5);
 	sum->stored += self;
 	sum->worst = fmax(sum->worst, fabs(self - 1));
 
