@@ -1,6 +1,7 @@
 # make             both programs into build/
 # make demo        63,000 real documents served and searched (ONCE=1: check and leave)
 # make test        the whole suite     make SAN=address,undefined test    with sanitizers
+# make test-long   the same with more rounds of kill -9
 # make bench       figures against rivals and limits
 # make lint        format, layers, names, sizes, clang-tidy
 # make deps        install what building and testing need (apt-get)
@@ -30,7 +31,7 @@ ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g $(OPT) $(WARN) $(HARDEN) $(OPENMP) \
 	-ffp-contract=off -pthread -DHALFTONE_VERSION='"$(VERSION)"' $(CFLAGS)
 ALL_LDFLAGS := -pthread $(OPENMP) $(if $(SAN),-fsanitize=$(SAN)) \
 	-pie -Wl,-z,relro,-z,now $(LDFLAGS)
-LIBS := -levent_core -levent_extra -levent_pthreads -llmdb -lcjson -lutf8proc -lm
+LIBS := -levent_core -levent_extra -llmdb -lcjson -lutf8proc -lm
 
 FOLDERS := base index binarize attention server client
 SRC := $(foreach d,$(FOLDERS),$(wildcard $(d)/*.c))

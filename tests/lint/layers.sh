@@ -3,7 +3,7 @@
 #   base <- index, binarize, attention (these three never see one another) <- server;
 #   client sees base, its offline commands (embed, eval, train, convert) also index,
 #   binarize and attention; nothing but server sees server; tests and bench see all.
-# libevent is used in server/ and client/ only, LMDB in server/db*.c (and server/db_*.h)
+# libevent is used in server/ only, LMDB in server/db*.c (and server/db_*.h)
 # only; tests may use both.  Our own headers are named from the root.
 # usage: tests/lint/layers.sh [ROOT]
 set -eu
@@ -53,8 +53,8 @@ FNR == 1 {
 		refuse(folder " must not include " header)
 }
 /^[ \t]*#[ \t]*include[ \t]*<(event2\/|event\.h|evhttp\.h|evutil\.h)/ {
-	if (folder !~ /^(server|client|tests|bench)$/)
-		refuse("libevent belongs in server/ and client/")
+	if (folder !~ /^(server|tests|bench)$/)
+		refuse("libevent belongs in server/")
 }
 /^[ \t]*#[ \t]*include[ \t]*<lmdb\.h>/ {
 	if (FILENAME !~ /^(server\/db(_[a-z]+)*\.c|server\/db_[a-z]+\.h|tests\/.*)$/)
