@@ -16,6 +16,18 @@ encoder_dims(const struct encoder *encoder)
 	return encoder->dims;
 }
 
+size_t
+encoder_pieces_max(const struct encoder *encoder)
+{
+	return encoder->pieces_max;
+}
+
+const char *
+encoder_coordinates(const struct encoder *encoder)
+{
+	return encoder->coordinates;
+}
+
 struct encoder_scratch *
 encoder_scratch_new(const struct encoder *encoder, struct error *err)
 {
@@ -50,16 +62,16 @@ encoder_scratch_free(struct encoder_scratch *scratch)
  * the pieces whatever it does. */
 #define BLOCK 64
 
-/* sum (n_dims <= BLOCK) := dimensions first .. first + n_dims - 1 of the sum over the n
- * pieces of scale * weight, in their order. */
+/* sum (n_dims <= BLOCK) := dimensions first .. first + n_dims - 1 of the sum over the
+ * item's pieces of scale * weight, in their order. */
 static void
 sum_block(float *sum, size_t first, size_t n_dims, const struct encoder *encoder,
-    const struct wordpiece_ids *pieces)
+    const struct encoder_item *item)
 {
 	float part[BLOCK] = {0};
 
-	for (size_t i = 0; i < pieces->n; i++) {
-		uint32_t id = pieces->ids[i];
+	for (size_t i = 0; i < item->n; i++) {
+		uint32_t id = item->ids[i];
 		const int8_t *row = encoder->weight + id * encoder->dims + first;
 		float scale = encoder->scale[id];
 		if (n_dims == BLOCK)
@@ -72,33 +84,82 @@ sum_block(float *sum, size_t first, size_t n_dims, const struct encoder *encoder
 	memcpy(sum, part, n_dims * sizeof *sum);
 }
 
-int
-encoder_embed(const struct encoder *encoder, struct encoder_scratch *scratch,
-    struct encoder_output *out, const char *text, size_t n, struct error *err)
+/* Add up the rows of one item. */
+static void
+run_item(const struct encoder *encoder, struct encoder_scratch *scratch,
+    struct encoder_item *item)
 {
-	struct wordpiece_ids ids = {scratch->ids, encoder->pieces_max, 0, false};
 	float square = 0;
 
+	for (size_t d = 0; d < encoder->dims; d += BLOCK) {
+		size_t left = encoder->dims - d;
+		sum_block(
+		    scratch->sum + d, d, left < BLOCK ? left : BLOCK, encoder, item);
+	}
+	for (size_t d = 0; d < encoder->dims; d++)
+		square += scratch->sum[d] * scratch->sum[d];
+	item->failed = !(square >= SQUARE_MIN);
+	if (item->failed)
+		return;
+	float norm = sqrtf(square);
+	for (size_t d = 0; d < encoder->dims; d++)
+		item->vector[d] = scratch->sum[d] / norm;
+}
+
+int
+encoder_tokenize(const struct encoder *encoder, struct encoder_pieces *out,
+    enum encoder_role role, const char *text, size_t n, struct error *err)
+{
+	size_t max = encoder->pieces_max;
+	struct wordpiece_ids ids = {.ids = out->ids, .cap = out->cap};
+
+	(void)role;
+	if (ids.cap > max)
+		ids.cap = max;
 	if (n == 0)
 		return error_set(err, ERR_INPUT, "expected a text, not an empty one");
 	if (wordpiece_encode(encoder->wordpiece, &ids, text, n, err) != 0)
 		return -1;
-	for (size_t d = 0; d < encoder->dims; d += BLOCK) {
-		size_t left = encoder->dims - d;
-		sum_block(
-		    scratch->sum + d, d, left < BLOCK ? left : BLOCK, encoder, &ids);
-	}
-	for (size_t d = 0; d < encoder->dims; d++)
-		square += scratch->sum[d] * scratch->sum[d];
-	if (!(square >= SQUARE_MIN))
-		return error_set(err, ERR_INPUT,
-		    "expected a text with a word that the model knows: none of its %zu "
-		    "pieces has a meaning",
-		    ids.n);
-	float norm = sqrtf(square);
-	for (size_t d = 0; d < encoder->dims; d++)
-		out->vector[d] = scratch->sum[d] / norm;
-	out->pieces = ids.n;
+	out->n = ids.n;
+	out->unknown = ids.unknown;
 	out->truncated = ids.truncated;
+	return 0;
+}
+
+void
+encoder_run(const struct encoder *encoder, struct encoder_scratch *scratch,
+    struct encoder_item *items, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		run_item(encoder, scratch, &items[i]);
+}
+
+int
+encoder_failure(size_t n, struct error *err)
+{
+	return error_set(err, ERR_INPUT,
+	    "expected a text with a word that the model knows: none of its %zu pieces "
+	    "has a meaning",
+	    n);
+}
+
+int
+encoder_embed(const struct encoder *encoder, struct encoder_scratch *scratch,
+    struct encoder_output *out, enum encoder_role role, const char *text, size_t n,
+    struct error *err)
+{
+	struct encoder_pieces pieces = {
+	    .ids = scratch->ids, .cap = encoder->pieces_max};
+	struct encoder_item item = {.ids = scratch->ids, .vector = out->vector};
+
+	if (encoder_tokenize(encoder, &pieces, role, text, n, err) != 0)
+		return -1;
+	item.n = pieces.n;
+	encoder_run(encoder, scratch, &item, 1);
+	if (item.failed)
+		return encoder_failure(pieces.n, err);
+	out->pieces = pieces.n;
+	out->unknown = pieces.unknown;
+	out->truncated = pieces.truncated;
 	return 0;
 }

@@ -29,8 +29,9 @@
  * An encoder is immutable: any thread may use it, each with its own scratch.
  */
 #define ENCODER_DIMS_MAX 4096
-#define ENCODER_PIECES_MAX 65536 /* the largest max_position_embeddings of a static */
-#define ENCODER_SCALE_MAX 1e6f   /* of a row; keeps every sum finite */
+#define ENCODER_PIECES_MAX 65536   /* the largest max_position_embeddings of a static */
+#define ENCODER_SCALE_MAX 1e6f     /* of a row; keeps every sum finite */
+#define ENCODER_COORDINATES_MAX 80 /* bytes */
 
 struct encoder;
 struct encoder_scratch;
@@ -62,9 +63,9 @@ enum encoder_role {
 
 /* A text as pieces. */
 struct encoder_pieces {
-	uint32_t *ids;  /* (cap), the caller's */
-	size_t cap;     /* set by the caller: encoder_pieces_max, or fewer to cut there */
-	size_t n;       /* how many there are, [CLS] and [SEP] and prefix included */
+	uint32_t *ids; /* (cap), the caller's */
+	size_t cap; /* set by the caller: encoder_pieces_max, or fewer to cut there */
+	size_t n;   /* how many there are, [CLS] and [SEP] and prefix included */
 	size_t unknown; /* [UNK] among them */
 	bool truncated; /* the text has more */
 };

@@ -17,6 +17,7 @@ struct config {
 	uint64_t dims;
 	uint64_t vocabulary;
 	uint64_t pieces_max;
+	char coordinates[ENCODER_COORDINATES_MAX + 1];
 };
 
 /* *value := config[key]; ERR_FORMAT if it is missing. */
@@ -62,6 +63,25 @@ must_be(
 	return 0;
 }
 
+/* *text (cap) := config[key], a string; as it is if there is none. */
+static int
+get_text(char *text, size_t cap, const struct json *config, const char *key,
+    struct error *err)
+{
+	struct json found;
+
+	if (!json_member(config, key, &found))
+		return 0;
+	if (found.type != JSON_STRING)
+		return error_set(err, ERR_FORMAT, "expected \"%s\" as a string, not %s",
+		    key, json_type_name(found.type));
+	size_t n = json_string(text, cap, &found);
+	if (n >= cap)
+		return error_set(err, ERR_FORMAT,
+		    "expected \"%s\" of at most %zu bytes, not %zu", key, cap - 1, n);
+	return 0;
+}
+
 static int
 parse_config(struct config *config, const char *text, size_t n, struct error *err)
 {
@@ -86,7 +106,9 @@ parse_config(struct config *config, const char *text, size_t n, struct error *er
 	    get_size(&config->vocabulary, &root, "vocab_size", WORDPIECE_PIECES_MAX,
 		err) != 0 ||
 	    get_size(&config->pieces_max, &root, "max_position_embeddings",
-		ENCODER_PIECES_MAX, err) != 0)
+		ENCODER_PIECES_MAX, err) != 0 ||
+	    get_text(config->coordinates, sizeof config->coordinates, &root,
+		"coordinates", err) != 0)
 		return -1;
 	return 0;
 }
@@ -179,6 +201,7 @@ encoder_open(const char *dir, struct error *err)
 		goto failed;
 	encoder->dims = config.dims;
 	encoder->pieces_max = config.pieces_max;
+	memcpy(encoder->coordinates, config.coordinates, sizeof config.coordinates);
 	if (join(path, dir, "vocab.txt", err) != 0 ||
 	    read_vocabulary(encoder, &config, path, err) != 0)
 		goto failed;

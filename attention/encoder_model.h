@@ -12,6 +12,7 @@
 struct encoder {
 	size_t dims;       /* D */
 	size_t pieces_max; /* N */
+	char coordinates[ENCODER_COORDINATES_MAX + 1];
 	struct wordpiece *wordpiece;
 	struct tensors *tensors; /* owns the two arrays below */
 	const int8_t *weight;    /* (V, D) */
@@ -19,7 +20,7 @@ struct encoder {
 };
 
 struct encoder_scratch {
-	uint32_t *ids; /* (pieces_max) */
+	uint32_t *ids; /* (pieces_max): of encoder_embed */
 	float *sum;    /* (dims) */
 };
 

@@ -224,6 +224,22 @@ wordpiece_size(const struct wordpiece *w)
 	return w->n_pieces;
 }
 
+bool
+wordpiece_find(const struct wordpiece *w, const char *piece, uint32_t *id)
+{
+	bool continues = strncmp(piece, "##", 2) == 0;
+	const char *text = continues ? piece + 2 : piece;
+	uint64_t hash = hash_start(continues);
+
+	for (const char *c = text; *c; c++)
+		hash = hash_step(hash, *c);
+	uint32_t id1 = find(w, text, strlen(text), continues, hash_mix(hash));
+	if (id1 == 0)
+		return false;
+	*id = id1 - 1;
+	return true;
+}
+
 /* ids (NORMALIZE_WORD_CHARS_MAX) := the pieces of one word; how many. */
 static size_t
 cut(const struct wordpiece *w, uint32_t *ids, const struct normalize *words)
@@ -268,7 +284,7 @@ wordpiece_encode(const struct wordpiece *w, struct wordpiece_ids *out, const cha
 
 	if (normalize_check(text, n, err) != 0)
 		return -1;
-	out->n = 0;
+	out->n = out->unknown = 0;
 	out->truncated = false;
 	normalize_init(&words, text, n);
 	while (normalize_next(&words)) {
@@ -280,6 +296,8 @@ wordpiece_encode(const struct wordpiece *w, struct wordpiece_ids *out, const cha
 		}
 		if (k > 0)
 			memcpy(out->ids + out->n, ids, k * sizeof *ids);
+		for (size_t i = 0; i < k; i++)
+			out->unknown += ids[i] == w->unknown_id;
 		out->n += k;
 		if (out->truncated)
 			break;

@@ -39,11 +39,16 @@ void wordpiece_close(struct wordpiece *wordpiece);
 /* How many pieces there are. */
 size_t wordpiece_size(const struct wordpiece *wordpiece);
 
+/* *id := the piece written so in the vocabulary ("[CLS]", "##s"); false if there is
+ * none. */
+bool wordpiece_find(const struct wordpiece *wordpiece, const char *piece, uint32_t *id);
+
 /* Where the ids go. */
 struct wordpiece_ids {
 	uint32_t *ids;  /* (cap), the caller's */
 	size_t cap;     /* set by the caller; 0 is allowed */
 	size_t n;       /* how many were written */
+	size_t unknown; /* [UNK] among them */
 	bool truncated; /* the text has more than cap */
 };
 

@@ -78,8 +78,8 @@ measure(double *seconds, const struct encoder *encoder,
 	uint32_t *ids = array_new(PIECES_MAX, sizeof *ids);
 	float *vector = array_new(encoder_dims(encoder), sizeof *vector);
 	struct encoder_scratch *scratch = encoder_scratch_new(encoder, err);
-	struct encoder_output out = {vector, 0, false};
-	struct wordpiece_ids pieces = {ids, PIECES_MAX, 0, false};
+	struct encoder_output out = {.vector = vector};
+	struct wordpiece_ids pieces = {.ids = ids, .cap = PIECES_MAX};
 	int result = ids && vector && scratch ? 0 : -1;
 	uint64_t start = clock_cpu_ns(), used = 0;
 
@@ -88,8 +88,8 @@ measure(double *seconds, const struct encoder *encoder,
 			const char *text = texts + t * TEXT_BYTES;
 			result = wordpiece ? wordpiece_encode(wordpiece, &pieces, text,
 						 TEXT_BYTES, err)
-					   : encoder_embed(encoder, scratch, &out, text,
-						 TEXT_BYTES, err);
+					   : encoder_embed(encoder, scratch, &out,
+						 ENCODER_PLAIN, text, TEXT_BYTES, err);
 		}
 		used = clock_cpu_ns() - start;
 	}

@@ -125,8 +125,8 @@ embed_group(struct group *g, const char *name, struct error *err)
 		for (size_t i = 0; i < g->n; i++) {
 			struct encoder_output out = {.vector = g->vectors + i * dims};
 			if (scratch != NULL &&
-			    encoder_embed(g->encoder, scratch, &out, g->texts[i],
-				g->lens[i], &mine) == -1)
+			    encoder_embed(g->encoder, scratch, &out, ENCODER_PLAIN,
+				g->texts[i], g->lens[i], &mine) == -1)
 				note_failure(g, i, &mine);
 		}
 		encoder_scratch_free(scratch);

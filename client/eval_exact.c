@@ -56,7 +56,8 @@ embed_one(struct eval_vectors *out, size_t i, const struct encoder *encoder,
 {
 	struct error err;
 	struct encoder_output output = {.vector = out->values + i * out->dims};
-	int rc = encoder_embed(encoder, scratch, &output, text->text, text->len, &err);
+	int rc = encoder_embed(
+	    encoder, scratch, &output, ENCODER_PLAIN, text->text, text->len, &err);
 	out->valid[i] = rc == 0;
 	if (rc == -1)
 		memset(output.vector, 0, out->dims * sizeof(float));

@@ -54,8 +54,8 @@ api_embedder_run(const struct api_embedder *embedder, struct api_embedding *embe
 		    max, n);
 	else if (n == 0)
 		rc = error_set(err, ERR_INPUT, "text: expected some text, not ''");
-	else if (encoder_embed(
-		     embedder->encoder, embedder->scratch, &output, utf8, n, err))
+	else if (encoder_embed(embedder->encoder, embedder->scratch, &output,
+		     ENCODER_PLAIN, utf8, n, err))
 		rc = error_prefix(err, "text");
 	free(utf8);
 	embedding->tokens = output.pieces;

@@ -208,7 +208,7 @@ slow_encode(uint32_t *ids, const struct vocabulary *v, const char *text, size_t 
 static size_t
 encode(uint32_t *ids, const struct wordpiece *w, const char *text, size_t n)
 {
-	struct wordpiece_ids out = {ids, IDS_MAX, 0, true};
+	struct wordpiece_ids out = {.ids = ids, .cap = IDS_MAX, .truncated = true};
 	struct error err = {ERR_NONE, ""};
 
 	if (wordpiece_encode(w, &out, text, n, &err) != 0)

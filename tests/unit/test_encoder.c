@@ -178,9 +178,9 @@ embeds_the_scaled_sum(void **state)
 		for (size_t d = 0; d < D; d++)
 			square += want[d] * want[d];
 		float *vector = guard_new(D * sizeof *vector);
-		struct encoder_output out = {vector, 0, false};
-		assert_int_equal(encoder_embed(encoder, scratch, &out, cases[c].text,
-				     strlen(cases[c].text), &err),
+		struct encoder_output out = {.vector = vector};
+		assert_int_equal(encoder_embed(encoder, scratch, &out, ENCODER_PLAIN,
+				     cases[c].text, strlen(cases[c].text), &err),
 		    0);
 		assert_int_equal(out.pieces, cases[c].n);
 		assert_int_equal(out.truncated, cases[c].truncated);
@@ -222,10 +222,11 @@ every_width_is_summed(void **state)
 		struct error err;
 		struct encoder_scratch *scratch = encoder_scratch_new(encoder, &err);
 		float *vector = guard_new(dims * sizeof *vector);
-		struct encoder_output out = {vector, 0, false};
+		struct encoder_output out = {.vector = vector};
 		assert_non_null(scratch);
-		assert_int_equal(
-		    encoder_embed(encoder, scratch, &out, "red blue", 8, &err), 0);
+		assert_int_equal(encoder_embed(encoder, scratch, &out, ENCODER_PLAIN,
+				     "red blue", 8, &err),
+		    0);
 		double square = 0;
 		for (size_t d = 0; d < dims; d++) {
 			double e = 0.25 * rows[dims + d] + 0.125 * rows[4 * dims + d];
@@ -261,7 +262,7 @@ texts_without_an_embedding_are_refused(void **state)
 	    {"red\xC3", 4, "byte 0xc3 at offset 3"},
 	};
 	float vector[D] = {9, 9, 9, 9, 9};
-	struct encoder_output out = {vector, 77, true};
+	struct encoder_output out = {.vector = vector, .pieces = 77, .truncated = true};
 	struct error err = {ERR_NONE, ""};
 
 	write_model();
@@ -270,8 +271,9 @@ texts_without_an_embedding_are_refused(void **state)
 	assert_non_null(scratch);
 	for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
 		char *text = guard_copy(cases[c].text, cases[c].n);
-		assert_int_equal(
-		    encoder_embed(encoder, scratch, &out, text, cases[c].n, &err), -1);
+		assert_int_equal(encoder_embed(encoder, scratch, &out, ENCODER_PLAIN,
+				     text, cases[c].n, &err),
+		    -1);
 		assert_int_equal(err.code, ERR_INPUT);
 		if (!strstr(err.text, cases[c].why))
 			fail_msg("expected '%s' in '%s'", cases[c].why, err.text);
@@ -411,8 +413,9 @@ opens_and_embeds(void)
 	struct encoder_scratch *scratch = encoder_scratch_new(encoder, &err);
 	assert_non_null(scratch);
 	float *vector = malloc(encoder_dims(encoder) * sizeof *vector);
-	struct encoder_output out = {vector, 0, false};
-	if (encoder_embed(encoder, scratch, &out, "red green blue", 14, &err) == 0)
+	struct encoder_output out = {.vector = vector};
+	if (encoder_embed(
+		encoder, scratch, &out, ENCODER_PLAIN, "red green blue", 14, &err) == 0)
 		for (size_t d = 0; d < encoder_dims(encoder); d++)
 			assert_true(fabsf(vector[d]) <= 1.0001f);
 	free(vector);

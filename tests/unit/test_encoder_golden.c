@@ -30,10 +30,11 @@ compare(const struct encoder *encoder, struct encoder_scratch *scratch,
 {
 	size_t dims = encoder_dims(encoder);
 	float *got = malloc(dims * sizeof *got);
-	struct encoder_output out = {got, 0, false};
+	struct encoder_output out = {.vector = got};
 	struct error err = {ERR_NONE, ""};
 	double largest = 0, dot = 0, square = 0;
-	int result = encoder_embed(encoder, scratch, &out, text, n, &err);
+	int result =
+	    encoder_embed(encoder, scratch, &out, ENCODER_PLAIN, text, n, &err);
 
 	for (size_t d = 0; d < dims; d++)
 		square += (double)want[d] * (double)want[d];

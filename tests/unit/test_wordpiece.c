@@ -114,7 +114,7 @@ check_line(const struct wordpiece *w, const char *text, size_t n, const uint32_t
 	char *guarded = guard_copy(text, n);
 
 	for (size_t cap = line % 64 == 0 ? 0 : n_want; cap <= n_want + 1; cap++) {
-		struct wordpiece_ids out = {ids, cap, 99, false};
+		struct wordpiece_ids out = {.ids = ids, .cap = cap, .n = 99};
 		size_t expected = cap < n_want ? cap : n_want;
 		assert_int_equal(wordpiece_encode(w, &out, guarded, n, &err), 0);
 		if (out.n != expected || memcmp(ids, want, expected * sizeof *ids) != 0)
@@ -158,11 +158,34 @@ ids_are(const struct wordpiece *w, const char *text, size_t n, const uint32_t *w
 {
 	uint32_t ids[16];
 	struct error err;
-	struct wordpiece_ids out = {ids, 16, 0, false};
+	struct wordpiece_ids out = {.ids = ids, .cap = 16};
 
 	assert_int_equal(wordpiece_encode(w, &out, text, strlen(text), &err), 0);
 	assert_int_equal(out.n, n);
 	assert_memory_equal(ids, want, n * sizeof *ids);
+	size_t unknown = 0;
+	for (size_t i = 0; i < n; i++)
+		unknown += want[i] == 0; /* [UNK] is the first piece in these tests */
+	assert_int_equal(out.unknown, unknown);
+}
+
+static void
+pieces_are_found_by_name(void **state)
+{
+	(void)state;
+	struct wordpiece *w = open_text("[UNK]\n[CLS]\nab\n##b\nb\n");
+	uint32_t id = 77;
+
+	assert_true(wordpiece_find(w, "[CLS]", &id));
+	assert_int_equal(id, 1);
+	assert_true(wordpiece_find(w, "##b", &id));
+	assert_int_equal(id, 3);
+	assert_true(wordpiece_find(w, "b", &id));
+	assert_int_equal(id, 4);
+	assert_false(wordpiece_find(w, "[SEP]", &id));
+	assert_false(wordpiece_find(w, "##ab", &id));
+	assert_int_equal(id, 4);
+	wordpiece_close(w);
 }
 
 static void
@@ -188,7 +211,7 @@ bad_text_is_refused(void **state)
 	(void)state;
 	struct wordpiece *w = open_text("[UNK]\na\n");
 	uint32_t ids[2] = {7, 7};
-	struct wordpiece_ids out = {ids, 1, 5, false};
+	struct wordpiece_ids out = {.ids = ids, .cap = 1, .n = 5};
 	struct error err;
 
 	/* Also behind the cap. */
@@ -271,6 +294,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(golden_texts_have_the_references_ids),
 	    cmocka_unit_test(cuts_greedily),
+	    cmocka_unit_test(pieces_are_found_by_name),
 	    cmocka_unit_test(bad_text_is_refused),
 	    cmocka_unit_test(bad_vocabularies_are_refused),
 	    cmocka_unit_test(too_many_pieces_are_refused),
