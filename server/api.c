@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "attention/encoder.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "server/embedding.h"
 
 #define ANY (HTTP_GET | HTTP_POST | HTTP_PUT | HTTP_DELETE | HTTP_PATCH)
 #define C "/collections/{c}"
@@ -85,21 +85,20 @@ api_name_routes(void)
 int
 api_init(struct api *api, struct error *err)
 {
-	size_t n_models = models_count(api->models);
-	size_t n = n_models * pool_threads(api->pool);
+	size_t n = models_count(api->models);
 
 	pthread_mutex_init(&api->lock, NULL);
 	atomic_init(&api->state, API_LOADING);
-	api->scratches = array_new(n, sizeof *api->scratches);
-	if (!api->scratches)
-		return error_set(err, ERR_MEMORY, "no memory for the workers");
-	api->n_scratches = n;
+	api->embeddings = array_new(n, sizeof(struct embedding *));
+	if (!api->embeddings)
+		return error_set(err, ERR_MEMORY, "no memory for %zu models", n);
 	for (size_t i = 0; i < n; i++) {
-		const struct model *model = models_at(api->models, i % n_models);
+		const struct model *model = models_at(api->models, i);
 		if (!model->encoder)
 			continue;
-		api->scratches[i] = encoder_scratch_new(model->encoder, err);
-		if (!api->scratches[i])
+		api->embeddings[i] =
+		    embedding_new(model->encoder, api->pool, api->metrics, err);
+		if (!api->embeddings[i])
 			return -1; /* api_free frees those that are there */
 	}
 	return 0;
@@ -108,10 +107,10 @@ api_init(struct api *api, struct error *err)
 void
 api_free(struct api *api)
 {
-	for (size_t i = 0; i < api->n_scratches; i++)
-		encoder_scratch_free(api->scratches[i]);
-	free(api->scratches);
-	api->scratches = NULL;
+	for (size_t i = 0; api->embeddings && i < models_count(api->models); i++)
+		embedding_free(api->embeddings[i]);
+	free(api->embeddings);
+	api->embeddings = NULL;
 	pthread_mutex_destroy(&api->lock);
 }
 

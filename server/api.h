@@ -29,7 +29,7 @@
  */
 #define API_VERSION "1.20.0" /* of Qdrant's API: what its clients compare */
 
-struct encoder_scratch;
+struct embedding;
 
 enum api_state { API_LOADING, API_READY, API_FAILED };
 
@@ -41,18 +41,16 @@ struct api {
 	struct pool *pool;
 	struct metrics *metrics;
 	struct http *http;
-	const char *simd; /* "avx512" */
-	struct encoder_scratch *
-	    *scratches; /* [worker][model]; NULL: not a text model */
-	size_t n_scratches;
-	atomic_int state; /* enum api_state */
+	const char *simd;              /* "avx512" */
+	struct embedding **embeddings; /* [model]; NULL: not a text model */
+	atomic_int state;              /* enum api_state */
 
 	pthread_mutex_t lock; /* guards writer, batch: NULL while they take nothing */
 	struct writer *writer;
 	struct batch *batch;
 };
 
-/* Scratch for every worker and text model; ERR_MEMORY. */
+/* A line for every text model; ERR_MEMORY. */
 int api_init(struct api *api, struct error *err);
 void api_free(struct api *api);
 

@@ -13,6 +13,7 @@ api_change_free(struct api_change *change)
 	free(change->points);
 	free(change->wires);
 	free(change->ids);
+	api_texts_free(&change->texts);
 	free(change);
 }
 
@@ -45,6 +46,7 @@ api_change_new(struct http_request *request, struct collection *collection,
 	change->request = request;
 	change->collection = collection;
 	change->answer = answer;
+	api_texts_init(&change->texts, request->context);
 	change->operation = (struct writer_operation){.kind = kind,
 	    .collection = collection,
 	    .on_done = on_changed,
@@ -75,13 +77,19 @@ api_change_room(struct api_change *change, size_t n, struct error *err)
 }
 
 void
+api_change_keep(struct api_change *change)
+{
+	change->request->state = change;
+	change->request->state_free = free_state;
+}
+
+void
 api_change_submit(struct api_change *change)
 {
 	struct http_request *request = change->request;
 	struct error err;
 
-	request->state = change;
-	request->state_free = free_state;
+	api_change_keep(change);
 	if (api_write(request->context, &change->operation, &err))
 		http_fail(request, &err);
 }

@@ -2,10 +2,11 @@
 #define SERVER_API_CHANGE_H
 
 #include "server/api.h"
+#include "server/api_texts.h"
 
 /*
  * A write under way: the request, what the writer's operation points to, and what came
- * of it.  It is the request's state from api_change_submit on; until then the
+ * of it.  It is the request's state from api_change_keep on; until then the
  * handler's.
  */
 struct api_change {
@@ -15,7 +16,7 @@ struct api_change {
 	struct writer_point *points; /* (operation.n), of an upsert */
 	uint8_t *wires;              /* (n, code_bytes) */
 	struct point_id *ids;        /* (n), of a deletion */
-	size_t n_truncated;          /* texts that were cut */
+	struct api_texts texts;      /* of an upsert */
 
 	/* When the writer is done: */
 	struct error err; /* ERR_NONE: done */
@@ -33,10 +34,13 @@ struct api_change *api_change_new(struct http_request *request,
 /* Room for n points of an upsert or n ids of a deletion.  ERR_MEMORY. */
 int api_change_room(struct api_change *change, size_t n, struct error *err);
 
-/* Hand it to the writer, and to its request; a refusal is answered here. */
+/* Make it the request's state, which ends with it. */
+void api_change_keep(struct api_change *change);
+
+/* Keep it and hand it to the writer; a refusal is answered here. */
 void api_change_submit(struct api_change *change);
 
-/* Of one that was not submitted.  NULL is fine. */
+/* Of one that is not kept.  NULL is fine. */
 void api_change_free(struct api_change *change);
 
 #endif /* SERVER_API_CHANGE_H */

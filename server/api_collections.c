@@ -52,7 +52,8 @@ api_collections_exists(struct http_request *request, unsigned worker)
 	api_end(request, &out, NULL);
 }
 
-/* "codes": {...}, "text_model": "..." of a collection, as members. */
+/* "codes": {...}, "text_model": "...", "query_model": "..." of a collection, as
+ * members. */
 static void
 add_codes(struct text *out, const struct collection *collection)
 {
@@ -68,6 +69,10 @@ add_codes(struct text *out, const struct collection *collection)
 	if (s->text_model[0]) {
 		text_string(out, ",\"text_model\":");
 		text_json(out, s->text_model, strlen(s->text_model));
+	}
+	if (s->query_model[0]) {
+		text_string(out, ",\"query_model\":");
+		text_json(out, s->query_model, strlen(s->query_model));
 	}
 }
 

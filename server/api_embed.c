@@ -1,4 +1,4 @@
-#include "server/api_embed.h"
+#include "server/api_texts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,75 +8,17 @@
 #include "base/base64.h"
 #include "base/bytes.h"
 
-/* Text to vectors: for points and queries, and OpenAI's two routes. */
-
-int
-api_embedder_find(struct api_embedder *embedder, const struct api *api, unsigned worker,
-    const char *name, struct error *err)
-{
-	size_t n = models_count(api->models), i = 0;
-	const struct model *model = models_find(api->models, name, err);
-
-	if (!model)
-		return -1;
-	if (!model->encoder)
-		return error_set(err, ERR_INPUT,
-		    "model: '%.80s' is a binarizer and embeds no text", name);
-	while (models_at(api->models, i) != model)
-		i++;
-	*embedder = (struct api_embedder){.encoder = model->encoder,
-	    .scratch = api->scratches[worker * n + i],
-	    .dims = encoder_dims(model->encoder),
-	    .text_max_bytes = api->config->max_text_bytes};
-	return 0;
-}
-
-int
-api_embedder_run(const struct api_embedder *embedder, struct api_embedding *embedding,
-    const struct json *text, struct error *err)
-{
-	struct encoder_output output = {.vector = embedding->vector};
-	size_t max = embedder->text_max_bytes;
-
-	if (text->type != JSON_STRING)
-		return error_set(err, ERR_INPUT, "text: expected a string, not %s",
-		    json_type_name(text->type));
-	/* An escape of six bytes stands for one byte at least. */
-	char *utf8 = text->len <= 6 * max + 2 ? array_new(text->len + 1, 1) : NULL;
-	if (!utf8 && text->len <= 6 * max + 2)
-		return error_set(err, ERR_MEMORY, "no memory for a text");
-	size_t n = utf8 ? json_string(utf8, text->len + 1, text) : text->len;
-	int rc = 0;
-	if (n > max)
-		rc = error_set(err, ERR_TOO_LARGE,
-		    "text: expected at most %zu bytes (max_text_bytes), not %zu; cut "
-		    "it into passages",
-		    max, n);
-	else if (n == 0)
-		rc = error_set(err, ERR_INPUT, "text: expected some text, not ''");
-	else if (encoder_embed(embedder->encoder, embedder->scratch, &output,
-		     ENCODER_PLAIN, utf8, n, err))
-		rc = error_prefix(err, "text");
-	free(utf8);
-	embedding->tokens = output.pieces;
-	embedding->truncated = output.truncated;
-	return rc;
-}
-
-void
-api_embed_truncated(struct text *out, size_t n)
-{
-	if (n > 0)
-		text_printf(out, ",\"truncated\":%zu", n);
-}
+/* OpenAI's routes: /v1/embeddings and /v1/models. */
 
 /* What an embeddings request asks for. */
 struct wish {
 	char model[MODELS_NAME_MAX + 1];
 	struct json input; /* a string, or an array of strings */
 	size_t n;
+	enum encoder_role role; /* "input_type" */
 	bool base64;
 	uint64_t dims; /* 0 = the model's */
+	struct api_texts texts;
 };
 
 static int
@@ -114,6 +56,22 @@ read_input(struct wish *wish, struct http_request *request, const struct json *r
 	return 0;
 }
 
+/* What the texts are, where it matters to the model. */
+static int
+read_role(enum encoder_role *role, const struct json *value, struct error *err)
+{
+	if (json_equals(value, "query"))
+		*role = ENCODER_QUERY;
+	else if (json_equals(value, "document"))
+		*role = ENCODER_DOCUMENT;
+	else
+		return error_set(err, ERR_INPUT,
+		    "input_type: expected \"query\" or \"document\" (without it the "
+		    "text is taken as it is), not %.*s",
+		    value->len < 40 ? (int)value->len : 40, value->text);
+	return 0;
+}
+
 static int
 read_wish(struct wish *wish, struct http_request *request, const struct json *root,
     const struct config *config, struct error *err)
@@ -121,7 +79,6 @@ read_wish(struct wish *wish, struct http_request *request, const struct json *ro
 	struct json value;
 	int has;
 
-	*wish = (struct wish){.n = 0};
 	request->error_param = "model";
 	has = api_member(&value, root, "model", JSON_STRING, err);
 	if (has == 0)
@@ -138,6 +95,10 @@ read_wish(struct wish *wish, struct http_request *request, const struct json *ro
 		return error_set(err, ERR_INPUT,
 		    "encoding_format: expected \"float\" or \"base64\", not %.*s",
 		    value.len < 40 ? (int)value.len : 40, value.text);
+	request->error_param = "input_type";
+	has = api_member(&value, root, "input_type", JSON_STRING, err);
+	if (has < 0 || (has && read_role(&wish->role, &value, err)))
+		return -1;
 	request->error_param = "dimensions";
 	if (json_member(root, "dimensions", &value) && value.type != JSON_NULL &&
 	    api_count(&wish->dims, &value, "dimensions", 1, UINT32_MAX, err))
@@ -168,85 +129,118 @@ add_vector(struct text *out, const float *vector, size_t dims, bool base64)
 	text_string(out, "\"");
 }
 
-/* Of all inputs together. */
-struct usage {
-	size_t tokens;
-	size_t n_truncated;
-};
-
 /* Append the embeddings of all inputs. */
 static int
-add_embeddings(struct text *out, struct usage *usage, const struct wish *wish,
-    const struct api *api, const struct api_embedder *embedder, struct error *err)
+add_embeddings(struct text *out, const struct wish *wish, struct error *err)
 {
-	float vector[ENCODER_DIMS_MAX] = {0};
-	struct api_embedding embedding = {.vector = vector};
-	struct json_walk walk = json_walk(&wish->input);
-	struct json input = wish->input;
+	const struct api_texts *texts = &wish->texts;
+	size_t dims = encoder_dims(texts->model->encoder);
 
-	*usage = (struct usage){.tokens = 0};
-	for (size_t i = 0; i < wish->n; i++) {
-		if (wish->input.type == JSON_ARRAY && json_next(&walk))
-			input = walk.value;
-		if (api_embedder_run(embedder, &embedding, &input, err))
-			return wish->n > 1 ? error_prefix(err, "input[%zu]", i) : -1;
-		usage->tokens += embedding.tokens;
-		usage->n_truncated += embedding.truncated;
+	for (size_t i = 0; i < texts->n; i++) {
+		const float *vector = api_texts_vector(texts, i, err);
+		if (!vector)
+			return texts->n > 1 ? error_prefix(err, "input[%zu]", i) : -1;
 		text_printf(out,
 		    "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":",
 		    i ? "," : "", i);
-		add_vector(out, vector, embedder->dims, wish->base64);
+		add_vector(out, vector, dims, wish->base64);
 		text_string(out, "}");
-		if (api_fits(out, api, "fewer texts, or for base64", err))
+		if (api_fits(out, texts->api, "fewer texts, or for base64", err))
 			return -1;
 	}
 	return 0;
+}
+
+static void
+answer_embeddings(struct pool_task *task, unsigned worker)
+{
+	struct http_request *request = http_of_task(task);
+	struct wish *wish = request->state;
+	struct text out = {0};
+	struct error err;
+	(void)worker;
+
+	text_string(&out, "{\"object\":\"list\",\"data\":[");
+	if (add_embeddings(&out, wish, &err)) {
+		text_free(&out);
+		http_fail(request, &err);
+		return;
+	}
+	text_string(&out, "],\"model\":");
+	text_json(&out, wish->model, strlen(wish->model));
+	text_printf(&out, ",\"usage\":{\"prompt_tokens\":%zu,\"total_tokens\":%zu}",
+	    wish->texts.n_ids, wish->texts.n_ids);
+	api_texts_notes(&out, &wish->texts);
+	text_string(&out, "}");
+	http_reply(request, 200, "application/json", &out);
+}
+
+/* All inputs become pieces. */
+static int
+tokenize(struct wish *wish, struct error *err)
+{
+	struct json_walk walk = json_walk(&wish->input);
+	struct json input = wish->input;
+
+	for (size_t i = 0; i < wish->n; i++) {
+		if (wish->input.type == JSON_ARRAY && json_next(&walk))
+			input = walk.value;
+		if (api_texts_add(&wish->texts, wish->role, &input, err))
+			return wish->n > 1 ? error_prefix(err, "input[%zu]", i) : -1;
+	}
+	return 0;
+}
+
+static void
+wish_free(void *state)
+{
+	struct wish *wish = state;
+
+	api_texts_free(&wish->texts);
+	free(wish);
 }
 
 void
 api_embeddings(struct http_request *request, unsigned worker)
 {
 	struct api *api = request->context;
-	struct api_embedder embedder = {.dims = 0};
-	struct text out = {0};
+	struct wish *wish = array_new(1, sizeof *wish);
 	struct json root;
 	struct error err;
-	struct wish wish;
-	struct usage usage;
+	(void)worker;
 
+	if (!wish) {
+		error_set(&err, ERR_MEMORY, "no memory for the request");
+		goto err;
+	}
+	request->state = wish;
+	request->state_free = wish_free;
+	api_texts_init(&wish->texts, api);
 	if (api_body(&root, request, &err) ||
-	    read_wish(&wish, request, &root, api->config, &err))
+	    read_wish(wish, request, &root, api->config, &err))
 		goto err;
 	request->error_param = "model";
-	if (api_embedder_find(&embedder, api, worker, wish.model, &err)) {
+	if (api_texts_model(&wish->texts, wish->model, &err)) {
 		request->error_code = "model_not_found";
 		goto err;
 	}
 	request->error_param = "dimensions";
-	if (wish.dims && wish.dims != embedder.dims) {
+	size_t dims = encoder_dims(wish->texts.model->encoder);
+	if (wish->dims && wish->dims != dims) {
 		error_set(&err, ERR_INPUT,
 		    "dimensions: model '%.60s' gives %zu, not %llu; leave it out",
-		    wish.model, embedder.dims, (unsigned long long)wish.dims);
+		    wish->model, dims, (unsigned long long)wish->dims);
 		goto err;
 	}
 	request->error_param = "input";
-	text_string(&out, "{\"object\":\"list\",\"data\":[");
-	if (add_embeddings(&out, &usage, &wish, api, &embedder, &err)) {
+	if (tokenize(wish, &err)) {
 		if (err.code == ERR_TOO_LARGE)
 			request->error_code = "context_length_exceeded";
 		goto err;
 	}
-	text_string(&out, "],\"model\":");
-	text_json(&out, wish.model, strlen(wish.model));
-	text_printf(&out, ",\"usage\":{\"prompt_tokens\":%zu,\"total_tokens\":%zu}",
-	    usage.tokens, usage.tokens);
-	api_embed_truncated(&out, usage.n_truncated);
-	text_string(&out, "}");
-	metrics_truncated(api->metrics, usage.n_truncated);
-	http_reply(request, 200, "application/json", &out);
-	return;
+	if (api_texts_embed(&wish->texts, request, answer_embeddings, &err) == 0)
+		return;
 err:
-	text_free(&out);
 	http_fail(request, &err);
 }
 
@@ -257,8 +251,14 @@ add_model(struct text *out, const struct model *model)
 	text_json(out, model->name, strlen(model->name));
 	text_printf(out,
 	    ",\"object\":\"model\",\"created\":0,\"owned_by\":\"halftone\","
-	    "\"dimensions\":%zu}",
-	    encoder_dims(model->encoder));
+	    "\"dimensions\":%zu,\"max_tokens\":%zu",
+	    encoder_dims(model->encoder), encoder_pieces_max(model->encoder));
+	const char *coordinates = encoder_coordinates(model->encoder);
+	if (coordinates[0]) {
+		text_string(out, ",\"coordinates\":");
+		text_json(out, coordinates, strlen(coordinates));
+	}
+	text_string(out, "}");
 }
 
 void
@@ -286,16 +286,18 @@ void
 api_model(struct http_request *request, unsigned worker)
 {
 	struct api *api = request->context;
-	struct api_embedder embedder;
+	struct api_texts texts;
 	struct text out = {0};
 	struct error err;
+	(void)worker;
 
 	request->error_param = "model";
 	request->error_code = "model_not_found";
-	if (api_embedder_find(&embedder, api, worker, request->args[0], &err)) {
+	api_texts_init(&texts, api);
+	if (api_texts_model(&texts, request->args[0], &err)) {
 		http_fail(request, &err);
 		return;
 	}
-	add_model(&out, models_find(api->models, request->args[0], &err));
+	add_model(&out, texts.model);
 	http_reply(request, 200, "application/json", &out);
 }

@@ -81,6 +81,7 @@ api_points_get(struct http_request *request, unsigned worker)
 	struct text out = {0};
 	struct json root, ids;
 	struct error err;
+	(void)worker;
 
 	if (api_body(&root, request, &err) || api_select_read(&select, &root, &err))
 		goto err;
@@ -97,7 +98,7 @@ api_points_get(struct http_request *request, unsigned worker)
 	}
 	collection = api_collection(request, &err);
 	if (!collection || api_select_check(&select, collection, &err) ||
-	    api_coder_init(&coder, api, collection, worker, &err))
+	    api_coder_init(&coder, api, collection, NULL, &err))
 		goto err;
 	api_begin(&out);
 	if (add_points(&out, &select, &coder, &ids, &err))

@@ -2,7 +2,6 @@
 
 #include "server/api.h"
 #include "server/api_change.h"
-#include "server/api_embed.h"
 #include "server/api_vector.h"
 
 /* Writing points: upsert and delete; and counting. */
@@ -19,10 +18,8 @@ changed(struct pool_task *task, unsigned worker)
 		http_fail(request, &change->err);
 		return;
 	}
-	struct api *api = request->context;
 	struct text extra = {0};
-	metrics_truncated(api->metrics, change->n_truncated);
-	api_embed_truncated(&extra, change->n_truncated);
+	api_texts_notes(&extra, &change->texts);
 	api_begin(&out);
 	text_printf(&out, "{\"operation_id\":%llu,\"status\":\"completed\"}",
 	    (unsigned long long)change->number);
@@ -81,14 +78,28 @@ read_payload(struct writer_point *point, const struct json *payload,
 	return 0;
 }
 
-/* Point i of the change := these parts. */
+static struct api_code
+code_of(const struct api_change *change, size_t i)
+{
+	size_t bytes = code_bytes(collection_settings(change->collection)->shape);
+	return (struct api_code){.wire = change->wires + i * bytes};
+}
+
+static void
+set_code(struct writer_point *point, const struct api_code *code)
+{
+	point->wire = code->wire;
+	point->factor = code->factor;
+	point->norm2 = code->norm2;
+}
+
+/* Point i of the change := these parts; a text is coded later (code_texts). */
 static int
 read_point(struct api_change *change, struct api_coder *coder, size_t i,
     const struct parts *parts, struct error *err)
 {
 	struct writer_point *point = &change->points[i];
-	size_t bytes = code_bytes(collection_settings(change->collection)->shape);
-	struct api_code code = {.wire = change->wires + i * bytes};
+	struct api_code code = code_of(change, i);
 	int rc = 0;
 
 	if (!parts->id.text)
@@ -97,15 +108,50 @@ read_point(struct api_change *change, struct api_coder *coder, size_t i,
 		rc = error_prefix(err, "id");
 	else if (!parts->vector.text || parts->vector.type == JSON_NULL)
 		rc = error_set(err, ERR_INPUT, "expected a 'vector'");
-	else if (api_coder_document(coder, &code, &parts->vector, err) ||
-		 read_payload(point, &parts->payload, coder->api, err))
+	else if (read_payload(point, &parts->payload, coder->api, err))
 		rc = -1;
-	if (rc)
+	else
+		rc = api_coder_document(coder, &code, &parts->vector, err);
+	if (rc < 0)
 		return error_prefix(err, "point %zu", i);
-	point->wire = code.wire;
-	point->factor = code.factor;
-	point->norm2 = code.norm2;
+	if (rc == 0)
+		set_code(point, &code);
 	return 0;
+}
+
+/* Code the points that wait for their texts, which come in the order of the points. */
+static int
+code_texts(struct api_change *change, struct api_coder *coder, struct error *err)
+{
+	for (size_t i = 0, text = 0; i < change->operation.n; i++) {
+		struct api_code code = code_of(change, i);
+		if (change->points[i].wire)
+			continue;
+		if (api_coder_embedded(coder, &code, text++, err))
+			return error_prefix(err, "point %zu", i);
+		set_code(&change->points[i], &code);
+	}
+	return 0;
+}
+
+static void
+on_embedded(struct pool_task *task, unsigned worker)
+{
+	struct http_request *request = http_of_task(task);
+	struct api_change *change = request->state;
+	struct api_coder coder = {.api = NULL};
+	struct error err;
+	(void)worker;
+
+	int rc = api_coder_init(
+	    &coder, request->context, change->collection, &change->texts, &err);
+	if (rc == 0)
+		rc = code_texts(change, &coder, &err);
+	api_coder_free(&coder);
+	if (rc == 0)
+		api_change_submit(change);
+	else
+		http_fail(request, &err);
 }
 
 /* "points": [{"id", "vector", "payload"}, ...] */
@@ -266,19 +312,26 @@ api_points_upsert(struct http_request *request, unsigned worker)
 	struct api_change *change = NULL;
 	struct error err;
 	struct json root;
+	(void)worker;
 
 	if (api_body(&root, request, &err) || read_upsert(&upsert, &root, &err) ||
 	    check_n(api, upsert.n, &err))
 		goto err;
 	change = change_new(request, WRITER_UPSERT, upsert.n, &err);
-	if (!change || api_coder_init(&coder, api, change->collection, worker, &err))
+	if (!change ||
+	    api_coder_init(&coder, api, change->collection, &change->texts, &err))
 		goto err;
 	if (upsert.is_batch ? read_batch_points(change, &coder, &upsert.batch, &err)
 			    : read_points(change, &coder, &upsert.points, &err))
 		goto err;
-	change->n_truncated = coder.n_truncated;
 	api_coder_free(&coder);
-	api_change_submit(change);
+	if (change->texts.n == 0) {
+		api_change_submit(change);
+		return;
+	}
+	api_change_keep(change);
+	if (api_texts_embed(&change->texts, request, on_embedded, &err))
+		http_fail(request, &err);
 	return;
 err:
 	api_coder_free(&coder);

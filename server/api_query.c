@@ -5,13 +5,13 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "server/api.h"
-#include "server/api_embed.h"
 #include "server/api_select.h"
 #include "server/api_vector.h"
 
 /*
- * POST /collections/{c}/points/query, in three steps:
- *     worker: read the request, make the query    -> scan thread: search in a batch
+ * POST /collections/{c}/points/query, in steps:
+ *     worker: read the request, make the query  (-> embedding.h -> worker, of a text)
+ *     -> scan thread: search in a batch
  *     -> worker: read ids and payloads of the hits, answer
  */
 #define LIMIT_DEFAULT 10
@@ -31,8 +31,9 @@ struct query {
 	float threshold;
 	size_t limit;
 	size_t offset;
+	struct api_texts texts; /* the query's, if it is one */
+	uint64_t start_ns;      /* of embed_s */
 	double embed_s;
-	size_t n_truncated; /* of the query's text: 0 or 1 */
 };
 
 static void
@@ -43,6 +44,7 @@ query_free(void *state)
 		return;
 	store_release(query->search.snapshot);
 	collection_release(query->collection);
+	api_texts_free(&query->texts);
 	free(query->hits);
 	free(query);
 }
@@ -182,21 +184,19 @@ query_by_id(struct query *query, struct api_coder *coder, struct error *err)
 	return rc;
 }
 
+/* query->query := what is looked for; 1 if its text is to be embedded first. */
 static int
-make_query(struct query *query, struct api *api, unsigned worker, struct error *err)
+make_query(struct query *query, struct api *api, struct error *err)
 {
 	struct api_coder coder;
-	uint64_t start_ns = clock_ns();
 	bool is_id = query->what.type == JSON_NUMBER || query->what.type == JSON_STRING;
 
-	int rc = api_coder_init(&coder, api, query->collection, worker, err);
-	if (rc == 0 && is_id)
-		rc = query_by_id(query, &coder, err);
-	else if (rc == 0)
-		rc = api_coder_query(&coder, &query->query, &query->what, err);
-	query->n_truncated = coder.n_truncated;
+	query->start_ns = clock_ns();
+	int rc = api_coder_init(&coder, api, query->collection, &query->texts, err);
+	if (rc == 0)
+		rc = is_id ? query_by_id(query, &coder, err)
+			   : api_coder_query(&coder, &query->query, &query->what, err);
 	api_coder_free(&coder);
-	query->embed_s = clock_since(start_ns);
 	return rc;
 }
 
@@ -278,15 +278,15 @@ add_hits(struct text *out, const struct query *query, struct api_coder *coder,
 
 /* Append the answer's hits; a coder is needed for vectors alone. */
 static int
-add_result(struct text *out, const struct query *query, struct api *api,
-    unsigned worker, struct error *err)
+add_result(
+    struct text *out, const struct query *query, struct api *api, struct error *err)
 {
 	struct api_coder coder = {.api = NULL};
 	struct db_txn *txn = NULL;
 	int rc = 0;
 
 	if (query->select.vector)
-		rc = api_coder_init(&coder, api, query->collection, worker, err);
+		rc = api_coder_init(&coder, api, query->collection, NULL, err);
 	if (rc == 0) {
 		txn = db_begin_read(api->db, err);
 		rc = txn ? add_hits(out, query, &coder, txn, err) : -1;
@@ -305,9 +305,10 @@ answer(struct pool_task *task, unsigned worker)
 	struct text out = {0};
 	struct error err = query->search.err;
 	uint64_t start_ns = clock_ns();
+	(void)worker;
 
 	api_begin(&out);
-	if (err.code != ERR_NONE || add_result(&out, query, api, worker, &err)) {
+	if (err.code != ERR_NONE || add_result(&out, query, api, &err)) {
 		text_free(&out);
 		http_fail(request, &err);
 		return;
@@ -317,9 +318,8 @@ answer(struct pool_task *task, unsigned worker)
 	metrics_query(api->metrics, METRICS_WAIT, query->search.wait_s);
 	metrics_query(api->metrics, METRICS_SCAN, query->search.scan_s);
 	metrics_query(api->metrics, METRICS_FETCH, fetch_s);
-	metrics_truncated(api->metrics, query->n_truncated);
 	struct text extra = {0};
-	api_embed_truncated(&extra, query->n_truncated);
+	api_texts_notes(&extra, &query->texts);
 	text_printf(&extra,
 	    ",\"timing\":{\"embed_s\":%.9f,\"wait_s\":%.9f,\"scan_s\":%.9f,\"fetch_s\":"
 	    "%.9f}",
@@ -335,12 +335,44 @@ on_searched(struct batch_search *search)
 	http_continue(query->request, answer);
 }
 
+/* Hand it to the scan thread. */
+static void
+search(struct query *query, struct api *api)
+{
+	struct error err;
+
+	query->embed_s = clock_since(query->start_ns);
+	if (api_search(api, &query->search, &err))
+		http_fail(query->request, &err);
+}
+
+static void
+on_embedded(struct pool_task *task, unsigned worker)
+{
+	struct http_request *request = http_of_task(task);
+	struct query *query = request->state;
+	struct api_coder coder;
+	struct error err;
+	(void)worker;
+
+	int rc = api_coder_init(
+	    &coder, request->context, query->collection, &query->texts, &err);
+	if (rc == 0)
+		rc = api_coder_embedded_query(&coder, &query->query, 0, &err);
+	api_coder_free(&coder);
+	if (rc == 0)
+		search(query, request->context);
+	else
+		http_fail(request, &err);
+}
+
 void
 api_query(struct http_request *request, unsigned worker)
 {
 	struct api *api = request->context;
 	struct json root, value;
 	struct error err;
+	(void)worker;
 
 	struct query *query = array_new_aligned(1, sizeof *query);
 	if (!query) {
@@ -348,6 +380,9 @@ api_query(struct http_request *request, unsigned worker)
 		goto err;
 	}
 	query->request = request;
+	request->state = query;
+	request->state_free = query_free;
+	api_texts_init(&query->texts, api);
 	if (api_body(&root, request, &err) || check_members(&root, &err) ||
 	    read_limits(query, &root, api->config, &err) ||
 	    api_select_read(&query->select, &root, &err))
@@ -361,8 +396,10 @@ api_query(struct http_request *request, unsigned worker)
 	query->collection = api_collection(request, &err);
 	if (!query->collection ||
 	    api_select_check(&query->select, query->collection, &err) ||
-	    read_what(query, &value, &err) || read_using(query, &root, &err) ||
-	    make_query(query, api, worker, &err))
+	    read_what(query, &value, &err) || read_using(query, &root, &err))
+		goto err;
+	int is_text = make_query(query, api, &err);
+	if (is_text < 0)
 		goto err;
 	size_t k = query->limit + query->offset + (query->by_id ? 1 : 0);
 	query->hits = array_new(k, sizeof *query->hits);
@@ -375,12 +412,11 @@ api_query(struct http_request *request, unsigned worker)
 		.flat = {.query = &query->query, .k = k, .hits = query->hits},
 		.on_done = on_searched,
 		.arg = query};
-	request->state = query;
-	request->state_free = query_free;
-	if (api_search(api, &query->search, &err))
+	if (!is_text)
+		search(query, api);
+	else if (api_texts_embed(&query->texts, request, on_embedded, &err))
 		http_fail(request, &err);
 	return;
 err:
-	query_free(query);
 	http_fail(request, &err);
 }

@@ -240,16 +240,25 @@ read_codes(struct collection_settings *s, const struct json *codes, struct error
 	return 0;
 }
 
+/* The names of text models among the members. */
 static int
-read_text_model(
-    struct collection_settings *s, const struct json *value, struct error *err)
+read_models(
+    struct collection_settings *s, const struct json *members, struct error *err)
 {
-	return api_string(
-	    s->text_model, sizeof s->text_model, value, "text_model", err);
+	struct json value;
+	int has = api_member(&value, members, "text_model", JSON_STRING, err);
+	if (has < 0 || (has && api_string(s->text_model, sizeof s->text_model, &value,
+				   "text_model", err)))
+		return -1;
+	has = api_member(&value, members, "query_model", JSON_STRING, err);
+	if (has < 0 || (has && api_string(s->query_model, sizeof s->query_model, &value,
+				   "query_model", err)))
+		return -1;
+	return 0;
 }
 
-/* Qdrant's free-form metadata: "codes" and "text_model" in it mean what they mean
- * beside it; the rest is not kept. */
+/* Qdrant's free-form metadata: "codes", "text_model" and "query_model" in it mean what
+ * they mean beside it; the rest is not kept. */
 static int
 read_metadata(
     struct collection_settings *s, const struct json *metadata, struct error *err)
@@ -258,10 +267,7 @@ read_metadata(
 	int has = api_member(&value, metadata, "codes", JSON_OBJECT, err);
 	if (has < 0 || (has && read_codes(s, &value, err)))
 		return -1;
-	has = api_member(&value, metadata, "text_model", JSON_STRING, err);
-	if (has < 0 || (has && read_text_model(s, &value, err)))
-		return -1;
-	return 0;
+	return read_models(s, metadata, err);
 }
 
 static int
@@ -274,8 +280,8 @@ is_empty(const struct json *value)
 static int
 check_members(const struct json *root, struct error *err)
 {
-	static const char *const known[] = {
-	    "vectors", "codes", "text_model", "quantization_config", "metadata"};
+	static const char *const known[] = {"vectors", "codes", "text_model",
+	    "query_model", "quantization_config", "metadata"};
 	static const char *const not_served[] = {
 	    "sparse_vectors", "init_from", "sharding_method"};
 	struct json_walk walk = json_walk(root);
@@ -288,8 +294,8 @@ check_members(const struct json *root, struct error *err)
 		if (!is_one_of(
 			&walk.key, not_served, sizeof not_served / sizeof *not_served))
 			return unknown(&walk.key, "the body",
-			    "vectors, codes, text_model, quantization_config or "
-			    "metadata",
+			    "vectors, codes, text_model, query_model, "
+			    "quantization_config or metadata",
 			    err);
 		if (!is_empty(&walk.value))
 			return error_set(err, ERR_UNSUPPORTED, "%.*s is not served",
@@ -315,8 +321,7 @@ read_all(struct collection_settings *s, const struct json *root, struct error *e
 	has = api_member(&value, root, "codes", JSON_OBJECT, err);
 	if (has < 0 || (has && read_codes(s, &value, err)))
 		return -1;
-	has = api_member(&value, root, "text_model", JSON_STRING, err);
-	if (has < 0 || (has && read_text_model(s, &value, err)))
+	if (read_models(s, root, err))
 		return -1;
 	/* After text_model: with one the size may be left out. */
 	has = api_member(&value, root, "vectors", JSON_OBJECT, err);

@@ -9,7 +9,6 @@
 #include "base/base64.h"
 #include "base/bytes.h"
 #include "binarize/recurrent.h"
-#include "server/api_embed.h"
 
 static const struct collection_settings *
 settings(const struct api_coder *coder)
@@ -19,13 +18,13 @@ settings(const struct api_coder *coder)
 
 int
 api_coder_init(struct api_coder *coder, const struct api *api,
-    const struct collection *collection, unsigned worker, struct error *err)
+    const struct collection *collection, struct api_texts *texts, struct error *err)
 {
 	const struct collection_settings *s = collection_settings(collection);
 	size_t size = s->size > ENCODER_DIMS_MAX ? s->size : ENCODER_DIMS_MAX;
 
 	*coder =
-	    (struct api_coder){.api = api, .collection = collection, .worker = worker};
+	    (struct api_coder){.api = api, .collection = collection, .texts = texts};
 	coder->vector = array_new(size, sizeof *coder->vector);
 	coder->wire = array_new(code_bytes(s->shape), 1);
 	coder->levels = array_new(s->shape.dims, 1);
@@ -90,35 +89,34 @@ read_numbers(struct api_coder *coder, const struct json *array, struct error *er
 	return 0;
 }
 
+/* Take the text as the last of coder->texts. */
 static int
-read_text(struct api_coder *coder, const struct json *value, const struct json *text,
-    struct error *err)
+read_text(struct api_coder *coder, enum encoder_role role, const struct json *value,
+    const struct json *text, struct error *err)
 {
 	const struct collection_settings *s = settings(coder);
+	const char *own =
+	    role == ENCODER_QUERY && s->query_model[0] ? s->query_model : s->text_model;
 	char name[MODELS_NAME_MAX + 1] = "";
-	struct api_embedder embedder = {.dims = 0};
-	struct api_embedding embedding = {.vector = coder->vector};
 	struct json model;
 
 	if (json_member(value, "model", &model) && model.type != JSON_NULL &&
 	    api_string(name, sizeof name, &model, "model", err))
 		return -1;
 	if (!name[0])
-		memcpy(name, s->text_model, sizeof name);
+		memcpy(name, own, sizeof name);
 	if (!name[0])
 		return error_set(err, ERR_INPUT,
 		    "text: expected a 'model' beside it; this collection has no "
 		    "text_model");
-	if (api_embedder_find(&embedder, coder->api, coder->worker, name, err))
+	if (api_texts_model(coder->texts, name, err))
 		return -1;
-	if (embedder.dims != s->size)
+	size_t dims = encoder_dims(coder->texts->model->encoder);
+	if (dims != s->size)
 		return error_set(err, ERR_INPUT,
 		    "model: '%.60s' gives %zu dimensions, the collection has %u", name,
-		    embedder.dims, s->size);
-	if (api_embedder_run(&embedder, &embedding, text, err))
-		return -1;
-	coder->n_truncated += embedding.truncated;
-	return 0;
+		    dims, s->size);
+	return api_texts_add(coder->texts, role, text, err);
 }
 
 /* What an {"object", "model"} holds. */
@@ -249,19 +247,24 @@ unwrap(const struct api_coder *coder, struct json *value, struct error *err)
 	    name, value->len < 60 ? (int)value->len : 60, value->text);
 }
 
-/* What `value` was: a vector now in coder->vector, or a code in `wire`. */
+/* What a value is: a vector, now in coder->vector; a code, now in `wire`; a text, now
+ * the last of coder->texts. */
+enum reading_kind { READ_VECTOR, READ_CODE, READ_TEXT };
+
 struct reading {
-	bool is_code;
+	enum encoder_role role; /* in: of a text */
+	uint8_t *wire;          /* in */
+	enum reading_kind kind;
 	float norm; /* of a code */
 };
 
 static int
-read_value(struct api_coder *coder, struct reading *reading, uint8_t *wire,
-    const struct json *value, struct error *err)
+read_value(struct api_coder *coder, struct reading *reading, const struct json *value,
+    struct error *err)
 {
 	struct json inner, v = *value;
 	struct object object;
-	*reading = (struct reading){.is_code = false};
+	reading->kind = READ_VECTOR;
 	if (unwrap(coder, &v, err))
 		return -1;
 	if (v.type == JSON_ARRAY)
@@ -272,9 +275,10 @@ read_value(struct api_coder *coder, struct reading *reading, uint8_t *wire,
 						   "vector: expected an array of "
 						   "numbers or an object, not %s",
 						   json_type_name(v.type));
-	if (json_member(&v, "text", &inner) && inner.type == JSON_STRING)
-		return read_text(coder, &v, &inner, err) || normalise(coder, err) ? -1
-										  : 0;
+	if (json_member(&v, "text", &inner) && inner.type == JSON_STRING) {
+		reading->kind = READ_TEXT;
+		return read_text(coder, reading->role, &v, &inner, err);
+	}
 	if (!json_member(&v, "object", &inner))
 		return error_set(err, ERR_INPUT,
 		    "vector: expected {\"text\"} or {\"object\", \"model\"}");
@@ -282,9 +286,9 @@ read_value(struct api_coder *coder, struct reading *reading, uint8_t *wire,
 	if (rc == 0 && object.kind == OBJECT_FLOATS) {
 		rc = read_floats(coder, &object, err) || normalise(coder, err) ? -1 : 0;
 	} else if (rc == 0) {
-		reading->is_code = true;
+		reading->kind = READ_CODE;
 		reading->norm = object.norm;
-		rc = read_wire(coder, wire, &object, err);
+		rc = read_wire(coder, reading->wire, &object, err);
 	}
 	free(object.text);
 	return rc;
@@ -316,28 +320,56 @@ row_of_code(const struct api_coder *coder, const uint8_t *wire, float norm)
 	    .norm2 = norm * norm};
 }
 
-int
-api_coder_document(struct api_coder *coder, struct api_code *code,
-    const struct json *value, struct error *err)
+/* *code := of coder->vector. */
+static int
+encode(struct api_coder *coder, struct api_code *code, struct error *err)
 {
 	const struct recurrent *binarizer = collection_binarizer(coder->collection);
 	struct recurrent_numbers numbers;
-	struct reading reading;
 
-	if (read_value(coder, &reading, code->wire, value, err))
-		return -1;
-	if (reading.is_code) {
-		struct api_row row = row_of_code(coder, code->wire, reading.norm);
-		code->factor = row.factor;
-		code->norm2 = row.norm2;
-		return 0;
-	}
 	if (recurrent_encode(
 		binarizer, coder->scratch, code->wire, &numbers, coder->vector, err))
 		return error_prefix(err, "vector");
 	code->factor = numbers.factor;
 	code->norm2 = numbers.norm2;
 	return 0;
+}
+
+int
+api_coder_document(struct api_coder *coder, struct api_code *code,
+    const struct json *value, struct error *err)
+{
+	struct reading reading = {.role = ENCODER_DOCUMENT, .wire = code->wire};
+
+	if (read_value(coder, &reading, value, err))
+		return -1;
+	if (reading.kind == READ_TEXT)
+		return 1;
+	if (reading.kind == READ_VECTOR)
+		return encode(coder, code, err);
+	struct api_row row = row_of_code(coder, code->wire, reading.norm);
+	code->factor = row.factor;
+	code->norm2 = row.norm2;
+	return 0;
+}
+
+/* coder->vector := the embedding of text i. */
+static int
+take_embedding(struct api_coder *coder, size_t i, struct error *err)
+{
+	const float *vector = api_texts_vector(coder->texts, i, err);
+
+	if (!vector)
+		return -1;
+	memcpy(coder->vector, vector, settings(coder)->size * sizeof *vector);
+	return normalise(coder, err);
+}
+
+int
+api_coder_embedded(
+    struct api_coder *coder, struct api_code *code, size_t i, struct error *err)
+{
+	return take_embedding(coder, i, err) || encode(coder, code, err) ? -1 : 0;
 }
 
 static void
@@ -457,12 +489,22 @@ int
 api_coder_query(struct api_coder *coder, struct distance_query *query,
     const struct json *value, struct error *err)
 {
-	struct reading reading;
+	struct reading reading = {.role = ENCODER_QUERY, .wire = coder->wire};
 
-	if (read_value(coder, &reading, coder->wire, value, err))
+	if (read_value(coder, &reading, value, err))
 		return -1;
-	if (!reading.is_code)
+	if (reading.kind == READ_TEXT)
+		return 1;
+	if (reading.kind == READ_VECTOR)
 		return vector_query(coder, query, err);
 	struct api_row row = row_of_code(coder, coder->wire, reading.norm);
 	return api_coder_stored(coder, query, &row, err);
+}
+
+int
+api_coder_embedded_query(
+    struct api_coder *coder, struct distance_query *query, size_t i, struct error *err)
+{
+	return take_embedding(coder, i, err) || vector_query(coder, query, err) ? -1
+										: 0;
 }

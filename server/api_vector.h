@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "index/distance.h"
 #include "server/api.h"
+#include "server/api_texts.h"
 
 /*
  * What stands where a vector belongs, turned into a code or a query.
@@ -24,26 +25,28 @@
  * Vectors of a Cosine collection are normalised first.  A vector that is zero has no
  * direction and is refused.
  *
- * A struct api_coder is one request's working memory for one collection on one
- * worker: owner only.
+ * A text takes two steps: it joins the request's texts, and when those are embedded it
+ * is coded (api_coder_embedded, api_coder_embedded_query).
+ *
+ * A struct api_coder is one request's working memory for one collection: owner only.
  */
 struct recurrent_scratch;
 
 struct api_coder {
 	const struct api *api;
 	const struct collection *collection;
-	unsigned worker;
+	struct api_texts *texts;
 	float *vector;   /* the collection's size, or more */
 	uint8_t *wire;   /* (code_bytes) */
 	uint8_t *levels; /* (dims) */
 	int8_t *k;       /* (dims) */
 	struct recurrent_scratch *scratch;
-	size_t n_truncated; /* texts so far that were longer than their model takes */
 };
 
-/* ERR_MEMORY.  Free in any case. */
+/* Texts join `texts`, which lives as long; NULL where none can come.  ERR_MEMORY.  Free
+ * in any case. */
 int api_coder_init(struct api_coder *coder, const struct api *api,
-    const struct collection *collection, unsigned worker, struct error *err);
+    const struct collection *collection, struct api_texts *texts, struct error *err);
 void api_coder_free(struct api_coder *coder);
 
 /* What is stored of a document. */
@@ -53,15 +56,22 @@ struct api_code {
 	float norm2;
 };
 
-/* Fill code->wire's memory, factor and norm2 from the document.  ERR_INPUT,
- * ERR_NOT_FOUND (no such model), ERR_TOO_LARGE (a text), ERR_UNSUPPORTED (sparse,
- * several vectors). */
+/* Fill code->wire's memory, factor and norm2 from the document; or take its text as the
+ * last of coder->texts and return 1.  ERR_INPUT, ERR_NOT_FOUND (no such model),
+ * ERR_TOO_LARGE (a text), ERR_UNSUPPORTED (sparse, several vectors). */
 int api_coder_document(struct api_coder *coder, struct api_code *code,
     const struct json *value, struct error *err);
 
-/* *query := what is looked for, in the collection's code distance.  As above. */
+/* Fill *code from the embedded text i. */
+int api_coder_embedded(
+    struct api_coder *coder, struct api_code *code, size_t i, struct error *err);
+
+/* *query := what is looked for, in the collection's code distance.  As above: 1 for a
+ * text. */
 int api_coder_query(struct api_coder *coder, struct distance_query *query,
     const struct json *value, struct error *err);
+int api_coder_embedded_query(
+    struct api_coder *coder, struct distance_query *query, size_t i, struct error *err);
 
 /* A document as it is stored; borrowed. */
 struct api_row {

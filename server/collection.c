@@ -59,6 +59,46 @@ check_mean(const struct collection_settings *s, struct error *err)
 	return 0;
 }
 
+/* The text model called `name`; NULL. */
+static const struct model *
+text_model(const struct models *models, const char *name, struct error *err)
+{
+	const struct model *model = models_find(models, name, err);
+
+	if (model && !model->encoder) {
+		error_set(err, ERR_NOT_FOUND,
+		    "the model %.100s has a binarizer and no text encoder", name);
+		return NULL;
+	}
+	return model;
+}
+
+/* Queries may have a model of their own if it embeds into the same space. */
+static int
+check_query_model(const struct collection_settings *s, const struct model *documents,
+    const struct models *models, struct error *err)
+{
+	const struct model *queries = text_model(models, s->query_model, err);
+
+	if (!queries)
+		return -1;
+	size_t dims = encoder_dims(queries->encoder);
+	if (dims != encoder_dims(documents->encoder))
+		return error_set(err, ERR_INPUT,
+		    "expected a query_model of %zu dimensions, as the text model "
+		    "%.80s has; %.80s has %zu",
+		    encoder_dims(documents->encoder), s->text_model, s->query_model,
+		    dims);
+	const char *of_documents = encoder_coordinates(documents->encoder);
+	const char *of_queries = encoder_coordinates(queries->encoder);
+	if (of_documents[0] && of_queries[0] && strcmp(of_documents, of_queries) != 0)
+		return error_set(err, ERR_INPUT,
+		    "expected a query_model of the coordinates \"%s\", as the text "
+		    "model has, not \"%s\": their vectors do not compare",
+		    of_documents, of_queries);
+	return 0;
+}
+
 /* Fill in what the settings leave open; *path := the binarizer's file, or NULL. */
 static int
 resolve(struct collection_settings *s, const char **path, const struct models *models,
@@ -67,13 +107,9 @@ resolve(struct collection_settings *s, const char **path, const struct models *m
 	const struct model *model = NULL;
 
 	if (s->text_model[0]) {
-		model = models_find(models, s->text_model, err);
+		model = text_model(models, s->text_model, err);
 		if (!model)
 			return -1;
-		if (!model->encoder)
-			return error_set(err, ERR_NOT_FOUND,
-			    "the model %.100s has a binarizer and no text encoder",
-			    s->text_model);
 		uint32_t dims = (uint32_t)encoder_dims(model->encoder);
 		if (s->size == 0)
 			s->size = dims;
@@ -82,6 +118,8 @@ resolve(struct collection_settings *s, const char **path, const struct models *m
 			    "expected vectors of %u dimensions, as the text model "
 			    "%.100s makes them, not %u",
 			    dims, s->text_model, s->size);
+		if (s->query_model[0] && check_query_model(s, model, models, err) != 0)
+			return -1;
 	}
 	if (check_mean(s, err) != 0)
 		return -1;

@@ -50,12 +50,14 @@ struct collection_settings {
 	struct code_shape shape;              /* dims 0 = size rounded up (at most
 						 CODE_DIMS_MAX); bits 0 = default */
 	enum distance_kind code_distance;
-	char binarizer[COLLECTION_NAME_MAX + 1];  /* a name under --models,
-						     COLLECTION_UNTRAINED, or "" = beside
-						     the text model, else untrained;
-						     COLLECTION_FITTED with a mean */
-	char text_model[COLLECTION_NAME_MAX + 1]; /* "" = vectors only */
-	uint64_t created_s;                       /* Unix time; 0 = now */
+	char binarizer[COLLECTION_NAME_MAX + 1];   /* a name under --models,
+						      COLLECTION_UNTRAINED, or "" = beside
+						      the text model, else untrained;
+						      COLLECTION_FITTED with a mean */
+	char text_model[COLLECTION_NAME_MAX + 1];  /* "" = vectors only */
+	char query_model[COLLECTION_NAME_MAX + 1]; /* of texts in queries, of the same
+						      coordinates; "" = text_model */
+	uint64_t created_s;                        /* Unix time; 0 = now */
 
 	/* For collection_new alone, which copies it: the mean of the rotation, of
 	 * vectors as they are coded (normalised for Cosine).  NULL = none. */

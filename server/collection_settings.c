@@ -140,8 +140,15 @@ collection_settings_check(const struct collection_settings *s, struct error *err
 	    check_name("a vector name", s->vector, strlen(s->vector), err) != 0 ||
 	    check_name("a binarizer name", s->binarizer, strlen(s->binarizer), err) !=
 		0 ||
-	    check_name("a model name", s->text_model, strlen(s->text_model), err) != 0)
+	    check_name("a model name", s->text_model, strlen(s->text_model), err) !=
+		0 ||
+	    check_name("a model name", s->query_model, strlen(s->query_model), err) !=
+		0)
 		return -1;
+	if (s->query_model[0] && !s->text_model[0])
+		return error_set(err, ERR_INPUT,
+		    "expected a text_model beside the query_model: what do the "
+		    "documents have?");
 	if (s->size > COLLECTION_SIZE_MAX || (s->size == 0 && !s->text_model[0]))
 		return error_set(err, ERR_INPUT,
 		    "expected vectors of 1 to %d dimensions, not %u",
@@ -188,6 +195,7 @@ collection_settings_print(
 	    add_text(object, "binarizer_id", binarizer_id) &&
 	    add_number(object, "seed", RECURRENT_UNTRAINED_SEED) &&
 	    add_text(object, "text_model", s->text_model) &&
+	    (!s->query_model[0] || add_text(object, "query_model", s->query_model)) &&
 	    add_number(object, "created", (double)s->created_s))
 		text = cJSON_PrintUnformatted(object);
 	cJSON_Delete(object);
@@ -240,7 +248,7 @@ collection_settings_read(struct collection_settings *s,
     struct collection_stored *stored, const char *text, size_t n, struct error *err)
 {
 	char distance[32], code_distance[32];
-	struct json root;
+	struct json root, value;
 
 	if (json_check(&root, text, n, err) != 0) {
 		err->code = ERR_FORMAT;
@@ -260,6 +268,9 @@ collection_settings_read(struct collection_settings *s,
 		"binarizer_id") &&
 	    get_u64(&stored->seed, &root, "seed", UINT64_MAX) &&
 	    get_text(s->text_model, sizeof s->text_model, &root, "text_model") &&
+	    (!json_member(&root, "query_model", &value) ||
+		get_text(
+		    s->query_model, sizeof s->query_model, &root, "query_model")) &&
 	    get_u64(&s->created_s, &root, "created", UINT64_MAX);
 	if (!good)
 		return error_set(err, ERR_FORMAT,

@@ -101,16 +101,25 @@ processors(void)
 
 /* What a collection needs for texts may have been taken away since it was made. */
 static void
+warn_of_model(const struct api *api, const struct collection_settings *s,
+    const char *setting, const char *model)
+{
+	struct error err;
+
+	if (model[0] && !models_find(api->models, model, &err))
+		log_event(LOG_WARN, "no_model",
+		    "collection=\"%s\" %s=\"%s\" it takes and finds no texts until "
+		    "the folder of --models has this model",
+		    s->name, setting, model);
+}
+
+static void
 warn_of_models(const struct api *api, struct collection *const *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct collection_settings *s = collection_settings(list[i]);
-		struct error err;
-		if (s->text_model[0] && !models_find(api->models, s->text_model, &err))
-			log_event(LOG_WARN, "no_model",
-			    "collection=\"%s\" text_model=\"%s\" it takes and finds no "
-			    "texts until the folder of --models has this model",
-			    s->name, s->text_model);
+		warn_of_model(api, s, "text_model", s->text_model);
+		warn_of_model(api, s, "query_model", s->query_model);
 	}
 }
 

@@ -42,6 +42,9 @@ struct metrics {
 	atomic_uint_fast64_t batches[N_BATCHES + 1];
 	atomic_uint_fast64_t batched;
 	atomic_uint_fast64_t truncated;
+	atomic_uint_fast64_t unknown;
+	atomic_uint_fast64_t passes;
+	atomic_uint_fast64_t embedded;
 	atomic_uint_fast64_t refused[N_STATUSES];
 	struct route routes[];
 };
@@ -133,6 +136,19 @@ metrics_truncated(struct metrics *metrics, size_t n)
 	atomic_fetch_add_explicit(&metrics->truncated, n, memory_order_relaxed);
 }
 
+void
+metrics_unknown(struct metrics *metrics, size_t n)
+{
+	atomic_fetch_add_explicit(&metrics->unknown, n, memory_order_relaxed);
+}
+
+void
+metrics_pass(struct metrics *metrics, size_t n)
+{
+	atomic_fetch_add_explicit(&metrics->passes, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&metrics->embedded, n, memory_order_relaxed);
+}
+
 /* name_bucket, name_sum and name_count with `labels` ("route=\"...\""). */
 static void
 render_histogram(
@@ -204,6 +220,13 @@ render_batches(struct metrics *metrics, struct text *out)
 	    atomic_load_explicit(&metrics->batched, memory_order_relaxed), sum);
 }
 
+static void
+render_counter(struct text *out, const char *name, atomic_uint_fast64_t *count)
+{
+	text_printf(out, "# TYPE %s counter\n%s %" PRIu64 "\n", name, name,
+	    atomic_load_explicit(count, memory_order_relaxed));
+}
+
 void
 metrics_render(struct metrics *metrics, struct text *out)
 {
@@ -228,8 +251,8 @@ metrics_render(struct metrics *metrics, struct text *out)
 		    out, &metrics->stages[i], "halftone_query_stage_seconds", labels);
 	}
 	render_batches(metrics, out);
-	text_printf(out,
-	    "# TYPE halftone_texts_truncated_total counter\n"
-	    "halftone_texts_truncated_total %" PRIu64 "\n",
-	    atomic_load_explicit(&metrics->truncated, memory_order_relaxed));
+	render_counter(out, "halftone_texts_embedded_total", &metrics->embedded);
+	render_counter(out, "halftone_embed_passes_total", &metrics->passes);
+	render_counter(out, "halftone_texts_truncated_total", &metrics->truncated);
+	render_counter(out, "halftone_texts_unknown_total", &metrics->unknown);
 }

@@ -39,6 +39,12 @@ void metrics_batch(struct metrics *metrics, size_t n);
 /* A connection or request was refused before it had a route. */
 void metrics_refused(struct metrics *metrics, int status);
 
+/* One pass of a text model embedded n texts. */
+void metrics_pass(struct metrics *metrics, size_t n);
+
+/* n texts consisted of unknown pieces for a good part (api_texts.h). */
+void metrics_unknown(struct metrics *metrics, size_t n);
+
 /* n texts had more tokens than their model takes: the rest did not count. */
 void metrics_truncated(struct metrics *metrics, size_t n);
 

@@ -79,6 +79,12 @@ static const struct {
 	    .mean = one_minus_two,
 	    .n_mean = 2,
 	    .code_distance = DISTANCE_INT8}},
+    {"{\"vectors\":{\"distance\":\"Dot\"},\"text_model\":\"m\",\"query_model\":"
+     "\"q\"}",
+	{.text_model = "m",
+	    .query_model = "q",
+	    .distance = COLLECTION_DOT,
+	    .code_distance = DISTANCE_INT8}},
     /* The size is the text model's. */
     {"{\"vectors\":{\"distance\":\"Dot\"},\"text_model\":\"m\"}",
 	{.distance = COLLECTION_DOT,
@@ -111,6 +117,7 @@ test_settings(void **state)
 		assert_string_equal(got.vector, want->vector);
 		assert_string_equal(got.binarizer, want->binarizer);
 		assert_string_equal(got.text_model, want->text_model);
+		assert_string_equal(got.query_model, want->query_model);
 		assert_int_equal(got.n_mean, want->n_mean);
 		if (want->n_mean)
 			assert_memory_equal(got.mean, want->mean, 4 * want->n_mean);
@@ -238,7 +245,7 @@ test_documents(void **state)
 		struct api_code codes[3];
 		open_fixture(&f, (enum collection_distance)distance, 3);
 		assert_int_equal(
-		    api_coder_init(&coder, &f.api, f.collection, 0, &err), 0);
+		    api_coder_init(&coder, &f.api, f.collection, NULL, &err), 0);
 		spell(texts, &rng);
 		for (int i = 0; i < 3; i++) {
 			struct json value = parse(texts[i]);
@@ -331,7 +338,7 @@ test_selves(void **state)
 		struct selves sum = {0};
 		open_fixture(&f, distance, 1 + (uint32_t)i % 4);
 		assert_int_equal(
-		    api_coder_init(&coder, &f.api, f.collection, 0, &err), 0);
+		    api_coder_init(&coder, &f.api, f.collection, NULL, &err), 0);
 		for (int n = 0; n < N; n++)
 			add_self(&sum, &coder, &rng);
 		print_message("%d, %d bits: itself %.3f +- %.3f, by code %.3f, length "
@@ -365,7 +372,7 @@ test_codes(void **state)
 	base64_encode(base64, wire, sizeof wire);
 	base64[base64_length(sizeof wire)] = '\0';
 	open_fixture(&f, COLLECTION_EUCLID, 2);
-	assert_int_equal(api_coder_init(&coder, &f.api, f.collection, 0, &err), 0);
+	assert_int_equal(api_coder_init(&coder, &f.api, f.collection, NULL, &err), 0);
 	snprintf(text, sizeof text,
 	    "{\"v\":{\"object\":{\"b64\":\"%s\",\"norm\":3,\"binarizer_id\":\"%s\"},"
 	    "\"model\":\"codes\"}}",
@@ -420,7 +427,9 @@ test_refused(void **state)
 	(void)state;
 
 	open_fixture(&f, COLLECTION_COSINE, 1);
-	assert_int_equal(api_coder_init(&coder, &f.api, f.collection, 0, &err), 0);
+	struct api_texts texts;
+	api_texts_init(&texts, &f.api);
+	assert_int_equal(api_coder_init(&coder, &f.api, f.collection, &texts, &err), 0);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct json value = parse(cases[i].text);
 		assert_int_equal(api_coder_document(&coder, &code, &value, &err), -1);
@@ -454,7 +463,7 @@ test_memory(void **state)
 		struct api_code code = {.wire = wire};
 		struct api_coder coder;
 		array_fail_at(k);
-		rc = api_coder_init(&coder, &f.api, f.collection, 0, &err);
+		rc = api_coder_init(&coder, &f.api, f.collection, NULL, &err);
 		if (rc == 0)
 			rc = api_coder_document(&coder, &code, &value, &err);
 		array_fail_at(0);

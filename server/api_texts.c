@@ -1,0 +1,185 @@
+#include "server/api_texts.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+
+/* A text of which more than one piece in UNKNOWN_SHARE is [UNK] is told about. */
+#define UNKNOWN_SHARE 4
+
+void
+api_texts_init(struct api_texts *texts, struct api *api)
+{
+	*texts = (struct api_texts){.api = api};
+}
+
+void
+api_texts_free(struct api_texts *texts)
+{
+	free(texts->items);
+	free(texts->ids);
+	free(texts->vectors);
+	*texts = (struct api_texts){.api = NULL};
+}
+
+int
+api_texts_model(struct api_texts *texts, const char *name, struct error *err)
+{
+	const struct models *models = texts->api->models;
+	const struct model *model = models_find(models, name, err);
+	size_t i = 0;
+
+	if (!model)
+		return -1;
+	if (!model->encoder)
+		return error_set(err, ERR_INPUT,
+		    "model: '%.80s' is a binarizer and embeds no text", name);
+	if (texts->model && texts->model != model)
+		return error_set(err, ERR_INPUT,
+		    "model: expected one model for all texts of a request, '%.60s', "
+		    "not also '%.60s'; send a request for each",
+		    texts->model->name, name);
+	while (models_at(models, i) != model)
+		i++;
+	texts->model = model;
+	texts->embedding = texts->api->embeddings[i];
+	return 0;
+}
+
+/* Room for one more text and its pieces. */
+static int
+grow(struct api_texts *texts, struct error *err)
+{
+	size_t most = encoder_pieces_max(texts->model->encoder);
+
+	if (texts->n == texts->n_cap) {
+		size_t cap = texts->n_cap ? 2 * texts->n_cap : 1;
+		struct encoder_item *items =
+		    array_resize(texts->items, cap, sizeof *items);
+		if (!items)
+			goto no_memory;
+		texts->items = items;
+		texts->n_cap = cap;
+	}
+	if (texts->ids_cap - texts->n_ids < most) {
+		size_t cap = 2 * texts->ids_cap + most;
+		uint32_t *ids = array_resize(texts->ids, cap, sizeof *ids);
+		if (!ids)
+			goto no_memory;
+		texts->ids = ids;
+		texts->ids_cap = cap;
+	}
+	return 0;
+no_memory:
+	return error_set(err, ERR_MEMORY, "no memory for %zu texts", texts->n + 1);
+}
+
+/* The text's bytes become pieces. */
+static int
+tokenize(struct api_texts *texts, enum encoder_role role, const char *utf8, size_t n,
+    struct error *err)
+{
+	struct encoder_pieces pieces = {.ids = texts->ids + texts->n_ids,
+	    .cap = encoder_pieces_max(texts->model->encoder)};
+
+	if (encoder_tokenize(texts->model->encoder, &pieces, role, utf8, n, err))
+		return error_prefix(err, "text");
+	texts->items[texts->n++] = (struct encoder_item){.n = pieces.n};
+	texts->n_ids += pieces.n;
+	texts->n_truncated += pieces.truncated;
+	texts->n_unknown += pieces.unknown * UNKNOWN_SHARE > pieces.n;
+	return 0;
+}
+
+int
+api_texts_add(struct api_texts *texts, enum encoder_role role, const struct json *text,
+    struct error *err)
+{
+	size_t max = texts->api->config->max_text_bytes;
+
+	if (text->type != JSON_STRING)
+		return error_set(err, ERR_INPUT, "text: expected a string, not %s",
+		    json_type_name(text->type));
+	if (grow(texts, err))
+		return -1;
+	/* An escape of six bytes stands for one byte at least. */
+	char *utf8 = text->len <= 6 * max + 2 ? array_new(text->len + 1, 1) : NULL;
+	if (!utf8 && text->len <= 6 * max + 2)
+		return error_set(err, ERR_MEMORY, "no memory for a text");
+	size_t n = utf8 ? json_string(utf8, text->len + 1, text) : text->len;
+	int rc = 0;
+	if (n > max)
+		rc = error_set(err, ERR_TOO_LARGE,
+		    "text: expected at most %zu bytes (max_text_bytes), not %zu; cut "
+		    "it into passages",
+		    max, n);
+	else if (n == 0)
+		rc = error_set(err, ERR_INPUT, "text: expected some text, not ''");
+	else
+		rc = tokenize(texts, role, utf8, n, err);
+	free(utf8);
+	return rc;
+}
+
+static void
+on_embedded(struct embedding_job *job)
+{
+	struct api_texts *texts = job->arg;
+	http_continue(texts->request, texts->next);
+}
+
+int
+api_texts_embed(struct api_texts *texts, struct http_request *request,
+    void (*next)(struct pool_task *task, unsigned worker), struct error *err)
+{
+	size_t dims = encoder_dims(texts->model->encoder);
+	const uint32_t *ids = texts->ids;
+
+	texts->vectors = array_new(texts->n, dims * sizeof *texts->vectors);
+	if (!texts->vectors)
+		return error_set(
+		    err, ERR_MEMORY, "no memory for %zu vectors", texts->n);
+	for (size_t i = 0; i < texts->n; i++) {
+		texts->items[i].ids = ids;
+		texts->items[i].vector = texts->vectors + i * dims;
+		ids += texts->items[i].n;
+	}
+	texts->job = (struct embedding_job){
+	    .items = texts->items, .n = texts->n, .on_done = on_embedded, .arg = texts};
+	texts->request = request;
+	texts->next = next;
+	embedding_submit(texts->embedding, &texts->job);
+	return 0;
+}
+
+const float *
+api_texts_vector(const struct api_texts *texts, size_t i, struct error *err)
+{
+	if (!texts->items[i].failed)
+		return texts->items[i].vector;
+	encoder_failure(texts->items[i].n, err);
+	error_prefix(err, "text");
+	return NULL;
+}
+
+void
+api_texts_notes(struct text *out, const struct api_texts *texts)
+{
+	if (!texts->model)
+		return;
+	metrics_truncated(texts->api->metrics, texts->n_truncated);
+	metrics_unknown(texts->api->metrics, texts->n_unknown);
+	if (texts->n_truncated > 0)
+		text_printf(out, ",\"truncated\":%zu", texts->n_truncated);
+	if (texts->n_unknown == 0)
+		return;
+	struct text warning = {0};
+	text_printf(&warning,
+	    "%zu of %zu texts: more than a quarter of the pieces are unknown to model "
+	    "'%s'; is it made for their language?",
+	    texts->n_unknown, texts->n, texts->model->name);
+	text_string(out, ",\"warnings\":[");
+	text_json(out, warning.bytes ? warning.bytes : "", warning.n);
+	text_string(out, "]");
+	text_free(&warning);
+}

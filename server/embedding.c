@@ -1,0 +1,183 @@
+#include "server/embedding.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+
+/* A pass: what one worker embeds at once. */
+struct pass {
+	struct pool_task task; /* first: a pass is found by its task */
+	struct embedding *embedding;
+	struct encoder_item items[EMBEDDING_PASS];
+	struct embedding_job *jobs[EMBEDDING_PASS]; /* of each item */
+	struct encoder_item *origin[EMBEDDING_PASS];
+	bool queued; /* in the pool, or running */
+};
+
+struct embedding {
+	const struct encoder *encoder;
+	struct pool *pool;
+	struct metrics *metrics;
+	unsigned n_passes;
+	struct encoder_scratch **scratches; /* (n_passes), a worker's own */
+	struct pass *passes;                /* (n_passes) */
+
+	pthread_mutex_t
+	    lock; /* guards first, last, `queued`, the line's part of jobs */
+	struct embedding_job *first;
+	struct embedding_job **last;
+};
+
+/* Let one more worker come if there is work and a pass is free.  Locked. */
+static void
+call_worker(struct embedding *embedding)
+{
+	if (!embedding->first)
+		return;
+	for (unsigned i = 0; i < embedding->n_passes; i++) {
+		struct pass *pass = &embedding->passes[i];
+		if (pass->queued)
+			continue;
+		pass->queued = true;
+		pool_submit(embedding->pool, &pass->task);
+		return;
+	}
+}
+
+static void
+append(struct embedding *embedding, struct embedding_job *job)
+{
+	job->next = NULL;
+	*embedding->last = job;
+	embedding->last = &job->next;
+}
+
+static struct embedding_job *
+remove_first(struct embedding *embedding)
+{
+	struct embedding_job *job = embedding->first;
+
+	embedding->first = job->next;
+	if (!embedding->first)
+		embedding->last = &embedding->first;
+	return job;
+}
+
+/* Fill the pass from the line; how many items.  Locked. */
+static size_t
+take(struct pass *pass)
+{
+	struct embedding *embedding = pass->embedding;
+	size_t n = 0, pieces = 0;
+
+	while (embedding->first && n < EMBEDDING_PASS) {
+		struct embedding_job *job = embedding->first;
+		struct encoder_item *item = &job->items[job->taken];
+		/* The first text goes in whatever its length. */
+		if (n > 0 && pieces + item->n > EMBEDDING_PASS)
+			break;
+		pieces += item->n;
+		pass->items[n] = *item;
+		pass->jobs[n] = job;
+		pass->origin[n++] = item;
+		if (++job->taken == job->n)
+			remove_first(embedding);
+	}
+	/* What is left of the job that filled the pass lets the others go first. */
+	if (n > 0 && embedding->first == pass->jobs[n - 1])
+		append(embedding, remove_first(embedding));
+	return n;
+}
+
+static void
+run(struct pool_task *task, unsigned worker)
+{
+	struct pass *pass = (struct pass *)(void *)task;
+	struct embedding *embedding = pass->embedding;
+	struct embedding_job *done = NULL;
+
+	pthread_mutex_lock(&embedding->lock);
+	size_t n = take(pass);
+	call_worker(embedding);
+	pthread_mutex_unlock(&embedding->lock);
+	encoder_run(embedding->encoder, embedding->scratches[worker], pass->items, n);
+	metrics_pass(embedding->metrics, n);
+	pthread_mutex_lock(&embedding->lock);
+	for (size_t i = 0; i < n; i++) {
+		struct embedding_job *job = pass->jobs[i];
+		pass->origin[i]->failed = pass->items[i].failed;
+		if (++job->done < job->n)
+			continue;
+		job->next = done;
+		done = job;
+	}
+	pass->queued = false;
+	call_worker(embedding);
+	pthread_mutex_unlock(&embedding->lock);
+	while (done) {
+		struct embedding_job *job = done;
+		done = job->next;
+		job->on_done(job);
+	}
+}
+
+struct embedding *
+embedding_new(const struct encoder *encoder, struct pool *pool, struct metrics *metrics,
+    struct error *err)
+{
+	struct embedding *embedding = array_new(1, sizeof *embedding);
+	unsigned n = pool_threads(pool);
+
+	if (!embedding) {
+		error_set(err, ERR_MEMORY, "no memory for a text model's workers");
+		return NULL;
+	}
+	pthread_mutex_init(&embedding->lock, NULL);
+	embedding->encoder = encoder;
+	embedding->pool = pool;
+	embedding->metrics = metrics;
+	embedding->last = &embedding->first;
+	embedding->n_passes = n;
+	embedding->scratches = array_new(n, sizeof *embedding->scratches);
+	embedding->passes = array_new(n, sizeof *embedding->passes);
+	if (!embedding->scratches || !embedding->passes) {
+		error_set(err, ERR_MEMORY, "no memory for %u workers", n);
+		goto fail;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		embedding->passes[i].task.run = run;
+		embedding->passes[i].embedding = embedding;
+		embedding->scratches[i] = encoder_scratch_new(encoder, err);
+		if (!embedding->scratches[i])
+			goto fail;
+	}
+	return embedding;
+fail:
+	embedding_free(embedding);
+	return NULL;
+}
+
+void
+embedding_free(struct embedding *embedding)
+{
+	if (!embedding)
+		return;
+	for (unsigned i = 0; embedding->scratches && i < embedding->n_passes; i++)
+		encoder_scratch_free(embedding->scratches[i]);
+	free(embedding->scratches);
+	free(embedding->passes);
+	pthread_mutex_destroy(&embedding->lock);
+	free(embedding);
+}
+
+void
+embedding_submit(struct embedding *embedding, struct embedding_job *job)
+{
+	job->taken = job->done = 0;
+	pthread_mutex_lock(&embedding->lock);
+	append(embedding, job);
+	call_worker(embedding);
+	pthread_mutex_unlock(&embedding->lock);
+}

@@ -1,0 +1,48 @@
+#ifndef SERVER_EMBEDDING_H
+#define SERVER_EMBEDDING_H
+
+#include <stddef.h>
+
+#include "attention/encoder.h"
+#include "base/error.h"
+#include "server/metrics.h"
+#include "server/pool.h"
+
+/*
+ * One text model at work: the texts of concurrent requests go through it together.
+ *
+ * A job is the texts of one request, as pieces.  Jobs wait in a line; a worker takes
+ * from it as many whole texts as fit in a pass of EMBEDDING_PASS pieces, from one job
+ * or several, and embeds them at once.  Nothing waits for a pass to fill: texts gather
+ * only while all workers are busy.  A job whose texts did not all fit goes to the
+ * line's end, so that a query waits for one pass of an import, not for all of it.  The
+ * passes of a large job run on several workers.
+ *
+ * Any thread may submit.  Job and items are the submitter's memory until on_done.
+ */
+#define EMBEDDING_PASS 512
+
+struct embedding;
+
+struct embedding_job {
+	struct encoder_item *items;
+	size_t n; /* >= 1 */
+	/* Called on a worker when every item has its vector or has failed; the job is
+	 * not touched after it. */
+	void (*on_done)(struct embedding_job *job);
+	void *arg;
+
+	struct embedding_job *next; /* the rest is the line's */
+	size_t taken;               /* items that a pass has taken */
+	size_t done;
+};
+
+/* The model's line; its workers are the pool's.  Free before pool and model, after the
+ * pool's last task.  NULL: ERR_MEMORY. */
+struct embedding *embedding_new(const struct encoder *encoder, struct pool *pool,
+    struct metrics *metrics, struct error *err);
+void embedding_free(struct embedding *embedding); /* NULL is fine */
+
+void embedding_submit(struct embedding *embedding, struct embedding_job *job);
+
+#endif /* SERVER_EMBEDDING_H */
