@@ -17,23 +17,28 @@
 #define GROUP 1024 /* lines that are embedded at a time, by all processors */
 
 static const char help[] =
-    "usage: halftone embed [--model DIR] [--output F.npy] [FILE]\n"
+    "usage: halftone embed [--model DIR] [--input-type query|document]\n"
+    "                      [--output F.npy] [FILE]\n"
     "\n"
     "Embeds each line of FILE (standard input if it is missing or \"-\") with a "
     "model,\n"
     "without a server.\n"
     "\n"
     "  --model DIR        the model (default: models/static beside this program)\n"
+    "  --input-type T     what the lines are, for a model that puts words before "
+    "queries\n"
+    "                     or documents; without it they are taken as they are\n"
     "  --output F.npy     write an array of float32, a row for each line; without it\n"
     "                     lines {\"vector\": [...]} go to standard output\n"
     "\n"
     "A line that cannot be embedded (it is empty, or means nothing to the model) ends\n"
     "the run. Exit codes: 0 done, 1 failed, 2 wrong use.\n";
 
-enum { OPT_MODEL = 256, OPT_OUTPUT };
+enum { OPT_MODEL = 256, OPT_INPUT_TYPE, OPT_OUTPUT };
 
 static const struct option long_options[] = {
     {"model", required_argument, NULL, OPT_MODEL},
+    {"input-type", required_argument, NULL, OPT_INPUT_TYPE},
     {"output", required_argument, NULL, OPT_OUTPUT},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -41,6 +46,7 @@ static const struct option long_options[] = {
 
 struct arguments {
 	const char *model; /* NULL = the default */
+	enum encoder_role role;
 	const char *output;
 	const char *file;
 };
@@ -48,6 +54,7 @@ struct arguments {
 /* Some lines and their embeddings. */
 struct group {
 	const struct encoder *encoder;
+	enum encoder_role role;
 	char *texts[GROUP];
 	size_t lens[GROUP];
 	uint64_t numbers[GROUP];
@@ -66,6 +73,16 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 		switch (option) {
 		case OPT_MODEL:
 			a->model = optarg;
+			break;
+		case OPT_INPUT_TYPE:
+			if (strcmp(optarg, "query") == 0)
+				a->role = ENCODER_QUERY;
+			else if (strcmp(optarg, "document") == 0)
+				a->role = ENCODER_DOCUMENT;
+			else
+				return options_usage("expected --input-type query or "
+						     "document, not \"%s\"",
+				    optarg);
 			break;
 		case OPT_OUTPUT:
 			a->output = optarg;
@@ -125,7 +142,7 @@ embed_group(struct group *g, const char *name, struct error *err)
 		for (size_t i = 0; i < g->n; i++) {
 			struct encoder_output out = {.vector = g->vectors + i * dims};
 			if (scratch != NULL &&
-			    encoder_embed(g->encoder, scratch, &out, ENCODER_PLAIN,
+			    encoder_embed(g->encoder, scratch, &out, g->role,
 				g->texts[i], g->lens[i], &mine) == -1)
 				note_failure(g, i, &mine);
 		}
@@ -210,6 +227,7 @@ run(const struct arguments *a, const struct encoder *encoder, uint64_t *count,
 		 (a->output == NULL ||
 		     (writer = vectors_save_open(a->output, dims, err)) != NULL)) {
 		g->encoder = encoder;
+		g->role = a->role;
 		g->vectors = vectors;
 		rc = embed_lines(g, lines, writer, count, err);
 	}

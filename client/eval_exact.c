@@ -49,24 +49,32 @@ eval_embedded_free(struct eval_embedded *embedded)
 	free_vectors(&embedded->queries);
 }
 
-/* Embed one text into row i. */
+/* The texts of one side: which are embedded, and as what. */
+struct side {
+	const struct beir_text *texts;
+	const struct beir_query *index; /* row -> text; NULL = the same */
+	enum encoder_role role;
+};
+
+/* Embed the text of row i. */
 static void
-embed_one(struct eval_vectors *out, size_t i, const struct encoder *encoder,
-    struct encoder_scratch *scratch, const struct beir_text *text)
+embed_row(struct eval_vectors *out, size_t i, const struct encoder *encoder,
+    struct encoder_scratch *scratch, const struct side *side)
 {
+	const struct beir_text *text =
+	    &side->texts[side->index == NULL ? i : side->index[i].query];
 	struct error err;
 	struct encoder_output output = {.vector = out->values + i * out->dims};
 	int rc = encoder_embed(
-	    encoder, scratch, &output, ENCODER_PLAIN, text->text, text->len, &err);
+	    encoder, scratch, &output, side->role, text->text, text->len, &err);
 	out->valid[i] = rc == 0;
 	if (rc == -1)
 		memset(output.vector, 0, out->dims * sizeof(float));
 }
 
-/* Embed n texts; index maps row to text, NULL = the same. */
 static int
 embed_all(struct eval_vectors *out, const struct encoder *encoder,
-    const struct beir_text *texts, const struct beir_query *index, struct error *err)
+    const struct side *side, struct error *err)
 {
 	bool failed = false;
 #pragma omp parallel
@@ -80,8 +88,7 @@ embed_all(struct eval_vectors *out, const struct encoder *encoder,
 #pragma omp for schedule(dynamic, 64)
 		for (size_t i = 0; i < out->n; i++) {
 			if (scratch != NULL && !stop_requested())
-				embed_one(out, i, encoder, scratch,
-				    &texts[index == NULL ? i : index[i].query]);
+				embed_row(out, i, encoder, scratch, side);
 		}
 		encoder_scratch_free(scratch);
 	}
@@ -106,6 +113,12 @@ int
 eval_embed(struct eval_embedded *embedded, const struct eval_task *task,
     const char *model, struct error *err)
 {
+	const struct side corpus = {
+	    .texts = task->corpus.items, .role = ENCODER_DOCUMENT};
+	const struct side queries = {.texts = task->queries.items,
+	    .index = task->qrels.queries,
+	    .role = ENCODER_QUERY};
+
 	*embedded = (struct eval_embedded){.corpus = {.n = 0}};
 	struct encoder *encoder = encoder_open(model, err);
 	if (encoder == NULL)
@@ -115,11 +128,9 @@ eval_embed(struct eval_embedded *embedded, const struct eval_task *task,
 	if (rc == 0)
 		rc = new_vectors(&embedded->queries, task->qrels.n_queries, dims, err);
 	if (rc == 0)
-		rc = embed_all(
-		    &embedded->corpus, encoder, task->corpus.items, NULL, err);
+		rc = embed_all(&embedded->corpus, encoder, &corpus, err);
 	if (rc == 0)
-		rc = embed_all(&embedded->queries, encoder, task->queries.items,
-		    task->qrels.queries, err);
+		rc = embed_all(&embedded->queries, encoder, &queries, err);
 	encoder_close(encoder);
 	if (rc == -1)
 		eval_embedded_free(embedded);
