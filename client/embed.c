@@ -270,7 +270,8 @@ embed_main(int argc, char **argv)
 		code = err.code == ERR_NONE ? OPTIONS_FAILED : options_failed(&err);
 	encoder_close(encoder);
 	double seconds = clock_since(start_ns);
-	fprintf(stderr, "%llu lines %s in %.3f s, %.0f/s\n", (unsigned long long)count,
+	fprintf(stderr, "%llu line%s %s in %.3f s, %.0f/s\n", (unsigned long long)count,
+	    count == 1 ? "" : "s",
 	    code == OPTIONS_OK ? "embedded" : "embedded before it ended", seconds,
 	    seconds > 0 ? (double)count / seconds : 0);
 	return code;
