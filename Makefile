@@ -47,9 +47,9 @@ all: $(BIN)/halftone-server $(BIN)/halftone
 
 # The only per-file flags; what is in such a file runs after cpu_has() said so.
 ifneq (,$(filter x86_64,$(ARCH)))
-$(OBJ)/%_avx2.o: ISA := -mavx2
+$(OBJ)/%_avx2.o: ISA := -mavx2 -mfma
 $(OBJ)/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni \
-	-mavx512vpopcntdq
+	-mavx512vpopcntdq -mavx512vbmi
 endif
 
 $(OBJ)/%.o: %.c Makefile

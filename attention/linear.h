@@ -69,15 +69,15 @@ struct linear {
 size_t linear_weight_bytes(enum linear_form form, size_t in, size_t out);
 
 /* packed (linear_weight_bytes) := levels (out, in) of a form but float. */
-void linear_pack(void *packed, const int8_t *levels, enum linear_form form, size_t in,
-    size_t out);
+void linear_pack(
+    void *packed, const int8_t *levels, enum linear_form form, size_t in, size_t out);
 
 /* packed := weights (out, in) of the float form. */
 void linear_pack_float(float *packed, const float *weights, size_t in, size_t out);
 
 /* levels (out, in) := what is packed; not for float. */
-void linear_unpack(int8_t *levels, const void *packed, enum linear_form form, size_t in,
-    size_t out);
+void linear_unpack(
+    int8_t *levels, const void *packed, enum linear_form form, size_t in, size_t out);
 
 /* 0 if every number of the layer is one that its form can have (codes 0 .. 2 for
  * ternary, levels -127 .. 127, finite scales >= 0, finite biases); the weights of a
@@ -87,8 +87,8 @@ int linear_check(const struct linear *layer, struct error *err);
 /* The activations of n tokens. */
 struct linear_input {
 	size_t n;
-	const float *x;     /* (n, in): read by the float form alone */
-	const int8_t *q;    /* (n, in), -127 .. 127: read by the others, like the rest */
+	const float *x;  /* (n, in): read by the float form alone */
+	const int8_t *q; /* (n, in), -127 .. 127: read by the others, like the rest */
 	const float *scale; /* (n) */
 	const int32_t *sum; /* (n) of the q of a token */
 };
@@ -97,7 +97,8 @@ struct linear_input {
 enum linear_then {
 	LINEAR_STORE, /* y := it */
 	LINEAR_ADD,   /* y := y + it */
-	LINEAR_TABLE, /* q := table[128 + clamp(rne(it * step), -128, 127)] */
+	/* q := table[128 + clamp(rne(it * step), -128, 127)]; NaN counts as -128 */
+	LINEAR_TABLE,
 };
 
 struct linear_output {

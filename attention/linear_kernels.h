@@ -1,6 +1,8 @@
 #ifndef ATTENTION_LINEAR_KERNELS_H
 #define ATTENTION_LINEAR_KERNELS_H
 
+#include <stdbool.h>
+
 #include "attention/linear.h"
 
 /* The tables behind linear_find.  A table of a level that the build's architecture
@@ -14,5 +16,9 @@ extern const struct linear_kernel linear_amx;
 #elif defined(__aarch64__)
 extern const struct linear_kernel linear_neon;
 #endif
+
+/* The self-test: whether a kernel gives the bits of linear_scalar for small layers of
+ * every form. */
+bool linear_agrees(const struct linear_kernel *kernel);
 
 #endif /* ATTENTION_LINEAR_KERNELS_H */

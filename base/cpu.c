@@ -22,14 +22,15 @@ cpu_has(enum cpu_level level)
 #if defined(__x86_64__)
 	/* libgcc asks XGETBV too: the system saves these registers. */
 	case CPU_AVX2:
-		return __builtin_cpu_supports("avx2");
+		return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 	case CPU_AVX512:
 		return __builtin_cpu_supports("avx512f") &&
 		       __builtin_cpu_supports("avx512bw") &&
 		       __builtin_cpu_supports("avx512dq") &&
 		       __builtin_cpu_supports("avx512vl") &&
 		       __builtin_cpu_supports("avx512vnni") &&
-		       __builtin_cpu_supports("avx512vpopcntdq");
+		       __builtin_cpu_supports("avx512vpopcntdq") &&
+		       __builtin_cpu_supports("avx512vbmi");
 #endif
 	default:
 		return false;

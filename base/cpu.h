@@ -15,8 +15,8 @@
 enum cpu_level {
 	CPU_SCALAR = 0,
 	CPU_NEON,   /* aarch64 with dot product */
-	CPU_AVX2,   /* AVX2 */
-	CPU_AVX512, /* AVX-512 F BW DQ VL, VNNI, VPOPCNTDQ */
+	CPU_AVX2,   /* AVX2, FMA */
+	CPU_AVX512, /* AVX-512 F BW DQ VL, VNNI, VPOPCNTDQ, VBMI */
 	CPU_AMX,    /* AMX int8 (kernels for it come later) */
 };
 
