@@ -65,7 +65,7 @@ linear_pack(
 	memset(bytes, 0, linear_weight_bytes(form, in, out));
 	for (size_t row = 0; row < out; row++)
 		for (size_t column = 0; column < in; column++) {
-			int level = levels[row * in + column];
+			const int8_t level = levels[row * in + column];
 			struct slot at = slot(form, in, row, column);
 			if (form == LINEAR_INT8) {
 				bytes[at.byte] = (uint8_t)level;

@@ -151,7 +151,7 @@ two_bit_fields(const struct linear *layer, const struct linear_input *in,
 #pragma GCC unroll 12
 		for (unsigned i = 0; i < n * fields; i++)
 			near[i] = (sums16){0};
-		for (; k < end; k += 4, line += 64)
+		for (; k < end; k += 4, line += 64) {
 #pragma GCC unroll 12
 			for (unsigned i = 0; i < n * fields; i++) {
 				int shift = (int)(2 * (first + i % fields));
@@ -161,6 +161,7 @@ two_bit_fields(const struct linear *layer, const struct linear_input *in,
 				near[i] += (sums16)_mm256_maddubs_epi16(
 				    w, broadcast(q + i / fields * layer->in + k));
 			}
+		}
 #pragma GCC unroll 12
 		for (unsigned i = 0; i < n * fields; i++)
 			sum[i] = widen(sum[i], (__m256i)near[i]);
@@ -207,7 +208,7 @@ int8_tiles(const struct linear *layer, const struct linear_input *in,
 #pragma GCC unroll 8
 			for (unsigned i = 0; i < 2 * n; i++)
 				sum[i] = (sums32){0};
-			for (size_t k = 0; k < layer->in; k += 4, line += 64)
+			for (size_t k = 0; k < layer->in; k += 4, line += 64) {
 #pragma GCC unroll 8
 				for (unsigned i = 0; i < 2 * n; i++) {
 					__m256i w = _mm256_loadu_si256(
@@ -218,6 +219,7 @@ int8_tiles(const struct linear *layer, const struct linear_input *in,
 					    widen(sum[i], _mm256_maddubs_epi16(
 							      _mm256_abs_epi8(w), x));
 				}
+			}
 #pragma GCC unroll 8
 			for (unsigned i = 0; i < 2 * n; i++)
 				scale(layer, in, out, column + 8 * (i % 2),
@@ -242,12 +244,13 @@ real_tiles(const struct linear *layer, const struct linear_input *in,
 			for (unsigned i = 0; i < 2 * n; i++)
 				y[i] =
 				    _mm256_loadu_ps(layer->bias + column + 8 * (i % 2));
-			for (size_t k = 0; k < layer->in; k++, line += 16)
+			for (size_t k = 0; k < layer->in; k++, line += 16) {
 #pragma GCC unroll 12
 				for (unsigned i = 0; i < 2 * n; i++)
 					y[i] = _mm256_fmadd_ps(
 					    _mm256_set1_ps(x[i / 2 * layer->in + k]),
 					    _mm256_loadu_ps(line + 8 * (i % 2)), y[i]);
+			}
 #pragma GCC unroll 12
 			for (unsigned i = 0; i < 2 * n; i++)
 				finish(layer, out, column + 8 * (i % 2),
@@ -257,31 +260,32 @@ real_tiles(const struct linear *layer, const struct linear_input *in,
 }
 
 /* name: a tiles_fn that calls tiles with a constant number of tokens. */
-#define BY_TOKENS(name, tiles, tokens_max)                                          \
-	static void name(const struct linear *layer, const struct linear_input *in, \
-	    const struct linear_output *out, struct place at, size_t n)             \
-	{                                                                           \
-		switch (n) {                                                        \
-		case 0:                                                             \
-			break;                                                      \
-		case 1:                                                             \
-			tiles(layer, in, out, at, 1);                               \
-			break;                                                      \
-		case 2:                                                             \
-			tiles(layer, in, out, at, 2);                               \
-			break;                                                      \
-		case 3:                                                             \
-			tiles(layer, in, out, at, 3);                               \
-			break;                                                      \
-		case 4:                                                             \
-			tiles(layer, in, out, at, 4);                               \
-			break;                                                      \
-		case 5:                                                             \
-			tiles(layer, in, out, at, tokens_max < 5 ? tokens_max : 5); \
-			break;                                                      \
-		default:                                                            \
-			tiles(layer, in, out, at, tokens_max);                      \
-		}                                                                   \
+#define BY_TOKENS(name, tiles, tokens_max)                                            \
+	static void name(const struct linear *layer, const struct linear_input *in,   \
+	    const struct linear_output *out, struct place at, size_t n)               \
+	{                                                                             \
+		switch (n) {                                                          \
+		case 0:                                                               \
+			break;                                                        \
+		case 1:                                                               \
+			tiles(layer, in, out, at, 1);                                 \
+			break;                                                        \
+		case 2:                                                               \
+			tiles(layer, in, out, at, 2);                                 \
+			break;                                                        \
+		case 3:                                                               \
+			tiles(layer, in, out, at, 3);                                 \
+			break;                                                        \
+		case 4:                                                               \
+			tiles(layer, in, out, at, 4);                                 \
+			break;                                                        \
+		case 5:                                                               \
+			tiles(                                                        \
+			    layer, in, out, at, (tokens_max) < 5 ? (tokens_max) : 5); \
+			break;                                                        \
+		default:                                                              \
+			tiles(layer, in, out, at, tokens_max);                        \
+		}                                                                     \
 	}
 BY_TOKENS(two_bit_tokens, two_bit_tiles, TOKENS_MAX)
 BY_TOKENS(int8_tokens, int8_tiles, TOKENS_MAX_INT8)

@@ -146,7 +146,8 @@ two_bit_tiles(const struct linear *layer, const struct linear_input *in,
 #pragma GCC unroll 24
 		for (unsigned i = 0; i < n * chains * PARTS; i++)
 			sum[i] = (sums){0};
-		for (size_t k = 0; k < layer->in; k += 4 * chains, line += 64 * chains)
+		for (size_t k = 0; k < layer->in;
+		     k += 4 * chains, line += 64 * chains) {
 #pragma GCC unroll 24
 			for (unsigned i = 0; i < n * chains * PARTS; i++) {
 				const unsigned f = i % PARTS, c = i / PARTS % chains;
@@ -156,6 +157,7 @@ two_bit_tiles(const struct linear *layer, const struct linear_input *in,
 				sum[i] = dot(sum[i], w,
 				    q + i / PARTS / chains * layer->in + k + 4 * c);
 			}
+		}
 #pragma GCC unroll 24
 		for (unsigned i = 0; i < n * PARTS; i++) {
 			const unsigned f = i % PARTS, t = i / PARTS;
@@ -190,7 +192,8 @@ int8_tiles(const struct linear *layer, const struct linear_input *in,
 #pragma GCC unroll 24
 		for (unsigned i = 0; i < n * chains * PARTS; i++)
 			sum[i] = (sums){0};
-		for (size_t k = 0; k < layer->in; k += 4 * chains, line += 64 * chains)
+		for (size_t k = 0; k < layer->in;
+		     k += 4 * chains, line += 64 * chains) {
 #pragma GCC unroll 24
 			for (unsigned i = 0; i < n * chains * PARTS; i++) {
 				const unsigned f = i % PARTS, c = i / PARTS % chains;
@@ -199,6 +202,7 @@ int8_tiles(const struct linear *layer, const struct linear_input *in,
 				sum[i] = dot(sum[i], _mm512_xor_si512(w, flip),
 				    q + i / PARTS / chains * layer->in + k + 4 * c);
 			}
+		}
 #pragma GCC unroll 24
 		for (unsigned i = 0; i < n * PARTS; i++) {
 			int32_t less = in->sum[at.token + i / PARTS] * 128;
@@ -226,12 +230,13 @@ real_tiles(const struct linear *layer, const struct linear_input *in,
 #pragma GCC unroll 24
 		for (unsigned i = 0; i < n * PARTS; i++)
 			y[i] = _mm512_loadu_ps(bias + 16 * (i % PARTS));
-		for (size_t k = 0; k < layer->in; k++, line += 16)
+		for (size_t k = 0; k < layer->in; k++, line += 16) {
 #pragma GCC unroll 24
 			for (unsigned i = 0; i < n * PARTS; i++)
 				y[i] = _mm512_fmadd_ps(
 				    _mm512_set1_ps(x[i / PARTS * layer->in + k]),
 				    _mm512_loadu_ps(line + i % PARTS * stride), y[i]);
+		}
 #pragma GCC unroll 6
 		for (unsigned t = 0; t < n; t++)
 			finish(layer, out, at.column, at.token + t, y + PARTS * t);

@@ -20,9 +20,10 @@
 #define PER_LAYER 6 /* q, k, v, o, up, down */
 #define TOKENS_MAX 512
 #define ROUNDS 9
-#define ROUND_OPERATIONS 2e8 /* at least so long a round: reading a clock costs, too \
-			      */
-#define ROUNDS_SECONDS 0.04  /* after so long, 3 rounds are enough */
+/* A round is at least so long, because reading a clock costs, too; after so many
+ * seconds, 3 rounds are enough. */
+#define ROUND_OPERATIONS 2e8
+#define ROUNDS_SECONDS 0.04
 
 struct bench {
 	struct linear layer[LAYERS * PER_LAYER];
