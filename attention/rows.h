@@ -33,15 +33,14 @@ struct rows_kernel {
 
 	/* x (n, dims) := x / sqrt(mean of squares + epsilon) * weight
 	 * (Zhang & Sennrich, arXiv:1910.07467). */
-	void (*rms_norm)(
-	    float *x, const struct rows_norm *norm, size_t n, size_t dims);
+	void (*rms_norm)(float *x, const struct rows_norm *norm, size_t n, size_t dims);
 
 	/* Signed bytes with a scale of each row's own, rounded half to even:
 	 *     a = max(max |x|, 1e-5),  scale = a / 127,
 	 *     q = rne(x * (127 / a)) clamped to -127 .. 127,  sum = sum of q
 	 * The quotients are float32 divisions.  NaN gives 0. */
-	void (*quantize)(int8_t *q, float *scale, int32_t *sum, const float *x, size_t n,
-	    size_t dims);
+	void (*quantize)(int8_t *q, float *scale, int32_t *sum, const float *x,
+	    size_t n, size_t dims);
 
 	/* sum (n) := of each row of bytes (n, dims) */
 	void (*sum)(int32_t *sum, const int8_t *q, size_t n, size_t dims);
