@@ -26,12 +26,15 @@ struct rows_kernel {
 	enum cpu_level level;
 	const char *name;
 
-	/* x (n, dims) := (x - mean) / sqrt(variance + epsilon) * weight + bias
+	/* x (n, dims) := (x - mean) / sqrt(variance + epsilon) * weight + bias, as
+	 *     fma((x - mean) * (1 / sqrt(variance + epsilon)), weight, bias)
+	 * with variance = the sum by fma of (x - mean)^2, / dims
 	 * (Ba, Kiros & Hinton, arXiv:1607.06450). */
 	void (*layer_norm)(
 	    float *x, const struct rows_norm *norm, size_t n, size_t dims);
 
-	/* x (n, dims) := x / sqrt(mean of squares + epsilon) * weight
+	/* x (n, dims) := x * (1 / sqrt(mean of squares + epsilon)) * weight, squares
+	 * summed by fma
 	 * (Zhang & Sennrich, arXiv:1910.07467). */
 	void (*rms_norm)(float *x, const struct rows_norm *norm, size_t n, size_t dims);
 
@@ -45,15 +48,16 @@ struct rows_kernel {
 	/* sum (n) := of each row of bytes (n, dims) */
 	void (*sum)(int32_t *sum, const int8_t *q, size_t n, size_t dims);
 
-	/* x (n) := x / 2 * (1 + erf(x / sqrt 2)), to 1e-6 absolute or 1e-6 relative
+	/* x (n, a multiple of 16) := x / 2 * (1 + erf(x / sqrt 2)), to 4e-7 absolute or
+	 * relative; -0, infinity and NaN give -0, infinity and NaN, -infinity about 0
 	 * (Hendrycks & Gimpel, arXiv:1606.08415). */
 	void (*gelu)(float *x, size_t n);
 
 	/* out (dims) := the mean of n rows, their sum in order. */
 	void (*mean)(float *out, const float *x, size_t n, size_t dims);
 
-	/* out (dims) := x / |x|; 0 if |x|^2 is below 1e-30 or not finite, and `out` is
-	 * as it was; else 1. */
+	/* out (dims) := x / |x|, squares summed by fma; 0 if |x|^2 is below 1e-30 or
+	 * not finite, and `out` is as it was; else 1. */
 	int (*unit)(float *out, const float *x, size_t dims);
 };
 
