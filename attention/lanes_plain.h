@@ -188,7 +188,7 @@ lanes_int_load8(const int8_t *p)
 	struct lanes_int x;
 
 	for (int i = 0; i < 16; i++)
-		x.v[i] = p[i];
+		x.v[i] = (int32_t)p[i];
 	return x;
 }
 

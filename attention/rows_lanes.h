@@ -23,22 +23,24 @@ layer_norm_rows(float *x, const struct rows_norm *norm, size_t dims, size_t rows
 #pragma GCC unroll 4
 	for (size_t r = 0; r < rows; r++)
 		sum[r] = lanes_load(x + r * dims);
-	for (size_t i = 16; i < dims; i += 16)
+	for (size_t i = 16; i < dims; i += 16) {
 #pragma GCC unroll 4
 		for (size_t r = 0; r < rows; r++)
 			sum[r] = lanes_add(sum[r], lanes_load(x + r * dims + i));
+	}
 #pragma GCC unroll 4
 	for (size_t r = 0; r < rows; r++) {
 		mean[r] = lanes_set(lanes_sum(sum[r]) / (float)dims);
 		sum[r] = lanes_set(0);
 	}
-	for (size_t i = 0; i < dims; i += 16)
+	for (size_t i = 0; i < dims; i += 16) {
 #pragma GCC unroll 4
 		for (size_t r = 0; r < rows; r++) {
 			struct lanes from_mean =
 			    lanes_sub(lanes_load(x + r * dims + i), mean[r]);
 			sum[r] = lanes_fma(from_mean, from_mean, sum[r]);
 		}
+	}
 #pragma GCC unroll 4
 	for (size_t r = 0; r < rows; r++) {
 		float variance = lanes_sum(sum[r]) / (float)dims;
@@ -74,12 +76,13 @@ rms_norm_rows(float *x, const struct rows_norm *norm, size_t dims, size_t rows)
 #pragma GCC unroll 4
 	for (size_t r = 0; r < rows; r++)
 		sum[r] = lanes_set(0);
-	for (size_t i = 0; i < dims; i += 16)
+	for (size_t i = 0; i < dims; i += 16) {
 #pragma GCC unroll 4
 		for (size_t r = 0; r < rows; r++) {
 			struct lanes at = lanes_load(x + r * dims + i);
 			sum[r] = lanes_fma(at, at, sum[r]);
 		}
+	}
 #pragma GCC unroll 4
 	for (size_t r = 0; r < rows; r++) {
 		float mean = lanes_sum(sum[r]) / (float)dims;
