@@ -48,7 +48,7 @@
 #include "attention/lanes_plain.h"
 #endif
 
-/* e^x, x clamped to -87 .. 88; within 3e-7 relative.  NaN gives NaN. */
+/* e^x, x clamped to -87 .. 88; within 2e-7 relative.  NaN gives NaN. */
 static inline struct lanes
 lanes_exp(struct lanes x)
 {

@@ -12,7 +12,7 @@
  * scores of some queries stay in the first cache.  The same bits from every kernel.
  * A score is the sum over d of q_d k_d by fma, times 1 / sqrt(head_dims); the w of a
  * query are 16 partial sums (key j goes to sum j % 16), added up pairwise; o is the sum
- * over j of w_ij v_j by fma, times 1 / (sum of w).  exp is within 3e-7 relative, and no
+ * over j of w_ij v_j by fma, times 1 / (sum of w).  exp is within 2e-7 relative, and no
  * smaller than e^-87.
  *
  * Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, arXiv:1706.03762.
