@@ -15,7 +15,7 @@
  *     lanes_set(x)                 x in every lane
  *     lanes_add, sub, mul, div     a op b
  *     lanes_fma(a, b, c)           a * b + c, rounded once
- *     lanes_sqrt, lanes_abs
+ *     lanes_abs
  *     lanes_min(a, b)              a < b ? a : b, so b where either is NaN
  *     lanes_max(a, b)              a > b ? a : b, so b where either is NaN
  *     lanes_less(a, b)             a < b      as a mask; false where either is NaN

@@ -67,12 +67,6 @@ lanes_fma(struct lanes x, struct lanes y, struct lanes z)
 }
 
 static inline struct lanes
-lanes_sqrt(struct lanes x)
-{
-	return (struct lanes){_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)};
-}
-
-static inline struct lanes
 lanes_abs(struct lanes x)
 {
 	const __m256 sign = _mm256_set1_ps(-0.0f);

@@ -65,12 +65,6 @@ lanes_fma(struct lanes a, struct lanes b, struct lanes c)
 }
 
 static inline struct lanes
-lanes_sqrt(struct lanes x)
-{
-	return (struct lanes){_mm512_sqrt_ps(x.v)};
-}
-
-static inline struct lanes
 lanes_abs(struct lanes x)
 {
 	return (struct lanes){_mm512_abs_ps(x.v)};

@@ -76,13 +76,6 @@ lanes_fma(struct lanes x, struct lanes y, struct lanes z)
 }
 
 static inline struct lanes
-lanes_sqrt(struct lanes x)
-{
-	return (struct lanes){
-	    vsqrtq_f32(x.a), vsqrtq_f32(x.b), vsqrtq_f32(x.c), vsqrtq_f32(x.d)};
-}
-
-static inline struct lanes
 lanes_abs(struct lanes x)
 {
 	return (struct lanes){

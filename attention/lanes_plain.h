@@ -79,14 +79,6 @@ lanes_fma(struct lanes a, struct lanes b, struct lanes c)
 }
 
 static inline struct lanes
-lanes_sqrt(struct lanes x)
-{
-	for (int i = 0; i < 16; i++)
-		x.v[i] = sqrtf(x.v[i]);
-	return x;
-}
-
-static inline struct lanes
 lanes_abs(struct lanes x)
 {
 	for (int i = 0; i < 16; i++)
