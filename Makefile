@@ -48,8 +48,13 @@ all: $(BIN)/halftone-server $(BIN)/halftone
 # The only per-file flags; what is in such a file runs after cpu_has() said so.
 ifneq (,$(filter x86_64,$(ARCH)))
 $(OBJ)/%_avx2.o: ISA := -mavx2 -mfma
-$(OBJ)/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni \
+AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni \
 	-mavx512vpopcntdq -mavx512vbmi
+$(OBJ)/%_avx512.o: ISA := $(AVX512)
+$(OBJ)/%_amx.o: ISA := $(AVX512) -mamx-tile -mamx-int8
+endif
+ifneq (,$(filter aarch64,$(ARCH)))
+$(OBJ)/%_neon.o: ISA := -march=armv8.2-a+dotprod
 endif
 
 $(OBJ)/%.o: %.c Makefile

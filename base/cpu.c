@@ -4,6 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 static const char *const names[] = {"scalar", "neon", "avx2", "avx512", "amx"};
 #define LEVELS (sizeof names / sizeof names[0])
 
@@ -12,6 +23,30 @@ cpu_level_name(enum cpu_level level)
 {
 	return names[level];
 }
+
+#if defined(__x86_64__)
+/* Whether this process may use tiles: the processor has them (CPUID), the system saves
+ * them (XCR0), and lets in whoever asks.  Linux grants that to a process once and for
+ * all its threads; gcc 12 does not know the features by name. */
+static bool tiles;
+
+static void
+ask_for_tiles(void)
+{
+	const unsigned features = 1u << 24 | 1u << 25; /* amx-tile, amx-int8 */
+	const uint32_t saved = 1u << 17 | 1u << 18; /* their configuration and data */
+	const long request = 0x1023, data = 18;     /* ARCH_REQ_XCOMP_PERM */
+	unsigned a, b, c, d;
+	uint32_t low, high;
+
+	/* AVX-512 says that XGETBV is there. */
+	if (!cpu_has(CPU_AVX512) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) ||
+	    (d & features) != features)
+		return;
+	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	tiles = (low & saved) == saved && syscall(SYS_arch_prctl, request, data) == 0;
+}
+#endif
 
 bool
 cpu_has(enum cpu_level level)
@@ -31,6 +66,14 @@ cpu_has(enum cpu_level level)
 		       __builtin_cpu_supports("avx512vnni") &&
 		       __builtin_cpu_supports("avx512vpopcntdq") &&
 		       __builtin_cpu_supports("avx512vbmi");
+	case CPU_AMX: {
+		static pthread_once_t once = PTHREAD_ONCE_INIT;
+		pthread_once(&once, ask_for_tiles);
+		return tiles;
+	}
+#elif defined(__aarch64__)
+	case CPU_NEON:
+		return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #endif
 	default:
 		return false;
@@ -61,6 +104,6 @@ cpu_ceiling(enum cpu_level *level, struct error *err)
 		*level = (enum cpu_level)i;
 		return 0;
 	}
-	return error_set(
-	    err, ERR_INPUT, "SIMD=%.32s: expected one of scalar, avx2, avx512", wish);
+	return error_set(err, ERR_INPUT,
+	    "SIMD=%.32s: expected one of scalar, neon, avx2, avx512, amx", wish);
 }

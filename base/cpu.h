@@ -8,8 +8,8 @@
 /*
  * What this processor can do, and what the user allows.
  *
- * The environment variable SIMD=scalar|avx2|avx512 is a ceiling: each
- * module takes its best kernel at or below it.  The levels of one architecture
+ * The environment variable SIMD=scalar|neon|avx2|avx512|amx is a
+ * ceiling: each module takes its best kernel at or below it.  The levels of one architecture
  * are ordered; unset means the best there is.  Any thread may call.
  */
 enum cpu_level {
@@ -17,13 +17,14 @@ enum cpu_level {
 	CPU_NEON,   /* aarch64 with dot product */
 	CPU_AVX2,   /* AVX2, FMA */
 	CPU_AVX512, /* AVX-512 F BW DQ VL, VNNI, VPOPCNTDQ, VBMI */
-	CPU_AMX,    /* AMX int8 (kernels for it come later) */
+	CPU_AMX,    /* AMX int8, and all of CPU_AVX512 */
 };
 
 /* "scalar", "neon", "avx2", "avx512", "amx" */
 const char *cpu_level_name(enum cpu_level level);
 
-/* Whether this processor and system run code of `level`. */
+/* Whether this processor and system run code of `level`.  The first question for
+ * CPU_AMX asks Linux to let this process use tiles. */
 bool cpu_has(enum cpu_level level);
 
 /* *level := the ceiling from $SIMD, or the best this processor has.  ERR_INPUT for

@@ -378,7 +378,7 @@ config_help(FILE *out)
 	      "Each key may also stand in the environment (HALFTONE_MAX_BODY_BYTES) or "
 	      "in\n"
 	      "the file of --config (max_body_bytes = 1MiB).  Flags stand above the\n"
-	      "environment, that above the file.  SIMD=scalar|avx2|avx512 limits the\n"
-	      "instructions used.  Exit codes: 0, 1 failed, 2 usage.\n",
+	      "environment, that above the file.  SIMD=scalar|neon|avx2|avx512|amx\n"
+	      "limits the instructions used.  Exit codes: 0, 1 failed, 2 usage.\n",
 	    out);
 }

@@ -23,7 +23,8 @@ check() { # file
 	case $1 in
 	*_avx2.c | *_avx512.c | *_amx.c) [ "$(uname -m)" = x86_64 ] || return 0 ;;&
 	*_avx2.c) flags+=(-mavx2 -mfma) ;;
-	*_avx512.c) flags+=(-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vpopcntdq -mavx512vbmi) ;;
+	*_avx512.c | *_amx.c) flags+=(-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vpopcntdq -mavx512vbmi) ;;&
+	*_amx.c) flags+=(-mamx-tile -mamx-int8) ;;
 	esac
 	local stamp hash
 	stamp=build/lint/tidy/$(echo "$1" | tr / -)
