@@ -169,6 +169,9 @@ static const struct linear_kernel *const kernels[] = {
 #if defined(__x86_64__)
     &linear_avx2,
     &linear_avx512,
+    &linear_amx,
+#elif defined(__aarch64__)
+    &linear_neon,
 #endif
 };
 #define KERNELS (sizeof kernels / sizeof kernels[0])

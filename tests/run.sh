@@ -1,8 +1,8 @@
 #!/bin/bash
-# Run every test: C programs, end-to-end scripts, official clients.  A script that
-# exits 77 is skipped (it has said why), and so is a program that skipped each of its
-# tests; one that skipped some passes and its line says how many.  Anything else but 0
-# is a failure.
+# Run every test: C programs, kernels of other processors, end-to-end scripts, official
+# clients.  A script that exits 77 is skipped (it has said why), and so is a program that
+# skipped each of its tests; one that skipped some passes and its line says how many.
+# Anything else but 0 is a failure.
 # usage: tests/run.sh BIN OBJ SAN    (folders of the programs and of the tests)
 set -u
 cd "$(dirname "$0")/.."
@@ -45,9 +45,9 @@ for program in "${programs[@]}"; do
 	[ -e "${program#"$OBJ"/}.c" ] || continue # its source is gone
 	run "${program#"$OBJ"/}" "$program"
 done
-for script in tests/e2e/[0-9]*.sh tests/clients/[0-9]*.sh; do
+for script in tests/cross/[0-9]*.sh tests/e2e/[0-9]*.sh tests/clients/[0-9]*.sh; do
 	[ -e "$script" ] || continue
-	case $script in tests/clients/*) [ -z "$SAN" ] || continue ;; esac
+	case $script in tests/cross/* | tests/clients/*) [ -z "$SAN" ] || continue ;; esac
 	run "$script" bash "$script"
 done
 

@@ -6,6 +6,9 @@ set -eu
 build="gcc make libc6-dev libevent-dev liblmdb-dev libcjson-dev libutf8proc-dev"
 build="$build curl ca-certificates"
 test="libcmocka-dev python3 python3-venv python3-yaml jq"
+# Kernels of another processor are compiled for it and emulated.
+[ "$(uname -m)" != x86_64 ] ||
+	cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 lint="binutils clang clang-format clang-tidy libomp-dev git"
 bench="python3 python3-venv"
 
@@ -13,7 +16,7 @@ want=""
 for purpose in "$@"; do
 	case $purpose in
 	build) want="$want $build" ;;
-	test) want="$want $test" ;;
+	test) want="$want $test ${cross:-}" ;;
 	bench) want="$want $bench" ;;
 	lint) want="$want $lint $test" ;;
 	*) echo "deps.sh: expected build, test, bench or lint, not '$purpose'" >&2
