@@ -8,9 +8,9 @@
 /*
  * What this processor can do, and what the user allows.
  *
- * The environment variable SIMD=scalar|neon|avx2|avx512|amx is a
- * ceiling: each module takes its best kernel at or below it.  The levels of one architecture
- * are ordered; unset means the best there is.  Any thread may call.
+ * The environment variable SIMD=scalar|neon|avx2|avx512|amx is a ceiling: each module
+ * takes its best kernel at or below it.  The levels of one architecture are ordered;
+ * unset means the best there is.  Any thread may call.
  */
 enum cpu_level {
 	CPU_SCALAR = 0,

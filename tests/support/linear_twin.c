@@ -60,15 +60,11 @@ enum style {
 static int
 level(struct rng *rng, enum linear_form form, enum style style)
 {
-	const int top = form == LINEAR_TERNARY      ? 1
-			: form == LINEAR_FOUR_LEVEL ? 3
-						    : 127;
-
-	if (style == EXTREME)
-		return top;
 	if (form == LINEAR_FOUR_LEVEL)
-		return 2 * (int)rng_below(rng, 4) - 3;
-	return (int)rng_below(rng, (uint64_t)(2 * top + 1)) - top;
+		return style == EXTREME ? 3 : 2 * (int)rng_below(rng, 4) - 3;
+	const unsigned top = form == LINEAR_TERNARY ? 1 : 127;
+	return style == EXTREME ? (int)top
+				: (int)rng_below(rng, 2 * top + 1) - (int)top;
 }
 
 static float

@@ -80,7 +80,7 @@ decode_memory(struct instruction *it, const ucontext_t *context, const uint8_t *
 {
 	const unsigned mode = code[4] >> 6;
 	size_t at = 5;
-	int8_t near;
+	uint8_t near;
 	int32_t far = 0;
 	unsigned base = (code[4] & 7u) | (extend & 1u) << 3;
 
@@ -97,7 +97,7 @@ decode_memory(struct instruction *it, const ucontext_t *context, const uint8_t *
 	const bool from_rip = mode == 0 && (base & 7u) == 5;
 	if (mode == 1) {
 		memcpy(&near, code + at, sizeof near);
-		far = near;
+		far = near < 128 ? near : near - 256;
 		at += sizeof near;
 	} else if (mode == 2 || from_rip) {
 		memcpy(&far, code + at, sizeof far);
