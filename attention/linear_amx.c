@@ -4,6 +4,8 @@
 #include <immintrin.h>
 #include <stdbool.h>
 
+#include "attention/linear_avx512.h"
+
 /*
  * Tile registers: eight of up to 16 rows of 64 bytes.  A product adds to a tile of sums
  * (tokens, 16 columns) that of 64 bytes of the tokens' q with 64 x 16 weights, which
@@ -98,41 +100,17 @@ struct batch {
 	size_t column, first, token, end;
 };
 
-/* table[128 + v] of 64 signed bytes v. */
-INLINE __m512i
-look_up(const int8_t *table, __m512i v)
-{
-	/* vpermi2b looks at the low 7 bits: v + 128 for v < 0, else v. */
-	__m512i low = _mm512_permutex2var_epi8(
-	    _mm512_loadu_si512(table), v, _mm512_loadu_si512(table + 64));
-	__m512i high = _mm512_permutex2var_epi8(
-	    _mm512_loadu_si512(table + 128), v, _mm512_loadu_si512(table + 192));
-
-	return _mm512_mask_blend_epi8(_mm512_movepi8_mask(v), high, low);
-}
-
 /* q := the table's bytes for 16 * parts numbers. */
 INLINE void
 put_table(const struct linear_output *out, int8_t *q, const __m512 *y, unsigned parts)
 {
-	/* Packing works in quarters: 4 numbers of each part lie side by side. */
-	const __m512i order =
-	    _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-	__m512i v[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(),
-	    _mm512_setzero_si512(), _mm512_setzero_si512()};
+	__m512i v = linear_avx512_to_bytes(y, out->step, parts);
 
-	/* What is too small, and NaN, is INT32_MIN before it is narrowed to -128. */
-#pragma GCC unroll 4
-	for (unsigned p = 0; p < parts; p++)
-		v[p] = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(127.0f),
-		    _mm512_mul_ps(y[p], _mm512_set1_ps(out->step))));
-	v[0] = _mm512_packs_epi16(
-	    _mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
-	v[0] = look_up(out->table, _mm512_permutexvar_epi32(order, v[0]));
+	v = linear_avx512_look_up(out->table, v);
 	if (parts == 4)
-		_mm512_storeu_si512(q, v[0]);
+		_mm512_storeu_si512(q, v);
 	else
-		_mm256_storeu_si256((__m256i *)q, _mm512_castsi512_si256(v[0]));
+		_mm256_storeu_si256((__m256i *)q, _mm512_castsi512_si256(v));
 }
 
 /* The results of the next n tokens of the batch. */

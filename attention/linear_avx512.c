@@ -4,6 +4,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "attention/linear_avx512.h"
+
 /*
  * A tile is 64 columns of a few tokens: 4 registers of sums a token, a lane a column.
  * Its loop reads a line of weights once for all its tokens, and a token's bytes by a
@@ -44,45 +46,14 @@ forward(const struct linear *layer, const struct linear_input *in,
 	}
 }
 
-/* table[128 + v] of 64 signed bytes v. */
-INLINE __m512i
-look_up(const int8_t *table, __m512i v)
-{
-	/* vpermi2b looks at the low 7 bits: v + 128 for v < 0, else v. */
-	__m512i low = _mm512_permutex2var_epi8(
-	    _mm512_loadu_si512(table), v, _mm512_loadu_si512(table + 64));
-	__m512i high = _mm512_permutex2var_epi8(
-	    _mm512_loadu_si512(table + 128), v, _mm512_loadu_si512(table + 192));
-
-	return _mm512_mask_blend_epi8(_mm512_movepi8_mask(v), high, low);
-}
-
-/* The signed bytes of 64 numbers.  What is too small, and NaN, is INT32_MIN before it
- * is narrowed to -128. */
-INLINE __m512i
-to_bytes(const __m512 *y, float step)
-{
-	/* Packing works in quarters: 4 numbers of each part lie side by side. */
-	const __m512i order =
-	    _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-	__m512i v[PARTS];
-
-#pragma GCC unroll 4
-	for (unsigned f = 0; f < PARTS; f++)
-		v[f] = _mm512_cvtps_epi32(_mm512_min_ps(
-		    _mm512_set1_ps(127.0f), _mm512_mul_ps(y[f], _mm512_set1_ps(step))));
-	v[0] = _mm512_packs_epi16(
-	    _mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
-	return _mm512_permutexvar_epi32(order, v[0]);
-}
-
 /* What becomes of 64 columns of a token. */
 INLINE void
 finish(const struct linear *layer, const struct linear_output *out, size_t column,
     size_t token, __m512 *y)
 {
 	if (out->then == LINEAR_TABLE) {
-		__m512i v = look_up(out->table, to_bytes(y, out->step));
+		__m512i v = linear_avx512_look_up(
+		    out->table, linear_avx512_to_bytes(y, out->step, PARTS));
 		_mm512_storeu_si512(out->q + token * layer->out + column, v);
 		return;
 	}
