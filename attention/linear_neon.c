@@ -137,11 +137,12 @@ real_tile(const struct job *job, const struct place *at, const unsigned n)
 #pragma GCC unroll 16
 	for (unsigned i = 0; i < n * PARTS; i++)
 		y[i] = vld1q_f32(job->layer->bias + at->column + 4 * (i % PARTS));
-	for (size_t k = 0; k < in; k++, line += 16)
+	for (size_t k = 0; k < in; k++, line += 16) {
 #pragma GCC unroll 16
 		for (unsigned i = 0; i < n * PARTS; i++)
 			y[i] = vfmaq_n_f32(y[i], vld1q_f32(line + 4 * (i % PARTS)),
 			    x[i / PARTS * in + k]);
+	}
 #pragma GCC unroll 16
 	for (unsigned i = 0; i < n * PARTS; i++)
 		finish(job, at->token + i / PARTS, at->column + 4 * (i % PARTS), y[i]);
