@@ -236,7 +236,7 @@ add_values(float *sum, size_t dims, const float *weights, const float *v,
 
 /* sum (16 queries, dims) += the values of n keys times their weights, for the first
  * `queries` of them and a few behind. */
-static void
+static __attribute__((noinline)) void
 add_keys(float *sum, size_t dims, const float *weights, const float *v, size_t v_stride,
     size_t n, size_t queries)
 {
@@ -354,28 +354,33 @@ struct tables {
 	float *row;  /* (groups, rows, dims) */
 };
 
+/* What the loops over groups and dimensions run to: constants for the usual shape. */
+struct shape {
+	size_t groups, group_bits, dims;
+};
+
 /* Each value goes to a row of each group. */
 INLINE void
-scatter(const struct head *head, const struct tables *tables, const size_t groups,
-    const size_t dims)
+scatter(const struct head *head, const struct tables *tables, const struct shape shape)
 {
-	const struct hash_plan *plan = head->plan;
-	const uint32_t rows = (uint32_t)plan->rows;
+	const size_t groups = shape.groups, dims = shape.dims, n = head->n;
+	const size_t rows = (size_t)1 << shape.group_bits, heads = head->plan->heads;
+	const uint32_t *k = head->k;
+	const float *v = head->v;
+	float *mass = tables->mass, *row = tables->row;
 
-	memset(tables->mass, 0, groups * rows * sizeof *tables->mass);
-	memset(tables->row, 0, groups * rows * dims * sizeof *tables->row);
-	for (size_t j = 0; j < head->n; j++) {
-		const float *v = head->v + j * head->v_stride;
-		uint32_t code = head->k[j * plan->heads];
+	memset(mass, 0, groups * rows * sizeof *mass);
+	memset(row, 0, groups * rows * dims * sizeof *row);
+	for (size_t j = 0; j < n; j++, k += heads, v += head->v_stride) {
 #pragma GCC unroll 4
-		for (size_t g = 0; g < groups; g++, code >>= plan->group_bits) {
-			const size_t slot = g * rows + (code & (rows - 1));
-			float *row = tables->row + slot * dims;
-			tables->mass[slot] += 1.0f;
+		for (size_t g = 0; g < groups; g++) {
+			const size_t c = *k >> g * shape.group_bits & (rows - 1);
+			float *to = row + (g * rows + c) * dims;
+			mass[g * rows + c] += 1.0f;
 #pragma GCC unroll 2
 			for (size_t d = 0; d < dims; d += LANES)
-				lanes_store(row + d,
-				    lanes_add(lanes_load(row + d), lanes_load(v + d)));
+				lanes_store(to + d,
+				    lanes_add(lanes_load(to + d), lanes_load(v + d)));
 		}
 	}
 }
@@ -434,7 +439,7 @@ fold_mass(float *mass, const struct hash_plan *plan, size_t width, float rest)
 }
 
 /* positive and general: a nibble at a time, the constant with the first. */
-static void
+static __attribute__((noinline)) void
 fold_all(const struct head *head, const struct tables *tables)
 {
 	const struct hash_plan *plan = head->plan;
@@ -453,7 +458,7 @@ fold_all(const struct head *head, const struct tables *tables)
 }
 
 /* buckets: the rows are what they should be, but for the floor. */
-static void
+static __attribute__((noinline)) void
 add_floor(const struct head *head, const struct tables *tables)
 {
 	const struct hash_plan *plan = head->plan;
@@ -472,60 +477,97 @@ add_floor(const struct head *head, const struct tables *tables)
 		tables->mass[c] += floor * (float)head->n;
 }
 
-/* Each query takes a row of each group. */
+/* Each query takes a row of each group; then the sum is divided by the mass, or what
+ * is the query's own comes to it. */
 INLINE void
-gather(const struct head *head, const struct tables *tables, const size_t groups,
-    const size_t dims)
+gather(const struct head *head, const struct tables *tables, const struct shape shape,
+    const bool divided)
 {
-	const struct hash_plan *plan = head->plan;
-	const uint32_t rows = (uint32_t)plan->rows;
+	const size_t groups = shape.groups, dims = shape.dims, n = head->n;
+	const size_t rows = (size_t)1 << shape.group_bits, heads = head->plan->heads;
+	const struct lanes own = lanes_set(head->own);
+	const uint32_t *q = head->q;
+	const float *v = head->v;
+	float *out = head->out;
 
-	for (size_t i = 0; i < head->n; i++) {
-		const uint32_t code = head->q[i * plan->heads];
-		const float *row[HASH_BITS_MAX], *own = head->v + i * head->v_stride;
-		float *out = head->out + i * head->out_stride, mass = 0;
+	for (size_t i = 0; i < n; i++, q += heads, v += head->v_stride) {
+		const float *row[HASH_BITS_MAX];
+		float mass = 0;
 #pragma GCC unroll 4
 		for (size_t g = 0; g < groups; g++) {
-			size_t c = code >> g * plan->group_bits & (rows - 1);
-			mass += tables->mass[g * rows + c];
+			const size_t c = *q >> g * shape.group_bits & (rows - 1);
 			row[g] = tables->row + (g * rows + c) * dims;
+			mass += tables->mass[g * rows + c];
 		}
-		const float scale = divides(plan) ? 1.0f / mass : 0.0f;
+		const struct lanes scale = lanes_set(divided ? 1.0f / mass : 0.0f);
 #pragma GCC unroll 2
 		for (size_t d = 0; d < dims; d += LANES) {
 			struct lanes x = lanes_load(row[0] + d);
 #pragma GCC unroll 4
 			for (size_t g = 1; g < groups; g++)
 				x = lanes_add(x, lanes_load(row[g] + d));
-			x = divides(plan) ? lanes_mul(x, lanes_set(scale))
-					  : lanes_fma(lanes_set(head->own),
-						lanes_load(own + d), x);
+			x = divided ? lanes_mul(x, scale)
+				    : lanes_fma(own, lanes_load(v + d), x);
 			lanes_store(out + d, x);
 		}
+		out += head->out_stride;
 	}
+}
+
+/* One function each, so that each has the registers to itself. */
+#define USUAL ((struct shape){4, HASH_NIBBLE, 32})
+
+static __attribute__((noinline)) void
+scatter_usual(const struct head *head, const struct tables *tables)
+{
+	scatter(head, tables, USUAL);
+}
+
+static __attribute__((noinline)) void
+scatter_any(
+    const struct head *head, const struct tables *tables, const struct shape shape)
+{
+	scatter(head, tables, shape);
+}
+
+static __attribute__((noinline)) void
+gather_usual(const struct head *head, const struct tables *tables)
+{
+	if (divides(head->plan))
+		gather(head, tables, USUAL, true);
+	else
+		gather(head, tables, USUAL, false);
+}
+
+static __attribute__((noinline)) void
+gather_any(
+    const struct head *head, const struct tables *tables, const struct shape shape)
+{
+	gather(head, tables, shape, divides(head->plan));
 }
 
 static void
 attend_linear(const struct head *head, float *scratch)
 {
 	const struct hash_plan *plan = head->plan;
+	const struct shape shape = {plan->groups, plan->group_bits, head->dims};
 	const size_t cells = plan->groups * plan->rows;
 	const struct tables tables = {scratch, scratch + (cells + 15) / 16 * 16};
-	/* The usual shape, known to the compiler. */
-	const bool usual = plan->groups == 4 && head->dims == 32;
+	const bool usual = shape.groups == USUAL.groups && shape.dims == USUAL.dims &&
+			   shape.group_bits == USUAL.group_bits;
 
 	if (usual)
-		scatter(head, &tables, 4, 32);
+		scatter_usual(head, &tables);
 	else
-		scatter(head, &tables, plan->groups, head->dims);
+		scatter_any(head, &tables, shape);
 	if (plan->similarity == HASH_BUCKETS)
 		add_floor(head, &tables);
 	else
 		fold_all(head, &tables);
 	if (usual)
-		gather(head, &tables, 4, 32);
+		gather_usual(head, &tables);
 	else
-		gather(head, &tables, plan->groups, head->dims);
+		gather_any(head, &tables, shape);
 }
 
 /* See struct hash_kernel. */
