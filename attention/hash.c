@@ -126,18 +126,22 @@ fill(struct hash_plan *plan, const struct hash *hash)
 }
 
 /*
- * Where linear order becomes faster.  Quadratic order costs n^2, linear order n a group
- * of bits, and to clear and fold its tables a share for each of their rows; both as
- * often as a head has dimensions, which therefore do not matter.
+ * Where linear order becomes faster.  Quadratic order costs n^2; linear order n for
+ * each group of bits, and for each row of its tables a share to clear it and to fold it
+ * or add the floor.  All of it as often as a head has vectors of dimensions, which
+ * therefore do not matter.  The factors are fits of what was measured with AVX2 and
+ * AVX-512 (bench/bench_hash.c); they are the same everywhere, because the orders round
+ * differently.
  */
 static size_t
 auto_tokens(const struct hash_plan *plan)
 {
+	const size_t row = plan->similarity == HASH_BUCKETS ? 9 : 18;
 	size_t n = 1;
 
 	if (plan->similarity == HASH_TABLE)
 		return SIZE_MAX;
-	while (n * n < plan->groups * (7 * n + 2 * plan->rows))
+	while (2 * n * n < plan->groups * (6 * n + row * plan->rows))
 		n++;
 	return n;
 }

@@ -36,7 +36,9 @@
  * that depends on data; buckets and table are sharp.  positive, general and buckets are
  * sums over the text that need not be taken for each pair (*linear order*); any form
  * can be taken pair by pair (*quadratic order*), which is faster for short texts and
- * the only way of a table.  The two orders differ by rounding alone.
+ * the only way of a table.  The two orders differ by rounding alone: either is within
+ * 1e-5 of the exact sum, as a share of the largest |v| (of general, times |gamma| +
+ * |delta| + |epsilon|).
  *
  * Sources: Liu et al., "EcoFormer: Energy-Saving Attention with Linear Complexity",
  * NeurIPS 2022, arXiv:2209.09004; Zeng et al., "YOSO", ICML 2021, arXiv:2111.09714
@@ -69,8 +71,9 @@ struct hash {
 	const float *table;                   /* (heads, bits + 1), > 0; table */
 };
 
-/* What kernels read: the parameters laid out for them.  Made once when a model is
- * opened. */
+/* What kernels read: the parameters copied and laid out for them.  Made once when a
+ * model is opened; never written again.  ERR_MEMORY is the only error: who reads a file
+ * has checked the shape.  hash_plan_free(NULL) is legal. */
 struct hash_plan;
 struct hash_plan *hash_plan_new(const struct hash *hash, struct error *err);
 void hash_plan_free(struct hash_plan *plan);
@@ -87,18 +90,22 @@ struct hash_kernel {
 
 	/* attend->out := attention over the values, by the codes (n, heads) of queries
 	 * and keys (the same array where they share); attend->q and ->k are not read.
-	 * HASH_AUTO takes the order that is faster for n, by n alone.  A table has
-	 * quadratic order only. */
+	 * HASH_AUTO takes the order that is faster for n, by n and the plan's shape
+	 * alone, the same on every machine: with 16 bits linear from 31 tokens on
+	 * (positive, general), 24 (buckets of 4 bits).  A table has quadratic order
+	 * only.  n is 1 .. ATTEND_TOKENS_MAX. */
 	void (*attend)(const struct attend *attend, const struct hash_plan *plan,
 	    const uint32_t *q, const uint32_t *k, enum hash_order order,
 	    float *scratch);
 };
 
-/* Floats of scratch for texts of up to n tokens. */
+/* Floats of scratch, best 64-byte aligned, for texts of up to n tokens. */
 size_t hash_scratch(const struct hash_plan *plan, size_t n);
 
 /* The kernels of exactly this level, NULL without (CPU_AMX has none of its own); the
- * best at or below cpu_ceiling(). */
+ * best at or below cpu_ceiling() that agreed with the scalar ones in a self-test at
+ * first use (one that does not is logged and skipped).  Every kernel gives the same
+ * codes and the same floats, bit for bit. */
 const struct hash_kernel *hash_find(enum cpu_level level);
 const struct hash_kernel *hash_best(void);
 
