@@ -114,7 +114,7 @@ main(void)
 	float *positive = random_floats(&rng, FLOATS, 0.1f);
 	for (int similarity = HASH_POSITIVE; similarity <= HASH_TABLE; similarity++)
 		for (size_t b = 0; b < sizeof bits / sizeof *bits; b++)
-			for (size_t dims = 16; dims <= 64; dims += 16) {
+			for (size_t dims = 16; dims <= 64; dims *= 2) {
 				struct hash hash = {
 				    .function = b % 2 ? HASH_LINEAR : HASH_KERNEL,
 				    .similarity = (enum hash_similarity)similarity,
