@@ -1,48 +1,77 @@
 #include "attention/encoder.h"
 
-#include <math.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "attention/encoder_model.h"
 #include "base/alloc.h"
 
-/* Sums whose squared length is below this are noise or nothing. */
-#define SQUARE_MIN 1e-30f
+/* [CLS] and [SEP] */
+#define ENDS 2
+
+/* Pieces that a pass is filled up to.  A text that is longer has one of its own. */
+#define PASS_FULL 256
+_Static_assert(PASS_FULL <= TRANSFORMER_PASS, "a full pass is a pass");
 
 size_t
 encoder_dims(const struct encoder *encoder)
 {
-	return encoder->dims;
+	return encoder->config.dims;
 }
 
 size_t
 encoder_pieces_max(const struct encoder *encoder)
 {
-	return encoder->pieces_max;
+	return encoder->config.pieces_max;
 }
 
 const char *
 encoder_coordinates(const struct encoder *encoder)
 {
-	return encoder->coordinates;
+	return encoder->config.coordinates;
+}
+
+/* What only a transformer needs. */
+static int
+scratch_layers(
+    struct encoder_scratch *s, const struct encoder *encoder, struct error *err)
+{
+	s->transformer = transformer_scratch_new(&encoder->transformer, err);
+	if (!s->transformer)
+		return -1;
+	s->pass_ids = array_new(TRANSFORMER_PASS, sizeof *s->pass_ids);
+	s->start = array_new(TRANSFORMER_PASS + 1, sizeof *s->start);
+	s->vectors = array_new(TRANSFORMER_PASS, sizeof *s->vectors);
+	s->ok = array_new(TRANSFORMER_PASS, sizeof *s->ok);
+	if (!s->pass_ids || !s->start || !s->vectors || !s->ok)
+		return error_set(err, ERR_MEMORY, "no memory for a pass of %d pieces",
+		    TRANSFORMER_PASS);
+	return 0;
 }
 
 struct encoder_scratch *
 encoder_scratch_new(const struct encoder *encoder, struct error *err)
 {
+	const struct encoder_config *config = &encoder->config;
 	struct encoder_scratch *scratch = array_new(1, sizeof *scratch);
 
-	if (!scratch)
+	if (!scratch) {
+		error_set(err, ERR_MEMORY, "no memory to embed texts");
+		return NULL;
+	}
+	scratch->ids = array_new(config->pieces_max, sizeof *scratch->ids);
+	scratch->sum = array_new_aligned(config->dims, sizeof *scratch->sum);
+	if (!scratch->ids || !scratch->sum) {
+		error_set(err, ERR_MEMORY, "no memory to embed texts of %zu pieces",
+		    config->pieces_max);
 		goto failed;
-	scratch->ids = array_new(encoder->pieces_max, sizeof *scratch->ids);
-	scratch->sum = array_new_aligned(encoder->dims, sizeof *scratch->sum);
-	if (!scratch->ids || !scratch->sum)
+	}
+	if (config->kind == ENCODER_LAYERS &&
+	    scratch_layers(scratch, encoder, err) != 0)
 		goto failed;
 	return scratch;
 failed:
-	error_set(err, ERR_MEMORY, "no memory to embed texts of %zu pieces",
-	    encoder->pieces_max);
 	encoder_scratch_free(scratch);
 	return NULL;
 }
@@ -52,86 +81,93 @@ encoder_scratch_free(struct encoder_scratch *scratch)
 {
 	if (!scratch)
 		return;
+	free(scratch->ok);
+	free(scratch->vectors);
+	free(scratch->start);
+	free(scratch->pass_ids);
+	transformer_scratch_free(scratch->transformer);
 	free(scratch->sum);
 	free(scratch->ids);
 	free(scratch);
 }
 
-/* Dimensions summed at a time: one cache line of a row, and a number the compiler
- * knows, so that it takes several at once.  Each dimension's sum stays in the order of
- * the pieces whatever it does. */
-#define BLOCK 64
-
-/* sum (n_dims <= BLOCK) := dimensions first .. first + n_dims - 1 of the sum over the
- * item's pieces of scale * weight, in their order. */
-static void
-sum_block(float *sum, size_t first, size_t n_dims, const struct encoder *encoder,
-    const struct encoder_item *item)
+static const char *
+prefix_of(const struct encoder *encoder, enum encoder_role role)
 {
-	float part[BLOCK] = {0};
-
-	for (size_t i = 0; i < item->n; i++) {
-		uint32_t id = item->ids[i];
-		const int8_t *row = encoder->weight + id * encoder->dims + first;
-		float scale = encoder->scale[id];
-		if (n_dims == BLOCK)
-			for (size_t d = 0; d < BLOCK; d++)
-				part[d] += scale * (float)row[d];
-		else
-			for (size_t d = 0; d < n_dims; d++)
-				part[d] += scale * (float)row[d];
+	switch (role) {
+	case ENCODER_QUERY:
+		return encoder->config.query_prefix;
+	case ENCODER_DOCUMENT:
+		return encoder->config.document_prefix;
+	default: /* ENCODER_PLAIN */
+		return "";
 	}
-	memcpy(sum, part, n_dims * sizeof *sum);
-}
-
-/* Add up the rows of one item. */
-static void
-run_item(const struct encoder *encoder, struct encoder_scratch *scratch,
-    struct encoder_item *item)
-{
-	float square = 0;
-
-	for (size_t d = 0; d < encoder->dims; d += BLOCK) {
-		size_t left = encoder->dims - d;
-		sum_block(
-		    scratch->sum + d, d, left < BLOCK ? left : BLOCK, encoder, item);
-	}
-	for (size_t d = 0; d < encoder->dims; d++)
-		square += scratch->sum[d] * scratch->sum[d];
-	item->failed = !(square >= SQUARE_MIN);
-	if (item->failed)
-		return;
-	float norm = sqrtf(square);
-	for (size_t d = 0; d < encoder->dims; d++)
-		item->vector[d] = scratch->sum[d] / norm;
 }
 
 int
 encoder_tokenize(const struct encoder *encoder, struct encoder_pieces *out,
     enum encoder_role role, const char *text, size_t n, struct error *err)
 {
-	size_t max = encoder->pieces_max;
-	struct wordpiece_ids ids = {.ids = out->ids, .cap = out->cap};
+	const size_t max = encoder->config.pieces_max;
+	const bool ends = encoder->config.kind == ENCODER_LAYERS;
+	struct wordpiece_ids ids = {
+	    .ids = out->ids, .cap = out->cap < max ? out->cap : max};
 
-	(void)role;
-	if (ids.cap > max)
-		ids.cap = max;
 	if (n == 0)
 		return error_set(err, ERR_INPUT, "expected a text, not an empty one");
-	if (wordpiece_encode(encoder->wordpiece, &ids, text, n, err) != 0)
+	if (ends) {
+		assert(ids.cap >= ENDS);
+		ids.ids++;
+		ids.cap -= ENDS;
+	}
+	if (wordpiece_encode_after(
+		encoder->wordpiece, &ids, prefix_of(encoder, role), text, n, err) != 0)
 		return -1;
 	out->n = ids.n;
 	out->unknown = ids.unknown;
 	out->truncated = ids.truncated;
+	if (ends) {
+		out->ids[0] = encoder->cls;
+		out->ids[ids.n + 1] = encoder->sep;
+		out->n += ENDS;
+	}
 	return 0;
+}
+
+/* Embed the first items of n in one pass; returns how many.  At least one is. */
+static size_t
+run_pass(const struct encoder *encoder, struct encoder_scratch *scratch,
+    struct encoder_item *items, size_t n)
+{
+	size_t k = 0, pieces = 0;
+
+	for (; k < n && (k == 0 || pieces + items[k].n <= PASS_FULL); k++) {
+		assert(items[k].n >= 1 && items[k].n <= encoder->config.pieces_max);
+		memcpy(scratch->pass_ids + pieces, items[k].ids,
+		    items[k].n * sizeof *items[k].ids);
+		scratch->start[k] = pieces;
+		scratch->vectors[k] = items[k].vector;
+		pieces += items[k].n;
+	}
+	scratch->start[k] = pieces;
+	const struct transformer_batch batch = {scratch->pass_ids, scratch->start, k};
+	transformer_run(&encoder->transformer, scratch->transformer, &batch,
+	    scratch->vectors, scratch->ok, NULL);
+	for (size_t i = 0; i < k; i++)
+		items[i].failed = !scratch->ok[i];
+	return k;
 }
 
 void
 encoder_run(const struct encoder *encoder, struct encoder_scratch *scratch,
     struct encoder_item *items, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		run_item(encoder, scratch, &items[i]);
+	if (encoder->config.kind == ENCODER_STATIC)
+		for (size_t i = 0; i < n; i++)
+			encoder_static_run(encoder, scratch, &items[i]);
+	else
+		for (size_t i = 0; i < n;)
+			i += run_pass(encoder, scratch, items + i, n - i);
 }
 
 int
@@ -149,7 +185,7 @@ encoder_embed(const struct encoder *encoder, struct encoder_scratch *scratch,
     struct error *err)
 {
 	struct encoder_pieces pieces = {
-	    .ids = scratch->ids, .cap = encoder->pieces_max};
+	    .ids = scratch->ids, .cap = encoder->config.pieces_max};
 	struct encoder_item item = {.ids = scratch->ids, .vector = out->vector};
 
 	if (encoder_tokenize(encoder, &pieces, role, text, n, err) != 0)

@@ -219,9 +219,17 @@ normalize_init(struct normalize *words, const char *text, size_t n)
 	words->too_long = false;
 	words->at = (const unsigned char *)text;
 	words->end = words->at + n;
+	words->then = words->then_end = words->end;
 	words->ordered = 0;
 	words->next_point = 0;
 	words->n_points = 0;
+}
+
+void
+normalize_then(struct normalize *words, const char *text, size_t n)
+{
+	words->then = (const unsigned char *)text;
+	words->then_end = words->then + n;
 }
 
 /* Canonical order: a mark goes before the marks right before it that have a higher
@@ -339,8 +347,13 @@ normalize_next(struct normalize *words)
 	for (;;) {
 		if (take_points(words) || take_ascii(words))
 			return true;
-		if (words->at == words->end)
-			return words->word_chars > 0;
+		if (words->at == words->end) {
+			if (words->then == words->then_end)
+				return words->word_chars > 0;
+			words->at = words->then;
+			words->end = words->then = words->then_end;
+			continue;
+		}
 		words->n_points = normalize_expand(words->points, decode(&words->at));
 		words->next_point = 0;
 	}

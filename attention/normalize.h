@@ -57,6 +57,8 @@ struct normalize {
 	/* Where it stands: private. */
 	const unsigned char *at;
 	const unsigned char *end;
+	const unsigned char *then; /* the text behind it */
+	const unsigned char *then_end;
 	size_t ordered; /* bytes of the word that no further mark is put into */
 	struct normalize_point points[NORMALIZE_POINTS_MAX];
 	size_t next_point;
@@ -70,6 +72,11 @@ int normalize_check(const char *text, size_t n, struct error *err);
 /* Start at the first of n bytes, which have passed normalize_check; the text is
  * borrowed until the last normalize_next. */
 void normalize_init(struct normalize *words, const char *text, size_t n);
+
+/* Go on behind the text of normalize_init with n more bytes, which have passed
+ * normalize_check, as if the two were one text; called before the first
+ * normalize_next. */
+void normalize_then(struct normalize *words, const char *text, size_t n);
 
 /* Find the next word; false at the end of the text. */
 bool normalize_next(struct normalize *words);

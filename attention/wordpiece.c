@@ -279,6 +279,13 @@ int
 wordpiece_encode(const struct wordpiece *w, struct wordpiece_ids *out, const char *text,
     size_t n, struct error *err)
 {
+	return wordpiece_encode_after(w, out, "", text, n, err);
+}
+
+int
+wordpiece_encode_after(const struct wordpiece *w, struct wordpiece_ids *out,
+    const char *prefix, const char *text, size_t n, struct error *err)
+{
 	struct normalize words;
 	uint32_t ids[NORMALIZE_WORD_CHARS_MAX];
 
@@ -286,7 +293,8 @@ wordpiece_encode(const struct wordpiece *w, struct wordpiece_ids *out, const cha
 		return -1;
 	out->n = out->unknown = 0;
 	out->truncated = false;
-	normalize_init(&words, text, n);
+	normalize_init(&words, prefix, strlen(prefix));
+	normalize_then(&words, text, n);
 	while (normalize_next(&words)) {
 		size_t k = cut(w, ids, &words);
 		size_t room = out->cap - out->n;

@@ -58,4 +58,9 @@ struct wordpiece_ids {
 int wordpiece_encode(const struct wordpiece *wordpiece, struct wordpiece_ids *out,
     const char *text, size_t n, struct error *err);
 
+/* The same of the text `prefix` (UTF-8, ends with '\0') and the n bytes as one text.
+ * Offsets in errors are those in the n bytes. */
+int wordpiece_encode_after(const struct wordpiece *wordpiece, struct wordpiece_ids *out,
+    const char *prefix, const char *text, size_t n, struct error *err);
+
 #endif /* ATTENTION_WORDPIECE_H */
