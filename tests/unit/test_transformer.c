@@ -116,7 +116,7 @@ make_texts(struct texts *texts, struct rng *rng, const struct models_encoder *sh
 struct codes {
 	uint32_t *of_text[TEXTS]; /* (layers, 2, n, heads) */
 	const size_t *start;
-	size_t heads;
+	const struct models_encoder *shape;
 	size_t bits, different, calls;
 };
 
@@ -130,23 +130,24 @@ use_the_twins(void *context, size_t layer, bool keys, uint32_t *codes, size_t n)
 	for (size_t t = 0; t < TEXTS; t++) {
 		size_t first = c->start[t], n_text = c->start[t + 1] - first;
 		const uint32_t *wanted =
-		    c->of_text[t] + (2 * layer + keys) * n_text * c->heads;
-		for (size_t i = 0; i < n_text * c->heads; i++) {
-			uint32_t *code = codes + first * c->heads + i;
+		    c->of_text[t] + (2 * layer + keys) * n_text * c->shape->heads;
+		for (size_t i = 0; i < n_text * c->shape->heads; i++) {
+			uint32_t *code = codes + first * c->shape->heads + i;
 			c->different += (size_t)__builtin_popcount(*code ^ wanted[i]);
-			c->bits += 16;
+			c->bits += c->shape->layers[layer].bits;
 			*code = wanted[i];
 		}
 	}
 }
 
-/* Add to *bits and *different what is found of a model; its embeddings are compared. */
+/* Compare a random model of this shape with its twin; adds the bits of its codes to
+ * *sums. */
 static void
 compare_model(struct codes *sums, const struct models_encoder *shape, struct rng *rng)
 {
 	struct error err = {ERR_NONE, ""};
 	struct texts texts;
-	struct codes codes = {.heads = shape->heads, .start = texts.start};
+	struct codes codes = {.shape = shape, .start = texts.start};
 	double want[TEXTS][DIMS_MAX], total = 0;
 	float *vectors[TEXTS];
 	bool ok[TEXTS], bytes = false;
