@@ -111,24 +111,27 @@ slow_encoder_close(struct slow_encoder *slow)
 	free(slow);
 }
 
-/* Weight (j, k) of a packed matrix, as a level or the weight itself. */
+/* Weight (j, k) of a packed matrix, as a level or the weight itself; `form` is the
+ * first letter of its form. */
 static double
-weight_at(const struct tensor *tensor, const char *form, size_t j, size_t k)
+weight_at(const struct tensor *tensor, char form, size_t j, size_t k)
 {
-	const size_t in = tensor->shape[1] * (strcmp(form, "float") == 0 ? 1 : 4);
+	const size_t fours = tensor->shape[1];
 
-	if (strcmp(form, "float") == 0)
-		return (double)floats(tensor)[(j / 16 * in + k) * 16 + j % 16];
-	if (strcmp(form, "int8") == 0) {
+	if (tensor->type == TENSOR_F32)
+		return (
+		    double)((const float *)tensor
+				->data)[(j / 16 * tensor->shape[1] + k) * 16 + j % 16];
+	if (tensor->type == TENSOR_I8) {
 		const int8_t *line =
-		    (const int8_t *)tensor->data + (j / 16 * (in / 4) + k / 4) * 64;
+		    (const int8_t *)tensor->data + (j / 16 * fours + k / 4) * 64;
 		return line[4 * (j % 16) + k % 4];
 	}
 	const uint8_t *line =
-	    (const uint8_t *)tensor->data + (j / 64 * (in / 4) + k / 4) * 64;
+	    (const uint8_t *)tensor->data + (j / 64 * fours + k / 4) * 64;
 	unsigned shift = (unsigned)(j % 64 / 16 * 2);
 	int code = line[4 * (j % 16) + k % 4] >> shift & 3;
-	return strcmp(form, "ternary") == 0 ? code - 1 : 2 * code - 3;
+	return form == 't' ? code - 1 : 2 * code - 3;
 }
 
 /* Bytes of one row, their scale returned. */
@@ -181,7 +184,7 @@ linear(float *y, const struct slow_encoder *slow, size_t i, const char *name,
 	}
 	for (size_t j = 0; j < out; j++) {
 		for (size_t k = 0; k < in; k++)
-			w[k] = weight_at(weight, word, j, k);
+			w[k] = weight_at(weight, word[0], j, k);
 		for (size_t t = 0; t < input->n; t++) {
 			const double *row =
 			    !real && input->q ? input->q + t * in : q + t * in;
@@ -231,6 +234,7 @@ embed(float *x, const struct slow_encoder *slow, const uint32_t *ids, size_t n)
 {
 	const size_t dims = slow->dims;
 	const struct tensor *token = find(slow, "token.weight");
+	const struct tensor *scale = find(slow, "token.scale");
 	const float *position = floats(find(slow, "position.weight"));
 
 	for (size_t i = 0; i < n; i++)
@@ -241,11 +245,11 @@ embed(float *x, const struct slow_encoder *slow, const uint32_t *ids, size_t n)
 				value = floats(token)[at];
 			} else if (token->type == TENSOR_I8) {
 				value = (float)((const int8_t *)token->data)[at];
-				value *= floats(find(slow, "token.scale"))[ids[i]];
+				value *= floats(scale)[ids[i]];
 			} else {
 				int byte = ((const uint8_t *)token->data)[at / 2];
 				value = (float)((d % 2 ? byte >> 4 : byte & 15) - 8);
-				value *= floats(find(slow, "token.scale"))[ids[i]];
+				value *= floats(scale)[ids[i]];
 			}
 			x[i * dims + d] = value + position[i * dims + d];
 		}
@@ -262,6 +266,10 @@ code_of(const struct slow_encoder *slow, size_t i, size_t h, const struct json *
 	const size_t features = kernel ? number(hash, "anchors") : head_dims;
 	const float *planes = floats(find(slow, "layers.%zu.hash.planes", i));
 	const float *threshold = floats(find(slow, "layers.%zu.hash.threshold", i));
+	const float *anchors =
+	    kernel ? floats(find(slow, "layers.%zu.hash.anchors", i)) : NULL;
+	const float *inverse_sigma =
+	    kernel ? floats(find(slow, "layers.%zu.hash.inverse_sigma", i)) : NULL;
 	double square = 0, feature[256];
 	uint32_t code = 0;
 
@@ -273,13 +281,10 @@ code_of(const struct slow_encoder *slow, size_t i, size_t h, const struct json *
 			feature[m] = (double)x[m] / length;
 			continue;
 		}
-		const float *anchor = floats(find(slow, "layers.%zu.hash.anchors", i)) +
-				      (h * features + m) * head_dims;
+		const float *anchor = anchors + (h * features + m) * head_dims;
 		for (size_t d = 0; d < head_dims; d++)
 			dot += (double)x[d] / length * (double)anchor[d];
-		feature[m] = exp(
-		    (dot - 1) *
-		    (double)floats(find(slow, "layers.%zu.hash.inverse_sigma", i))[h]);
+		feature[m] = exp((dot - 1) * (double)inverse_sigma[h]);
 	}
 	for (size_t r = 0; r < bits; r++) {
 		double sum = 0;
@@ -307,10 +312,39 @@ compare(
 /* One text's attention in one layer. */
 struct attention {
 	const float *q, *k, *v; /* (n, dims) */
-	size_t n, layer;
-	struct json form;
-	uint32_t *codes; /* (2, n, heads) */
+	size_t n;
+	const uint32_t *codes; /* (2, n, heads) */
+	char similarity;       /* 's': softmax, else its first letter */
+	size_t bits, group;
+	const float *table, *floor, *gamma, *delta, *epsilon;
 };
+
+static struct attention
+attention_of(const struct slow_encoder *slow, size_t i, const struct json *form)
+{
+	struct attention at = {.similarity = 's'};
+	char word[20];
+
+	if (is(form, "form", "softmax"))
+		return at;
+	struct json similarity = member(form, "similarity");
+	check(similarity.len < sizeof word, "similarity");
+	json_string(word, sizeof word, &similarity);
+	at.similarity = word[0];
+	at.bits = number(form, "bits");
+	if (word[0] == 't')
+		at.table = floats(find(slow, "layers.%zu.hash.table", i));
+	if (word[0] == 'b') {
+		at.group = number(form, "bucket_bits");
+		at.floor = floats(find(slow, "layers.%zu.hash.floor", i));
+	}
+	if (word[0] == 'g') {
+		at.gamma = floats(find(slow, "layers.%zu.hash.gamma", i));
+		at.delta = floats(find(slow, "layers.%zu.hash.delta", i));
+		at.epsilon = floats(find(slow, "layers.%zu.hash.epsilon", i));
+	}
+	return at;
+}
 
 /* What token a takes from token b, before it is divided by the sum. */
 static double
@@ -318,34 +352,28 @@ weight_of(const struct slow_encoder *slow, const struct attention *at, size_t h,
     size_t a, size_t b)
 {
 	const size_t head_dims = slow->dims / slow->heads;
+	const double bits = (double)at->bits, n = (double)at->n;
 	double differ, equal, dot = 0;
 
-	if (is(&at->form, "form", "softmax")) {
+	if (at->similarity == 's') {
 		for (size_t d = h * head_dims; d < (h + 1) * head_dims; d++)
 			dot += (double)at->q[a * slow->dims + d] *
 			       (double)at->k[b * slow->dims + d];
 		return exp(dot / sqrt((double)head_dims));
 	}
-	const size_t bits = number(&at->form, "bits");
-	const bool buckets = is(&at->form, "similarity", "buckets");
 	compare(&differ, &equal, at->codes[a * slow->heads + h],
-	    at->codes[(at->n + b) * slow->heads + h], bits,
-	    buckets ? number(&at->form, "bucket_bits") : 0);
-	if (buckets)
-		return equal + (double)floats(
-				   find(slow, "layers.%zu.hash.floor", at->layer))[h];
-	if (is(&at->form, "similarity", "table"))
-		return (double)floats(find(slow, "layers.%zu.hash.table",
-		    at->layer))[h * (bits + 1) + (size_t)differ];
-	if (is(&at->form, "similarity", "positive"))
-		return (double)bits - 2 * differ + (double)bits + 1;
-	/* general: gamma / (b n) (b - 2 D) + delta / n; epsilon is added elsewhere */
-	double n = (double)at->n, b_n = (double)bits * n;
-	double gamma =
-	    (double)floats(find(slow, "layers.%zu.hash.gamma", at->layer))[h];
-	double delta =
-	    (double)floats(find(slow, "layers.%zu.hash.delta", at->layer))[h];
-	return gamma / b_n * ((double)bits - 2 * differ) + delta / n;
+	    at->codes[(at->n + b) * slow->heads + h], at->bits, at->group);
+	switch (at->similarity) {
+	case 'b':
+		return equal + (double)at->floor[h];
+	case 't':
+		return (double)at->table[h * (at->bits + 1) + (size_t)differ];
+	case 'p':
+		return bits - 2 * differ + bits + 1;
+	default: /* general; epsilon is added elsewhere */
+		return (double)at->gamma[h] / (bits * n) * (bits - 2 * differ) +
+		       (double)at->delta[h] / n;
+	}
 }
 
 /* out (n, dims) */
@@ -353,8 +381,6 @@ static void
 attend(float *out, const struct slow_encoder *slow, const struct attention *at)
 {
 	const size_t dims = slow->dims, head_dims = dims / slow->heads;
-	const bool softmax = is(&at->form, "form", "softmax");
-	const bool general = !softmax && is(&at->form, "similarity", "general");
 	double *weights = malloc(at->n * sizeof *weights);
 
 	check(weights, "memory");
@@ -363,17 +389,15 @@ attend(float *out, const struct slow_encoder *slow, const struct attention *at)
 			double sum = 0;
 			for (size_t b = 0; b < at->n; b++)
 				sum += weights[b] = weight_of(slow, at, h, a, b);
-			if (general)
+			if (at->similarity == 'g')
 				sum = 1;
 			for (size_t d = h * head_dims; d < (h + 1) * head_dims; d++) {
 				double o = 0;
 				for (size_t b = 0; b < at->n; b++)
 					o += weights[b] / sum *
 					     (double)at->v[b * dims + d];
-				if (general)
-					o += (double)floats(
-						 find(slow, "layers.%zu.hash.epsilon",
-						     at->layer))[h] *
+				if (at->similarity == 'g')
+					o += (double)at->epsilon[h] *
 					     (double)at->v[a * dims + d];
 				out[a * dims + d] = (float)o;
 			}
@@ -405,13 +429,15 @@ attention_part(float *x, uint32_t *codes, const struct slow_encoder *slow, size_
 	const struct input from_x = {x, NULL, 0, n, dims};
 	float *q = new_floats(n * dims), *k = new_floats(n * dims);
 	float *v = new_floats(n * dims), *out = new_floats(n * dims);
-	struct attention at = {q, k, v, n, i, member(layer, "attention"), codes};
+	const struct json form = member(layer, "attention");
+	struct attention at = attention_of(slow, i, &form);
 	char name[64];
 
 	linear(q, slow, i, "query", layer, &from_x);
 	linear(v, slow, i, "value", layer, &from_x);
-	const bool hash = is(&at.form, "form", "hash");
-	if (hash && is(&at.form, "shared", "true"))
+	at.q = q, at.k = k, at.v = v, at.n = n, at.codes = codes;
+	const bool hash = at.similarity != 's';
+	if (hash && is(&form, "shared", "true"))
 		memcpy(k, q, n * dims * sizeof *k);
 	else
 		linear(k, slow, i, "key", layer, &from_x);
@@ -419,9 +445,9 @@ attention_part(float *x, uint32_t *codes, const struct slow_encoder *slow, size_
 		for (size_t h = 0; h < slow->heads; h++) {
 			size_t part = t * dims + h * (dims / slow->heads);
 			codes[t * slow->heads + h] =
-			    code_of(slow, i, h, &at.form, q + part);
+			    code_of(slow, i, h, &form, q + part);
 			codes[(n + t) * slow->heads + h] =
-			    code_of(slow, i, h, &at.form, k + part);
+			    code_of(slow, i, h, &form, k + part);
 		}
 	attend(out, slow, &at);
 	snprintf(name, sizeof name, "layers.%zu.context_norm", i);

@@ -292,7 +292,7 @@ other_configs_are_refused(void **state)
 	(void)state;
 	write_model();
 	config_refused("halftone-static", "bert", ERR_UNSUPPORTED,
-	    "expected \"model_type\" or \"halftone-encoder\", not \"bert\"");
+	    "or \"halftone-encoder\", not \"bert\"");
 	config_refused("\"format_version\": 1", "\"format_version\": 2",
 	    ERR_UNSUPPORTED, "expected \"format_version\" as 1, not 2");
 	config_refused("_layers\": 0", "_layers\": 6", ERR_UNSUPPORTED,
