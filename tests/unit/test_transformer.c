@@ -34,8 +34,8 @@
 
 /* How far an embedding may be from the twin's: largest difference of a coordinate of a
  * vector of length 1.  With bytes, a level that falls to the other side moves it. */
-#define FLOAT_SLACK 2e-5
-#define BYTES_SLACK 2e-2
+#define FLOAT_SLACK 2e-6
+#define BYTES_SLACK 1e-2
 #define BYTES_MEAN_SLACK 1e-3
 
 static const char *
