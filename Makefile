@@ -2,6 +2,7 @@
 # make demo        63,000 real documents served and searched (ONCE=1: check and leave)
 # make test        the whole suite     make SAN=address,undefined test    with sanitizers
 # make test-long   the same with more rounds of kill -9
+# make fuzz        libFuzzer on what reads text and models, FUZZ_SECONDS=60 each (clang)
 # make bench       figures against rivals and limits
 # make lint        format, layers, names, sizes, clang-tidy
 # make deps        install what building and testing need (apt-get)
@@ -12,20 +13,25 @@ CC := gcc
 endif
 SAN ?=
 WERROR ?=
+FUZZ ?=
+FUZZ_SECONDS ?= 60
 V ?=
 Q := $(if $(V),,@)
 VERSION := 0.1.0
 
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
-KIND := $(if $(SAN),$(shell echo san-$(SAN) | tr , -),release)
+ifneq (,$(FUZZ))
+SAN := fuzzer-no-link,address,undefined
+endif
+KIND := $(if $(FUZZ),fuzz,$(if $(SAN),$(shell echo san-$(SAN) | tr , -),release))
 OBJ := build/$(KIND)
 BIN := $(if $(SAN),$(OBJ),build)
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes \
 	-Wmissing-prototypes $(if $(WERROR),-Werror)
 OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer -fsanitize=$(SAN),-O2)
-# gcc's libgomp and TSan do not get along: that build has no OpenMP.
-OPENMP := $(if $(findstring thread,$(SAN)),-Wno-unknown-pragmas,-fopenmp)
+# gcc's libgomp and TSan do not get along: that build has no OpenMP; fuzzing needs none.
+OPENMP := $(if $(FUZZ)$(findstring thread,$(SAN)),-Wno-unknown-pragmas,-fopenmp)
 HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g $(OPT) $(WARN) $(HARDEN) $(OPENMP) \
 	-ffp-contract=off -pthread -DHALFTONE_VERSION='"$(VERSION)"' $(CFLAGS)
@@ -40,6 +46,9 @@ LIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(MAINS),$(SRC)))
 LIB := $(OBJ)/libhalftone.a
 TESTS := $(patsubst %.c,$(OBJ)/%,$(wildcard tests/unit/test_*.c tests/property/prop_*.c))
 SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/support/*.c))
+# A fuzz target is a test too: it replays the inputs in tests/fuzz/corpus.
+FUZZERS := $(patsubst %.c,$(OBJ)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_MAIN := $(if $(FUZZ),,$(OBJ)/tests/fuzz/replay.o)
 BENCHES := $(patsubst %.c,$(OBJ)/%,$(wildcard bench/bench_*.c))
 BENCH_SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(wildcard bench/bench_*.c),$(wildcard bench/*.c)))
 
@@ -85,6 +94,9 @@ $(BIN)/halftone: $(OBJ)/client/main.o $(LIB)
 $(TESTS): %: %.o $(SUPPORT) $(LIB)
 	@echo '  link $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+$(FUZZERS): %: %.o $(FUZZ_MAIN) $(OBJ)/tests/support/guard.o $(LIB)
+	@echo '  link $@'
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(LIBS)
 $(BENCHES): %: %.o $(BENCH_SUPPORT) $(LIB)
 	@echo '  link $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
@@ -106,6 +118,10 @@ test-long:
 	tools/deps.sh build test
 	+$(BUILD) all test-programs
 	LONG=1 tests/run.sh $(BIN) $(OBJ) '$(SAN)'
+fuzz:
+	tools/deps.sh build fuzz
+	+$(BUILD) CC=clang FUZZ=1 fuzz-programs
+	tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
 bench:
 	tools/deps.sh build bench
 	+$(BUILD) all bench-programs
@@ -113,11 +129,12 @@ bench:
 lint:
 	tools/deps.sh build lint
 	tests/lint/run.sh
-test-programs: $(TESTS)
+test-programs: $(TESTS) $(FUZZERS)
+fuzz-programs: $(FUZZERS)
 bench-programs: $(BENCHES)
 clean:
 	rm -rf build
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
-.PHONY: all deps demo test test-long bench lint test-programs bench-programs clean
+.PHONY: all deps demo test test-long fuzz bench lint test-programs fuzz-programs bench-programs clean
 .SECONDARY:

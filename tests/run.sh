@@ -45,6 +45,10 @@ for program in "${programs[@]}"; do
 	[ -e "${program#"$OBJ"/}.c" ] || continue # its source is gone
 	run "${program#"$OBJ"/}" "$program"
 done
+for source in tests/fuzz/fuzz_*.c; do
+	name=$(basename "$source" .c)
+	run "${source%.c}" "$OBJ/tests/fuzz/$name" tests/fuzz/corpus/"${name#fuzz_}"/*
+done
 for script in tests/cross/[0-9]*.sh tests/e2e/[0-9]*.sh tests/clients/[0-9]*.sh; do
 	[ -e "$script" ] || continue
 	case $script in tests/cross/* | tests/clients/*) [ -z "$SAN" ] || continue ;; esac

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what is missing for the named purposes: build, test, bench, lint.
+# Install what is missing for the named purposes: build, test, bench, fuzz, lint.
 # Does nothing, and needs no root, where everything is there.
 set -eu
 
@@ -10,6 +10,7 @@ test="libcmocka-dev python3 python3-venv python3-yaml jq"
 [ "$(uname -m)" != x86_64 ] ||
 	cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 lint="binutils clang clang-format clang-tidy libomp-dev git"
+fuzz="clang"
 bench="python3 python3-venv"
 
 want=""
@@ -18,8 +19,9 @@ for purpose in "$@"; do
 	build) want="$want $build" ;;
 	test) want="$want $test ${cross:-}" ;;
 	bench) want="$want $bench" ;;
+	fuzz) want="$want $fuzz" ;;
 	lint) want="$want $lint $test" ;;
-	*) echo "deps.sh: expected build, test, bench or lint, not '$purpose'" >&2
+	*) echo "deps.sh: expected build, test, bench, fuzz or lint, not '$purpose'" >&2
 	   exit 2 ;;
 	esac
 done
