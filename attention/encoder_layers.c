@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "attention/encoder_model.h"
 #include "base/alloc.h"
@@ -85,39 +86,27 @@ take_floats(const float **values, const struct source *source, const char *part,
 	return 0;
 }
 
-/* Whether one of n levels is outside -127 .. 127 (as bytes), or -7 .. 7 (two a byte).
- */
-static bool
-is_level_bad(uint8_t byte, bool nibbles)
-{
-	return nibbles ? (byte & 15) == 0 || byte >> 4 == 0 : byte == 0x80;
-}
-
-/* Bytes looked at in one go, a count that the compiler knows. */
-#define STRIP 64
-
-/* The lowest level has no place in a table: with it, q and -q would not be alike.  The
- * bytes of a tensor are a multiple of STRIP. */
+/* The lowest level has no place in a table: with it, q and -q would not be alike. Looks
+ * at 8 bytes at a time, of which a tensor of a table has a multiple: what is left of
+ * the level is 0 where it is the lowest, and only below a 0 a borrow starts. */
 static int
 check_levels(const struct tensor *tensor, bool nibbles, const struct source *source)
 {
+	const uint64_t flip = nibbles ? 0 : 0x8080808080808080u;
+	const uint64_t ones = nibbles ? 0x1111111111111111u : 0x0101010101010101u;
 	const uint8_t *bytes = tensor->data;
 
-	for (size_t i = 0; i < tensor->size_bytes; i += STRIP) {
-		uint8_t bad = 0;
-		if (nibbles)
-			for (size_t k = i; k < i + STRIP; k++)
-				bad |= is_level_bad(bytes[k], true);
-		else
-			for (size_t k = i; k < i + STRIP; k++)
-				bad |= is_level_bad(bytes[k], false);
-		for (size_t k = i; bad && k < i + STRIP; k++)
-			if (is_level_bad(bytes[k], nibbles))
-				return error_set(source->err, ERR_FORMAT,
-				    "%s: expected levels of %s in %s, not %s (byte "
-				    "%zu)",
-				    source->path, nibbles ? "-7 .. 7" : "-127 .. 127",
-				    tensor->name, nibbles ? "-8" : "-128", k);
+	for (size_t i = 0; i < tensor->size_bytes; i += sizeof ones) {
+		uint64_t levels;
+		memcpy(&levels, bytes + i, sizeof levels);
+		levels ^= flip;
+		if (((levels - ones) & ~levels & ones * (nibbles ? 8 : 128)) != 0)
+			return error_set(source->err, ERR_FORMAT,
+			    "%s: expected levels of %s in %s, not %s (bytes %zu .. "
+			    "%zu)",
+			    source->path, nibbles ? "-7 .. 7" : "-127 .. 127",
+			    tensor->name, nibbles ? "-8" : "-128", i,
+			    i + sizeof levels - 1);
 	}
 	return 0;
 }
