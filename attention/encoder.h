@@ -61,11 +61,12 @@ enum encoder_role {
 	ENCODER_DOCUMENT, /* after its document_prefix */
 };
 
-/* A text as pieces. */
+/* A text as pieces.  The caller sets ids and cap: encoder_pieces_max, or fewer (but 2
+ * or more) to cut there. */
 struct encoder_pieces {
 	uint32_t *ids; /* (cap), the caller's */
-	size_t cap; /* set by the caller: encoder_pieces_max, or fewer to cut there */
-	size_t n;   /* how many there are, [CLS] and [SEP] and prefix included */
+	size_t cap;
+	size_t n;       /* how many there are, [CLS] and [SEP] and prefix included */
 	size_t unknown; /* [UNK] among them */
 	bool truncated; /* the text has more */
 };

@@ -59,7 +59,7 @@ struct transformer {
 	struct transformer_layer *layers;
 };
 
-/* Pieces in a pass at most: a cache's worth of activations. */
+/* Pieces in a pass at most: the longest text. */
 #define TRANSFORMER_PASS 512
 
 struct transformer_scratch;
@@ -79,7 +79,8 @@ struct transformer_batch {
  * change them; for tests.  codes (n, heads) of the pass; queries, then keys unless
  * shared. */
 struct transformer_trace {
-	void (*codes)(void *context, size_t layer, bool keys, uint32_t *codes, size_t n);
+	void (*codes)(
+	    void *context, size_t layer, bool keys, uint32_t *codes, size_t n);
 	void *context;
 };
 
