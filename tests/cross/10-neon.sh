@@ -9,6 +9,7 @@ out=build/cross-aarch64
 # each module with kernels of its own for NEON.
 sources=(base/{alloc,cpu,error,log,rng}.c tests/support/guard.c)
 sources+=(attention/linear*.c tests/support/linear_twin.c)
+sources+=(attention/{rows,softmax,hash}*.c)
 
 cc=aarch64-linux-gnu-gcc qemu=""
 if [ "$(uname -m)" = aarch64 ]; then
