@@ -20,7 +20,7 @@
  *
  * Any thread may submit.  Job and items are the submitter's memory until on_done.
  */
-#define EMBEDDING_PASS 512
+#define EMBEDDING_PASS 256
 
 struct embedding;
 
