@@ -217,7 +217,8 @@ normalize_init(struct normalize *words, const char *text, size_t n)
 	words->word_bytes = 0;
 	words->word_chars = 0;
 	words->too_long = false;
-	words->at = (const unsigned char *)text;
+	words->word_start = text;
+	words->from = words->at = (const unsigned char *)text;
 	words->end = words->at + n;
 	words->then = words->then_end = words->end;
 	words->ordered = 0;
@@ -261,6 +262,8 @@ add(struct normalize *words, struct normalize_point point)
 		words->too_long = true;
 		return;
 	}
+	if (words->word_chars == 0)
+		words->word_start = (const char *)words->from;
 	unsigned char bytes[4];
 	size_t n = (size_t)utf8proc_encode_char((utf8proc_int32_t)point.code, bytes);
 	size_t place = words->word_bytes;
@@ -311,6 +314,8 @@ take_ascii(struct normalize *words)
 
 	for (; p < words->end && *p < 0x80; p++) {
 		unsigned char c = ascii[*p];
+		if (chars == 0)
+			words->word_start = (const char *)p;
 		if (c >= BYTE_LETTER) {
 			if (chars < NORMALIZE_WORD_CHARS_MAX) {
 				words->word[n++] = (char)c;
@@ -354,6 +359,7 @@ normalize_next(struct normalize *words)
 			words->end = words->then = words->then_end;
 			continue;
 		}
+		words->from = words->at;
 		words->n_points = normalize_expand(words->points, decode(&words->at));
 		words->next_point = 0;
 	}

@@ -53,8 +53,12 @@ struct normalize {
 	size_t word_bytes;
 	size_t word_chars;
 	bool too_long; /* over NORMALIZE_WORD_CHARS_MAX; then `word` says nothing */
+	const char
+	    *word_start; /* the code point of the text that it begins with: a text
+			    that is cut there has the same words on both sides */
 
 	/* Where it stands: private. */
+	const unsigned char *from; /* the code point whose points wait */
 	const unsigned char *at;
 	const unsigned char *end;
 	const unsigned char *then; /* the text behind it */

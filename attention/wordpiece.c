@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "attention/file.h"
-#include "attention/normalize.h"
 #include "base/alloc.h"
 
 #define FILE_BYTES_MAX ((size_t)WORDPIECE_PIECES_MAX * 64)
@@ -311,4 +310,12 @@ wordpiece_encode_after(const struct wordpiece *w, struct wordpiece_ids *out,
 			break;
 	}
 	return 0;
+}
+
+size_t
+wordpiece_count(const struct wordpiece *w, const struct normalize *words)
+{
+	uint32_t ids[NORMALIZE_WORD_CHARS_MAX];
+
+	return cut(w, ids, words);
 }

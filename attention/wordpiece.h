@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "attention/normalize.h"
 #include "base/error.h"
 
 /*
@@ -62,5 +63,10 @@ int wordpiece_encode(const struct wordpiece *wordpiece, struct wordpiece_ids *ou
  * Offsets in errors are those in the n bytes. */
 int wordpiece_encode_after(const struct wordpiece *wordpiece, struct wordpiece_ids *out,
     const char *prefix, const char *text, size_t n, struct error *err);
+
+/* How many pieces the word has that normalize_next found: at least 1, at most
+ * NORMALIZE_WORD_CHARS_MAX. */
+size_t wordpiece_count(
+    const struct wordpiece *wordpiece, const struct normalize *words);
 
 #endif /* ATTENTION_WORDPIECE_H */
