@@ -136,6 +136,7 @@ snapshot_new(struct store *store, const struct store_snapshot *from)
 		return s;
 	s->n_slots = from->n_slots;
 	s->n_live = from->n_live;
+	s->n_extra = from->n_extra;
 	s->generation = from->generation + 1;
 	for (size_t i = 0; i < n; i++) {
 		s->chunks[i] = from->chunks[i];
@@ -332,17 +333,22 @@ store_slot_new(uint32_t *slot, struct store *store, struct error *err)
 
 /* Staging. */
 
+/* There is a staged table. */
+static int
+stage(struct store *store, struct error *err)
+{
+	if (!store->staged)
+		store->staged = snapshot_new(store, store->newest);
+	return store->staged ? 0 : no_memory(err, "a table of codes");
+}
+
 /* The staged table has an entry for the chunk of `slot`. */
 static int
 stage_table(struct store *store, uint32_t slot, struct error *err)
 {
+	if (stage(store, err) != 0)
+		return -1;
 	struct store_snapshot *s = store->staged;
-
-	if (!s) {
-		s = store->staged = snapshot_new(store, store->newest);
-		if (!s)
-			return no_memory(err, "a table of codes");
-	}
 	size_t want = slot / STORE_CHUNK_ROWS + 1;
 	if (want <= s->n_chunks)
 		return 0;
@@ -440,6 +446,17 @@ store_remove(struct store *store, uint32_t slot, struct error *err)
 		chunk_drop(store, chunk);
 		s->chunks[slot / STORE_CHUNK_ROWS] = NULL;
 	}
+	return 0;
+}
+
+int
+store_add_extra(struct store *store, int64_t n, struct error *err)
+{
+	if (stage(store, err) != 0)
+		return -1;
+	struct store_snapshot *s = store->staged;
+	assert((int64_t)s->n_extra + n >= 0);
+	s->n_extra = (uint32_t)((int64_t)s->n_extra + n);
 	return 0;
 }
 

@@ -25,13 +25,13 @@
  * touches (one copy a chunk and transaction) and publishes a new table; readers keep
  * the snapshot they acquired for as long as they like and never see a torn row.
  *
- * Threads: one writer at a time calls store_slot_new, _put, _remove, _publish,
- * _rollback; store_acquire, store_release, store_bytes and everything that takes a
- * snapshot: any thread.
+ * Threads: one writer at a time calls store_slot_new, _put, _remove, _add_extra,
+ * _publish, _rollback; store_acquire, store_release, store_bytes and everything that
+ * takes a snapshot: any thread.
  *
- * A transaction begins with the first store_slot_new, _put or _remove after a publish
- * or rollback.  Those may fail with ERR_MEMORY and then have changed nothing (what
- * was staged before stays staged); publish and rollback cannot fail.
+ * A transaction begins with the first store_slot_new, _put, _remove or _add_extra after
+ * a publish or rollback.  Those may fail with ERR_MEMORY and then have changed nothing
+ * (what was staged before stays staged); publish and rollback cannot fail.
  */
 #define STORE_CHUNK_ROWS 1024
 #define STORE_CHUNK_BLOCKS (STORE_CHUNK_ROWS / DISTANCE_ROWS)
@@ -53,6 +53,7 @@ struct store_snapshot {
 	struct code_shape shape;
 	uint32_t n_slots; /* slots 0 .. n_slots - 1 may be live */
 	uint32_t n_live;
+	uint32_t n_extra;    /* of them: see store_add_extra */
 	uint64_t generation; /* counts publishes */
 	size_t n_chunks;
 	struct store_chunk **chunks;
@@ -94,6 +95,11 @@ int store_put(
 /* Stage the removal of a slot that is live (or was put in this transaction).
  * ERR_MEMORY. */
 int store_remove(struct store *store, uint32_t slot, struct error *err);
+
+/* Stage n more (or fewer) extra rows: those that are not the first of what their owner
+ * counts as one.  The store carries the number with its snapshots and does not look at
+ * it.  ERR_MEMORY. */
+int store_add_extra(struct store *store, int64_t n, struct error *err);
 
 /* Make what is staged visible to the next store_acquire.  Without anything staged
  * nothing happens. */

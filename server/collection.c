@@ -218,24 +218,50 @@ collection_new(const struct collection_settings *settings, const struct models *
 	return c;
 }
 
+struct loading {
+	struct store *store;
+	size_t n_rows;
+};
+
 static int
 on_code(void *arg, uint32_t slot, const struct db_code *code, struct error *err)
 {
 	const struct store_row row = {code->wire, code->factor, code->norm2};
+	struct loading *loading = arg;
 
 	if (slot >= STORE_SLOTS_MAX)
 		return error_set(
 		    err, ERR_FORMAT, "a stored point has the slot %u", slot);
-	return store_put(arg, slot, &row, err);
+	loading->n_rows++;
+	return store_put(loading->store, slot, &row, err);
+}
+
+/* Codes are all staged: how many of them are extra rows? */
+static int
+load_extra(struct collection *c, size_t n_rows, struct db_txn *txn, struct error *err)
+{
+	uint64_t n;
+
+	if (db_extra_rows(txn, c->settings.id, &n, err) != 0)
+		return -1;
+	if (n > 0 && n >= n_rows)
+		return error_set(err, ERR_FORMAT,
+		    "expected fewer extra rows than the %zu that there are, not "
+		    "%" PRIu64,
+		    n_rows, n);
+	return n ? store_add_extra(c->store, (int64_t)n, err) : 0;
 }
 
 static int
 load(struct collection *c, const struct collection_stored *stored, struct db_txn *txn,
     struct error *err)
 {
+	struct loading loading = {.store = c->store};
+
 	if (collection_binarizer_load(&c->binarizer, &c->settings, stored, txn, err) !=
 		0 ||
-	    db_codes_each(txn, &c->codes, on_code, c->store, err) != 0)
+	    db_codes_each(txn, &c->codes, on_code, &loading, err) != 0 ||
+	    load_extra(c, loading.n_rows, txn, err) != 0)
 		return -1;
 	store_publish(c->store);
 	return 0;
@@ -314,14 +340,21 @@ collection_codes(const struct collection *c)
 	return &c->codes;
 }
 
+struct collection_counts
+collection_counts(const struct collection *c)
+{
+	struct store_snapshot *snapshot = store_acquire(c->store);
+	struct collection_counts counts = {
+	    .points = snapshot->n_live - snapshot->n_extra, .rows = snapshot->n_live};
+
+	store_release(snapshot);
+	return counts;
+}
+
 size_t
 collection_count(const struct collection *c)
 {
-	struct store_snapshot *snapshot = store_acquire(c->store);
-	size_t n = snapshot->n_live;
-
-	store_release(snapshot);
-	return n;
+	return collection_counts(c).points;
 }
 
 int
@@ -359,7 +392,7 @@ collection_bytes(struct collection_bytes *bytes, const struct collection *c,
 	store_release(snapshot);
 	if (db_sizes(db, &sizes, err) != 0)
 		return -1;
-	uint64_t all = sizes.n_points > n ? sizes.n_points : n;
+	uint64_t all = sizes.n_rows > n ? sizes.n_rows : n;
 	uint32_t rows = db_codes_rows(&c->codes);
 	*bytes = (struct collection_bytes){
 	    .memory_codes = memory.codes,

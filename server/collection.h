@@ -110,11 +110,18 @@ const char *collection_binarizer_id(const struct collection *c);
 /* The key and shape of its codes in the data directory. */
 const struct db_codes *collection_codes(const struct collection *c);
 
-/* Points in the newest snapshot. */
+/* Points in the newest snapshot, and their rows: of a chunked point one a passage. */
+struct collection_counts {
+	size_t points;
+	size_t rows;
+};
+struct collection_counts collection_counts(const struct collection *c);
+
+/* The points alone. */
 size_t collection_count(const struct collection *c);
 
 /* Bytes in memory (exact, index/store.h) and in the data directory: codes exact (blocks
- * are whole pages), ids and points as this collection's share, by points, of the pages
+ * are whole pages), ids and points as this collection's share, by rows, of the pages
  * of these databases. */
 struct collection_bytes {
 	size_t memory_codes;

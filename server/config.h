@@ -41,6 +41,7 @@ struct config {
 	uint64_t max_limit; /* of a query, with its offset */
 	uint64_t max_payload_bytes;
 	uint64_t max_text_bytes;
+	uint64_t max_passages;      /* of one chunked text */
 	uint64_t max_inputs;        /* texts of one embeddings request */
 	uint64_t max_batch;         /* queries that share one scan */
 	uint64_t max_queued_writes; /* waiting for the disk; more get 429 */

@@ -149,22 +149,22 @@ check_format(struct db_txn *txn, struct error *err)
 		err) != 0)
 		return -1;
 	if (!found) {
-		bytes_put32le(version, DB_FORMAT_VERSION);
+		bytes_put32le(version, DB_FORMAT_PLAIN);
 		return db_put(txn, DB_META, DB_FORMAT_KEY, strlen(DB_FORMAT_KEY),
 		    version, sizeof version, err);
 	}
-	if (value.mv_size != sizeof version)
-		return db_damaged(txn->db, "the format version has another size", err);
-	uint32_t n = bytes_get32le(value.mv_data);
+	uint32_t n;
+	if (db_format(txn, &n, err) != 0)
+		return -1;
 	if (n > DB_FORMAT_VERSION)
 		return error_set(err, ERR_FORMAT,
 		    "%s was written by a newer release (format %u; this one reads %d): "
 		    "use that release",
 		    txn->db->dir, n, DB_FORMAT_VERSION);
-	if (n < DB_FORMAT_VERSION)
+	if (n < DB_FORMAT_PLAIN)
 		return error_set(err, ERR_FORMAT,
-		    "%s has format %u, which no release wrote: expected %d",
-		    txn->db->dir, n, DB_FORMAT_VERSION);
+		    "%s has format %u, which no release wrote: expected %d to %d",
+		    txn->db->dir, n, DB_FORMAT_PLAIN, DB_FORMAT_VERSION);
 	return 0;
 }
 
@@ -317,7 +317,7 @@ count_sizes(struct db_txn *txn, struct db_sizes *sizes, struct error *err)
 	const MDB_dbi free_dbi = 0, main_dbi = 1, n_meta_pages = 2;
 	struct db *db = txn->db;
 	uint64_t pages[DB_NAMES + 2], used = n_meta_pages;
-	uint64_t n_points = 0;
+	uint64_t n_rows = 0;
 	MDB_envinfo info;
 	MDB_stat stat;
 	struct stat st;
@@ -331,7 +331,7 @@ count_sizes(struct db_txn *txn, struct db_sizes *sizes, struct error *err)
 		pages[i] = rc == 0 ? pages_of(&stat) : 0;
 		used += pages[i];
 		if (i == DB_POINTS && rc == 0)
-			n_points = stat.ms_entries;
+			n_rows = stat.ms_entries;
 	}
 	if (rc != 0)
 		return db_fail(db, rc, "counting pages", err);
@@ -343,7 +343,7 @@ count_sizes(struct db_txn *txn, struct db_sizes *sizes, struct error *err)
 	    .ids_bytes = pages[DB_IDS] * size,
 	    .points_bytes = pages[DB_POINTS] * size,
 	    .codes_bytes = pages[DB_CODES] * size,
-	    .n_points = n_points,
+	    .n_rows = n_rows,
 	    .free_bytes = all > used ? (all - used) * size : 0,
 	};
 	sizes->other_bytes =

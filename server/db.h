@@ -16,8 +16,8 @@
  *     meta         format version, next collection id, last operation
  *     collections  name -> settings (JSON)
  *     binarizers   collection -> what decodes its codes
- *     ids          collection, id -> slot
- *     points       collection, slot -> id, payload, operation
+ *     ids          collection, id -> slots
+ *     points       collection, slot -> id, payload, operation, passage
  *     codes        collection, code version, vector name, block -> rows of codes
  *     dropped      collections whose rows are still to be deleted
  *
@@ -36,7 +36,9 @@
  * at most DB_READERS_MAX at once).  Keep it short: while it lives, no page that was
  * freed since can be reused, and the file grows.
  */
-#define DB_FORMAT_VERSION 1
+#define DB_FORMAT_VERSION 2  /* the newest that is read */
+#define DB_FORMAT_PLAIN 1    /* of a directory where no point has passages */
+#define DB_PASSAGES_MAX 4096 /* of a point */
 #define DB_MAP_BYTES_DEFAULT ((size_t)256 << 30)
 #define DB_MAP_BYTES_MIN ((size_t)1 << 20)
 #define DB_READERS_MAX 512
@@ -73,7 +75,7 @@ struct db_sizes {
 	uint64_t codes_bytes;
 	uint64_t other_bytes;
 	uint64_t free_bytes; /* pages that the next writes reuse */
-	uint64_t n_points;   /* also of dropped collections that are not purged yet */
+	uint64_t n_rows;     /* also of dropped collections that are not purged yet */
 };
 int db_sizes(struct db *db, struct db_sizes *sizes, struct error *err);
 
@@ -94,6 +96,9 @@ void db_end(struct db_txn *txn);
 
 /* A failed write leaves the transaction fit for db_end alone.  In what follows every
  * -1 is one of ERR_FULL, ERR_MEMORY, ERR_FORMAT (the file is damaged), ERR_IO. */
+
+/* The format version of the file: DB_FORMAT_PLAIN .. DB_FORMAT_VERSION. */
+int db_format(struct db_txn *txn, uint32_t *version, struct error *err);
 
 /* The number of the last operation committed (0 = none). */
 int db_operation(struct db_txn *txn, uint64_t *operation, struct error *err);
@@ -142,32 +147,73 @@ int db_purge(struct db_txn *txn, size_t n, bool *more, struct error *err);
 
 /* ---- points ---- */
 
-/* *found and *slot := where this id is. */
+/*
+ * A point has one row, in one slot; or, where its text was cut into passages, one for
+ * each of them.  Every row has a record, the payload is with the first.
+ */
+
+/* *found and *slot := where this id is: its first row. */
 int db_slot(struct db_txn *txn, uint32_t collection, const struct point_id *id,
     bool *found, uint32_t *slot, struct error *err);
+
+/* The slots of a point's rows, in their order. */
+struct db_rows {
+	uint32_t slots[DB_PASSAGES_MAX];
+	size_t n;
+};
+
+/* *rows := where this id is; n = 0 if it is not there. */
+int db_rows(struct db_txn *txn, uint32_t collection, const struct point_id *id,
+    struct db_rows *rows, struct error *err);
+
+/* Bytes start .. end - 1 of the text that a point was made from. */
+struct db_passage {
+	uint32_t start, end;
+};
 
 struct db_record {
 	struct point_id id;
 	uint64_t operation;  /* the operation that wrote it */
-	const char *payload; /* JSON object as it came; "" if none; no '\0' behind it;
-				valid until the transaction ends or writes */
+	const char *payload; /* JSON object as it came; "" if none, and in all rows but
+				a point's first; no '\0' behind it; valid until the
+				transaction ends or writes */
 	size_t payload_len;
+
+	bool is_passage; /* the rest is of those alone */
+	uint32_t first;  /* slot of the point's first row: one for each point */
+	uint32_t number; /* of the passage, from 0 */
+	struct db_passage passage;
 };
 
-/* *found and *record := the point in this slot. */
+/* *found and *record := the row in this slot. */
 int db_record(struct db_txn *txn, uint32_t collection, uint32_t slot, bool *found,
     struct db_record *record, struct error *err);
 
-/* The first point at or behind *slot: *found, *slot and *record.  To walk a
+/* The first row at or behind *slot: *found, *slot and *record.  To walk a
  * collection: slot = 0, then while found: slot + 1. */
 int db_record_next(struct db_txn *txn, uint32_t collection, bool *found, uint32_t *slot,
     struct db_record *record, struct error *err);
 
-/* Write a point (id -> slot and slot -> record) or remove it. */
-int db_point_put(struct db_txn *txn, uint32_t collection, uint32_t slot,
-    const struct db_record *record, struct error *err);
-int db_point_delete(struct db_txn *txn, uint32_t collection, uint32_t slot,
+/* Write a point (id -> slots and slot -> record).  passages: (rows->n), those of a text
+ * that was cut, or NULL for one row that is none.  Of *record its id, operation and
+ * payload are read.  Rows that the point had before and no longer has are the caller's
+ * to delete. */
+int db_point_put(struct db_txn *txn, uint32_t collection, const struct db_rows *rows,
+    const struct db_passage *passages, const struct db_record *record,
+    struct error *err);
+int db_record_delete(
+    struct db_txn *txn, uint32_t collection, uint32_t slot, struct error *err);
+
+/* Remove a point, whose rows these are. */
+int db_point_delete(struct db_txn *txn, uint32_t collection, const struct db_rows *rows,
     const struct point_id *id, struct error *err);
+
+/* How many rows a collection has beyond the first of each point: kept by the caller,
+ * so that points can be counted without reading them. */
+int db_extra_rows(
+    struct db_txn *txn, uint32_t collection, uint64_t *n, struct error *err);
+int db_set_extra_rows(
+    struct db_txn *txn, uint32_t collection, uint64_t n, struct error *err);
 
 /* ---- codes ---- */
 

@@ -193,6 +193,15 @@ first_dropped(struct db_txn *txn, uint8_t id[4], bool *found, struct error *err)
 					     : db_fail(txn->db, rc, "deleting", err);
 }
 
+/* The last of a dropped collection. */
+static int
+forget(struct db_txn *txn, const uint8_t id[4], struct error *err)
+{
+	if (db_set_extra_rows(txn, bytes_get32be(id), 0, err) != 0)
+		return -1;
+	return db_delete(txn, DB_DROPPED, id, 4, err);
+}
+
 int
 db_purge(struct db_txn *txn, size_t n, bool *more, struct error *err)
 {
@@ -210,7 +219,7 @@ db_purge(struct db_txn *txn, size_t n, bool *more, struct error *err)
 			if (purge_rows(txn, parts[i], id, &left, err) != 0)
 				return -1;
 		/* Rows may be left exactly when the slice was used up. */
-		if (left > 0 && db_delete(txn, DB_DROPPED, id, sizeof id, err) != 0)
+		if (left > 0 && forget(txn, id, err) != 0)
 			return -1;
 	}
 }

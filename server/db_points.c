@@ -7,15 +7,20 @@
 #include "server/db_internal.h"
 
 /*
- * ids:    collection, id's key      -> slot (4 bytes, little-endian)
+ * ids:    collection, id's key      -> the slots of its rows (4 bytes each)
+ * meta:   "extra_rows", collection  -> rows beyond the first of each point (8 bytes)
  * points: collection, slot          -> a record:
  *
  *       0  checksum of what follows
- *       4  length of the id's key (2 bytes), 2 bytes of zeros
+ *       4  length of the id's key (2 bytes), flags (2 bytes: 1 = passage)
  *       8  operation
- *      16  id's key, payload
+ *      16  id's key
+ *          passage: slot of the first row, number, start, end (4 bytes each)
+ *          payload
  */
 #define RECORD_HEADER_BYTES 16
+#define PASSAGE_BYTES 16
+#define FLAG_PASSAGE 1u
 
 static size_t
 id_key(
@@ -27,6 +32,15 @@ id_key(
 	return 4 + (size_t)id->len;
 }
 
+void
+db_extra_key(uint8_t key[DB_EXTRA_KEY_BYTES], uint32_t collection)
+{
+	static const char name[DB_EXTRA_KEY_BYTES - 4] = "extra_rows";
+
+	memcpy(key, name, sizeof name);
+	bytes_put32be(key + sizeof name, collection);
+}
+
 static void
 slot_key(uint8_t key[8], uint32_t collection, uint32_t slot)
 {
@@ -34,21 +48,48 @@ slot_key(uint8_t key[8], uint32_t collection, uint32_t slot)
 	bytes_put32be(key + 4, slot);
 }
 
+/* *value := the slots of an id, a whole number of them. */
+static int
+find_slots(struct db_txn *txn, uint32_t collection, const struct point_id *id,
+    bool *found, MDB_val *value, struct error *err)
+{
+	uint8_t key[4 + POINT_ID_KEY_MAX];
+	size_t n = id_key(key, collection, id);
+
+	if (db_get(txn, DB_IDS, key, n, found, value, err) != 0)
+		return -1;
+	if (*found && (value->mv_size == 0 || value->mv_size % 4 != 0 ||
+			  value->mv_size > 4 * DB_PASSAGES_MAX))
+		return db_damaged(
+		    txn->db, "the slots of a point have another size", err);
+	return 0;
+}
+
 int
 db_slot(struct db_txn *txn, uint32_t collection, const struct point_id *id, bool *found,
     uint32_t *slot, struct error *err)
 {
-	uint8_t key[4 + POINT_ID_KEY_MAX];
-	size_t n = id_key(key, collection, id);
 	MDB_val value;
 
-	if (db_get(txn, DB_IDS, key, n, found, &value, err) != 0)
+	if (find_slots(txn, collection, id, found, &value, err) != 0)
 		return -1;
-	if (!*found)
-		return 0;
-	if (value.mv_size != 4)
-		return db_damaged(txn->db, "the slot of a point has another size", err);
-	*slot = bytes_get32le(value.mv_data);
+	if (*found)
+		*slot = bytes_get32le(value.mv_data);
+	return 0;
+}
+
+int
+db_rows(struct db_txn *txn, uint32_t collection, const struct point_id *id,
+    struct db_rows *rows, struct error *err)
+{
+	MDB_val value;
+	bool found = false;
+
+	if (find_slots(txn, collection, id, &found, &value, err) != 0)
+		return -1;
+	rows->n = found ? value.mv_size / 4 : 0;
+	for (size_t i = 0; i < rows->n; i++)
+		rows->slots[i] = bytes_get32le((const uint8_t *)value.mv_data + 4 * i);
 	return 0;
 }
 
@@ -62,15 +103,27 @@ read_record(
 	if (n < RECORD_HEADER_BYTES ||
 	    bytes_get32le(bytes) != db_checksum(bytes + 4, n - 4))
 		return db_damaged(db, "a point fails its checksum", err);
-	size_t id_len = bytes_get32le(bytes + 4);
-	if (id_len > n - RECORD_HEADER_BYTES)
+	uint32_t word = bytes_get32le(bytes + 4);
+	size_t id_len = word & 0xFFFF, at = RECORD_HEADER_BYTES + id_len;
+	bool is_passage = (word >> 16) == FLAG_PASSAGE;
+	if (word >> 16 > FLAG_PASSAGE)
+		return db_damaged(db, "a point has unknown flags", err);
+	if (at + (is_passage ? PASSAGE_BYTES : 0) > n)
 		return db_damaged(db, "a point is shorter than its id", err);
 	if (point_id_from_key(&record->id, bytes + RECORD_HEADER_BYTES, id_len, err) !=
 	    0)
 		return -1;
 	record->operation = bytes_get64le(bytes + 8);
-	record->payload = (const char *)bytes + RECORD_HEADER_BYTES + id_len;
-	record->payload_len = n - RECORD_HEADER_BYTES - id_len;
+	record->is_passage = is_passage;
+	if (is_passage) {
+		record->first = bytes_get32le(bytes + at);
+		record->number = bytes_get32le(bytes + at + 4);
+		record->passage.start = bytes_get32le(bytes + at + 8);
+		record->passage.end = bytes_get32le(bytes + at + 12);
+		at += PASSAGE_BYTES;
+	}
+	record->payload = (const char *)bytes + at;
+	record->payload_len = n - at;
 	return 0;
 }
 
@@ -110,50 +163,139 @@ db_record_next(struct db_txn *txn, uint32_t collection, bool *found, uint32_t *s
 }
 
 static int
-put_record(struct db_txn *txn, const uint8_t key[8], const struct db_record *record,
-    struct error *err)
+put_record(struct db_txn *txn, uint32_t collection, uint32_t slot,
+    const struct db_record *record, struct error *err)
 {
-	size_t n = RECORD_HEADER_BYTES + record->id.len + record->payload_len;
+	size_t at = RECORD_HEADER_BYTES + record->id.len;
+	size_t n = at + (record->is_passage ? PASSAGE_BYTES : 0) + record->payload_len;
 	uint8_t *value = array_new(n, 1);
+	uint8_t key[8];
 
 	if (!value)
 		return error_set(err, ERR_MEMORY, "out of memory for a point");
-	bytes_put32le(value + 4, record->id.len);
+	bytes_put32le(
+	    value + 4, record->id.len | (record->is_passage ? FLAG_PASSAGE << 16 : 0));
 	bytes_put64le(value + 8, record->operation);
 	memcpy(value + RECORD_HEADER_BYTES, record->id.key, record->id.len);
+	if (record->is_passage) {
+		bytes_put32le(value + at, record->first);
+		bytes_put32le(value + at + 4, record->number);
+		bytes_put32le(value + at + 8, record->passage.start);
+		bytes_put32le(value + at + 12, record->passage.end);
+		at += PASSAGE_BYTES;
+	}
 	if (record->payload_len > 0)
-		memcpy(value + RECORD_HEADER_BYTES + record->id.len, record->payload,
-		    record->payload_len);
+		memcpy(value + at, record->payload, record->payload_len);
 	bytes_put32le(value, db_checksum(value + 4, n - 4));
-	int result = db_put(txn, DB_POINTS, key, 8, value, n, err);
+	slot_key(key, collection, slot);
+	int result = db_put(txn, DB_POINTS, key, sizeof key, value, n, err);
 	free(value);
 	return result;
 }
 
-int
-db_point_put(struct db_txn *txn, uint32_t collection, uint32_t slot,
-    const struct db_record *record, struct error *err)
+/* Passages are what format version 2 brought: older programs shall refuse the file. */
+static int
+note_passages(struct db_txn *txn, struct error *err)
+{
+	uint8_t value[4];
+	uint32_t version;
+
+	if (db_format(txn, &version, err) != 0)
+		return -1;
+	if (version == DB_FORMAT_VERSION)
+		return 0;
+	bytes_put32le(value, DB_FORMAT_VERSION);
+	return db_put(txn, DB_META, DB_FORMAT_KEY, strlen(DB_FORMAT_KEY), value,
+	    sizeof value, err);
+}
+
+static int
+put_slots(struct db_txn *txn, uint32_t collection, const struct point_id *id,
+    const struct db_rows *rows, struct error *err)
 {
 	uint8_t key[4 + POINT_ID_KEY_MAX];
-	uint8_t value[4];
-	size_t n = id_key(key, collection, &record->id);
+	uint8_t value[4 * DB_PASSAGES_MAX];
+	size_t n = id_key(key, collection, id);
 
-	bytes_put32le(value, slot);
-	if (db_put(txn, DB_IDS, key, n, value, sizeof value, err) != 0)
-		return -1;
-	slot_key(key, collection, slot);
-	return put_record(txn, key, record, err);
+	assert(rows->n > 0 && rows->n <= DB_PASSAGES_MAX);
+	for (size_t i = 0; i < rows->n; i++)
+		bytes_put32le(value + 4 * i, rows->slots[i]);
+	return db_put(txn, DB_IDS, key, n, value, 4 * rows->n, err);
 }
 
 int
-db_point_delete(struct db_txn *txn, uint32_t collection, uint32_t slot,
+db_point_put(struct db_txn *txn, uint32_t collection, const struct db_rows *rows,
+    const struct db_passage *passages, const struct db_record *record,
+    struct error *err)
+{
+	struct db_record row = *record;
+
+	assert(passages || rows->n == 1);
+	if (passages && note_passages(txn, err) != 0)
+		return -1;
+	if (put_slots(txn, collection, &record->id, rows, err) != 0)
+		return -1;
+	row.is_passage = passages != NULL;
+	row.first = rows->slots[0];
+	for (size_t i = 0; i < rows->n; i++) {
+		row.number = (uint32_t)i;
+		if (passages)
+			row.passage = passages[i];
+		if (put_record(txn, collection, rows->slots[i], &row, err) != 0)
+			return -1;
+		row.payload_len = 0;
+	}
+	return 0;
+}
+
+int
+db_record_delete(
+    struct db_txn *txn, uint32_t collection, uint32_t slot, struct error *err)
+{
+	uint8_t key[8];
+
+	slot_key(key, collection, slot);
+	return db_delete(txn, DB_POINTS, key, sizeof key, err);
+}
+
+int
+db_point_delete(struct db_txn *txn, uint32_t collection, const struct db_rows *rows,
     const struct point_id *id, struct error *err)
 {
 	uint8_t key[4 + POINT_ID_KEY_MAX];
 	size_t n = id_key(key, collection, id);
 
-	if (db_delete(txn, DB_IDS, key, n, err) != 0)
+	for (size_t i = 0; i < rows->n; i++)
+		if (db_record_delete(txn, collection, rows->slots[i], err) != 0)
+			return -1;
+	return db_delete(txn, DB_IDS, key, n, err);
+}
+
+int
+db_extra_rows(struct db_txn *txn, uint32_t collection, uint64_t *n, struct error *err)
+{
+	uint8_t key[DB_EXTRA_KEY_BYTES];
+	MDB_val value;
+	bool found = false;
+
+	db_extra_key(key, collection);
+	if (db_get(txn, DB_META, key, sizeof key, &found, &value, err) != 0)
 		return -1;
-	slot_key(key, collection, slot);
-	return db_delete(txn, DB_POINTS, key, 8, err);
+	if (found && value.mv_size != 8)
+		return db_damaged(txn->db, "the count of rows has another size", err);
+	*n = found ? bytes_get64le(value.mv_data) : 0;
+	return 0;
+}
+
+int
+db_set_extra_rows(
+    struct db_txn *txn, uint32_t collection, uint64_t n, struct error *err)
+{
+	uint8_t key[DB_EXTRA_KEY_BYTES], value[8];
+
+	db_extra_key(key, collection);
+	if (n == 0)
+		return db_delete(txn, DB_META, key, sizeof key, err);
+	bytes_put64le(value, n);
+	return db_put(txn, DB_META, key, sizeof key, value, sizeof value, err);
 }

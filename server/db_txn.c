@@ -196,6 +196,21 @@ db_delete(
 					     : db_fail(txn->db, rc, "deleting", err);
 }
 
+int
+db_format(struct db_txn *txn, uint32_t *version, struct error *err)
+{
+	MDB_val value;
+	bool found = false;
+
+	if (db_get(txn, DB_META, DB_FORMAT_KEY, strlen(DB_FORMAT_KEY), &found, &value,
+		err) != 0)
+		return -1;
+	if (!found || value.mv_size != 4)
+		return db_damaged(txn->db, "the format version has another size", err);
+	*version = bytes_get32le(value.mv_data);
+	return 0;
+}
+
 static const char operation_key[] = "operation";
 
 int

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/writer_internal.h"
 
 #define TICK_S 5           /* readers that died, deletions that failed */
 #define PURGE_ROWS 4096    /* of dropped collections in one transaction */
@@ -49,137 +50,6 @@ queue_add(struct queue *queue, struct writer_operation *operation)
 	queue->end = &operation->next;
 }
 
-/* ---- one operation inside a transaction ---- */
-
-/* An operation that is wrong fails alone: 0 with op->err set.  -1: the transaction is
- * lost, with *err. */
-static int
-fail_alone(struct writer_operation *op)
-{
-	op->result.err = &op->err;
-	return 0;
-}
-
-static int
-find_live(
-    struct writer_operation *op, struct db_txn *txn, bool *live, struct error *err)
-{
-	const struct collection_settings *s = collection_settings(op->collection);
-	uint32_t id = 0;
-
-	if (db_collection_find(txn, s->name, live, &id, err) != 0)
-		return -1;
-	*live = *live && id == s->id;
-	if (!*live)
-		error_set(
-		    &op->err, ERR_NOT_FOUND, "the collection %s was deleted", s->name);
-	return 0;
-}
-
-static int
-put_point(struct writer_operation *op, struct db_txn *txn,
-    const struct writer_point *point, struct error *err)
-{
-	const struct db_codes *codes = collection_codes(op->collection);
-	struct store *store = collection_store(op->collection);
-	struct db_record record = {
-	    .id = point->id,
-	    .operation = op->result.operation,
-	    .payload = point->payload,
-	    .payload_len = point->payload_len,
-	};
-	struct db_code code = {point->wire, point->factor, point->norm2};
-	struct store_row row = {point->wire, point->factor, point->norm2};
-	bool found;
-	uint32_t slot;
-
-	if (db_slot(txn, codes->collection, &point->id, &found, &slot, err) != 0)
-		return -1;
-	if (!found && store_slot_new(&slot, store, err) != 0)
-		return -1;
-	if (store_put(store, slot, &row, err) != 0 ||
-	    db_point_put(txn, codes->collection, slot, &record, err) != 0)
-		return -1;
-	return db_code_put(txn, codes, slot, &code, err);
-}
-
-static int
-do_upsert(struct writer_operation *op, struct db_txn *txn, struct error *err)
-{
-	for (size_t i = 0; i < op->n; i++)
-		if (put_point(op, txn, &op->points[i], err) != 0)
-			return -1;
-	op->result.n_affected = op->n;
-	return 0;
-}
-
-static int
-do_delete(struct writer_operation *op, struct db_txn *txn, struct error *err)
-{
-	const struct db_codes *codes = collection_codes(op->collection);
-	struct store *store = collection_store(op->collection);
-
-	for (size_t i = 0; i < op->n; i++) {
-		const struct point_id *id = &op->ids[i];
-		uint32_t slot;
-		bool found;
-		if (db_slot(txn, codes->collection, id, &found, &slot, err) != 0)
-			return -1;
-		if (!found)
-			continue;
-		if (store_remove(store, slot, err) != 0 ||
-		    db_point_delete(txn, codes->collection, slot, id, err) != 0 ||
-		    db_code_delete(txn, codes, slot, err) != 0)
-			return -1;
-		op->result.n_affected++;
-	}
-	return 0;
-}
-
-static int
-do_create(struct writer_operation *op, struct db_txn *txn, struct error *err)
-{
-	const struct collection_settings *s = collection_settings(op->collection);
-	struct db_collection row;
-	uint32_t id;
-	bool found;
-
-	if (db_collection_find(txn, s->name, &found, &id, err) != 0)
-		return -1;
-	if (found) {
-		error_set(&op->err, ERR_EXISTS,
-		    "there is a collection called %s already: delete it first, or "
-		    "choose another name",
-		    s->name);
-		return fail_alone(op);
-	}
-	if (db_collection_new_id(txn, &id, err) != 0 ||
-	    collection_row(&row, op->collection, id, err) != 0)
-		return -1;
-	op->result.n_affected = 1;
-	return db_collection_put(txn, &row, err);
-}
-
-static int
-do_operation(struct writer_operation *op, struct db_txn *txn, struct error *err)
-{
-	bool live;
-
-	if (op->kind == WRITER_CREATE)
-		return do_create(op, txn, err);
-	if (find_live(op, txn, &live, err) != 0)
-		return -1;
-	if (!live)
-		return fail_alone(op);
-	if (op->kind == WRITER_UPSERT)
-		return do_upsert(op, txn, err);
-	if (op->kind == WRITER_DELETE)
-		return do_delete(op, txn, err);
-	const struct collection_settings *s = collection_settings(op->collection);
-	op->result.n_affected = 1;
-	return db_collection_drop(txn, s->name, s->id, err);
-}
-
 /* ---- a group ---- */
 
 /* Room in the registry for every collection that the group makes: they are added after
@@ -204,7 +74,7 @@ do_all(struct writer *writer, struct writer_operation *first, struct db_txn *txn
 		return -1;
 	for (struct writer_operation *op = first; op; op = op->next) {
 		op->result = (struct writer_result){.operation = number + 1};
-		if (do_operation(op, txn, err) != 0)
+		if (writer_do(op, txn, err) != 0)
 			return -1;
 		if (op->result.err)
 			op->result.operation = 0;
@@ -478,21 +348,42 @@ writer_stop(struct writer *writer)
 
 /* ---- submitting ---- */
 
+/* The codes of point i. */
+static int
+check_codes(const struct writer_point *point, size_t i, struct error *err)
+{
+	for (size_t k = 0; k < writer_n_rows(point); k++) {
+		struct db_code code = writer_code(point, k);
+		if (!code.wire)
+			return error_set(err, ERR_INPUT,
+			    "expected an id and a code with point %zu of the batch", i);
+		if (!isfinite(code.factor) || !isfinite(code.norm2))
+			return error_set(err, ERR_INPUT,
+			    "expected finite numbers with point %zu of the batch", i);
+	}
+	return 0;
+}
+
 static int
 check_points(struct writer_operation *op, struct error *err)
 {
+	size_t wire = code_bytes(collection_settings(op->collection)->shape);
+
 	for (size_t i = 0; i < op->n; i++) {
 		const struct writer_point *point = &op->points[i];
-		if (point->id.len == 0 || !point->wire)
+		size_t n_rows = writer_n_rows(point);
+		if (point->id.len == 0)
 			return error_set(err, ERR_INPUT,
 			    "expected an id and a code with point %zu of the batch", i);
-		if (!isfinite(point->factor) || !isfinite(point->norm2))
+		if (n_rows > DB_PASSAGES_MAX)
 			return error_set(err, ERR_INPUT,
-			    "expected finite numbers with point %zu of the batch", i);
-		op->size_bytes += point->payload_len;
+			    "expected at most %d passages of point %zu, not %zu",
+			    DB_PASSAGES_MAX, i, n_rows);
+		if (check_codes(point, i, err) != 0)
+			return -1;
+		op->size_bytes +=
+		    point->payload_len + n_rows * wire + (n_rows - 1) * OVERHEAD_BYTES;
 	}
-	op->size_bytes +=
-	    op->n * code_bytes(collection_settings(op->collection)->shape);
 	return 0;
 }
 

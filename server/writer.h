@@ -32,7 +32,8 @@
 
 enum writer_kind {
 	WRITER_UPSERT, /* points: the last of equal ids wins; an id that is there keeps
-			  its slot and gets the new code and payload */
+			  its slots, as many as it needs, and gets the new codes and
+			  payload */
 	WRITER_DELETE, /* ids: those that are not there are fine */
 	WRITER_CREATE, /* collection, from collection_new: ERR_EXISTS */
 	WRITER_DROP,   /* collection: its name is free at once; ERR_NOT_FOUND if it was
@@ -46,6 +47,12 @@ struct writer_point {
 	float norm2;         /* |x|^2, finite; read for COLLECTION_EUCLID alone */
 	const char *payload; /* a JSON object, or NULL with payload_len 0 */
 	size_t payload_len;
+
+	/* Of a text that was cut into passages, each with a code like the above, which
+	 * are not read then. */
+	size_t n_passages;                 /* .. DB_PASSAGES_MAX; 0: it was not */
+	const struct db_code *codes;       /* (n_passages) */
+	const struct db_passage *passages; /* (n_passages) */
 };
 
 struct writer_result {

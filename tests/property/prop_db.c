@@ -1,6 +1,7 @@
 /*
  * The data directory against a dumb twin in memory: random batches of upserts (with
- * repeated ids, all three kinds of id, payloads from none to several pages), deletions
+ * repeated ids, all three kinds of id, payloads from none to several pages, one row or
+ * several passages), deletions
  * (also of what is not there), collections made and dropped, and the directory closed
  * and opened again.  After every few steps everything is compared: ids, records, codes
  * on the disk, codes in memory, counts, and that slots are reused.
@@ -21,6 +22,7 @@
 #define IDS 200
 #define BATCH 60
 #define PAYLOAD_MAX 9000
+#define PASSAGES_MAX 40
 #define STEPS 400
 
 static const struct collection_settings settings[COLLECTIONS] = {
@@ -39,7 +41,9 @@ static const struct collection_settings settings[COLLECTIONS] = {
 struct twin_point {
 	bool there;
 	struct writer_point point;
-	uint8_t wire[CODE_BYTES_MAX];
+	uint8_t wires[PASSAGES_MAX][CODE_BYTES_MAX];
+	struct db_code codes[PASSAGES_MAX];
+	struct db_passage passages[PASSAGES_MAX];
 	char payload[PAYLOAD_MAX];
 };
 
@@ -49,6 +53,7 @@ struct game {
 	char dir[400];
 	struct collection *collections[COLLECTIONS];
 	struct twin_point (*twins)[IDS]; /* [COLLECTIONS] */
+	size_t rows_max[COLLECTIONS];
 };
 
 static struct point_id
@@ -69,6 +74,33 @@ id_of(size_t i)
 	return id;
 }
 
+/* Let the point point into its own twin. */
+static void
+point_at(struct twin_point *twin)
+{
+	struct writer_point *point = &twin->point;
+
+	for (size_t k = 0; k < PASSAGES_MAX; k++)
+		twin->codes[k].wire = twin->wires[k];
+	point->payload = point->payload_len > 0 ? twin->payload : NULL;
+	point->wire = NULL;
+	if (point->n_passages == 0) {
+		point->wire = twin->wires[0];
+		point->factor = twin->codes[0].factor;
+		point->norm2 = twin->codes[0].norm2;
+	}
+	point->codes = twin->codes;
+	point->passages = twin->passages;
+}
+
+static size_t
+rows_of(const struct twin_point *twin)
+{
+	size_t n = twin->point.n_passages;
+
+	return !twin->there ? 0 : n > 0 ? n : 1;
+}
+
 static void
 random_point(struct game *g, struct twin_point *twin, size_t i, struct code_shape shape)
 {
@@ -79,16 +111,25 @@ random_point(struct game *g, struct twin_point *twin, size_t i, struct code_shap
 	twin->there = true;
 	for (size_t k = 0; k < n; k++)
 		twin->payload[k] = (char)rng_u64(&g->rng);
-	for (size_t k = 0; k < code_bytes(shape); k++)
-		twin->wire[k] = (uint8_t)rng_u64(&g->rng);
+	/* Mostly one plain row, and mostly few passages. */
+	size_t n_passages = 0;
+	if (rng_below(&g->rng, 3) == 0)
+		n_passages = 1 + rng_below(&g->rng,
+				     rng_below(&g->rng, 8) == 0 ? PASSAGES_MAX : 4);
+	for (size_t k = 0; k < PASSAGES_MAX && (k == 0 || k < n_passages); k++) {
+		for (size_t b = 0; b < code_bytes(shape); b++)
+			twin->wires[k][b] = (uint8_t)rng_u64(&g->rng);
+		twin->codes[k] = (struct db_code){
+		    .factor = rng_uniform(&g->rng), .norm2 = rng_uniform(&g->rng)};
+		twin->passages[k] = (struct db_passage){
+		    (uint32_t)rng_u64(&g->rng), (uint32_t)rng_u64(&g->rng)};
+	}
 	twin->point = (struct writer_point){
 	    .id = id_of(i),
-	    .wire = twin->wire,
-	    .factor = rng_uniform(&g->rng),
-	    .norm2 = rng_uniform(&g->rng),
-	    .payload = n > 0 ? twin->payload : NULL,
 	    .payload_len = n,
+	    .n_passages = n_passages,
 	};
+	point_at(twin);
 }
 
 static void
@@ -103,12 +144,14 @@ step_upsert(struct game *g, size_t c)
 	for (size_t k = 0; k < n; k++) {
 		size_t i = rng_below(&g->rng, IDS);
 		random_point(g, &batch[k], i, shape);
-		points[k] = batch[k].point;
 		/* The twin's own copy: the last of equal ids wins. */
 		struct twin_point *twin = &g->twins[c][i];
 		*twin = batch[k];
-		twin->point.wire = twin->wire;
-		twin->point.payload = twin->payload;
+		point_at(twin);
+	}
+	for (size_t k = 0; k < n; k++) {
+		point_at(&batch[k]);
+		points[k] = batch[k].point;
 	}
 	if (rig_upsert(&g->rig, g->collections[c], points, n, &err) != 0)
 		fail_msg("upsert: %s", err.text);
@@ -170,38 +213,56 @@ step_reopen(struct game *g)
 	}
 }
 
+/* Row k of a point, in `slot`. */
 static void
-check_point(struct game *g, struct db_txn *txn, struct collection *c,
-    const struct store_snapshot *snapshot, const struct twin_point *twin, size_t i)
+check_row(struct db_txn *txn, struct collection *c,
+    const struct store_snapshot *snapshot, const struct twin_point *twin,
+    const struct db_rows *rows, size_t k)
 {
 	const struct db_codes *codes = collection_codes(c);
-	struct point_id id = id_of(i);
+	uint32_t slot = rows->slots[k];
 	struct db_record record;
 	struct db_code code;
 	struct error err;
 	uint8_t wire[CODE_BYTES_MAX];
 	float factor, norm2;
-	uint32_t slot;
 	bool found;
-	(void)g;
 
-	assert_int_equal(db_slot(txn, codes->collection, &id, &found, &slot, &err), 0);
-	assert_int_equal(found, twin->there);
-	if (!found)
-		return;
 	assert_int_equal(
 	    db_record(txn, codes->collection, slot, &found, &record, &err), 0);
-	assert_true(found && point_id_equal(&record.id, &id));
-	assert_int_equal(record.payload_len, twin->point.payload_len);
+	assert_true(found && point_id_equal(&record.id, &twin->point.id));
+	assert_int_equal(record.payload_len, k == 0 ? twin->point.payload_len : 0);
 	assert_memory_equal(record.payload, twin->payload, record.payload_len);
+	assert_int_equal(record.is_passage, twin->point.n_passages > 0);
+	if (record.is_passage) {
+		assert_int_equal(record.first, rows->slots[0]);
+		assert_int_equal(record.number, k);
+		assert_int_equal(record.passage.start, twin->passages[k].start);
+		assert_int_equal(record.passage.end, twin->passages[k].end);
+	}
 	assert_int_equal(db_code(txn, codes, slot, &found, &code, &err), 0);
 	assert_true(found);
-	assert_memory_equal(code.wire, twin->wire, code_bytes(codes->shape));
+	assert_memory_equal(code.wire, twin->wires[k], code_bytes(codes->shape));
 	assert_true(store_get(wire, &factor, &norm2, snapshot, slot));
-	assert_memory_equal(wire, twin->wire, code_bytes(codes->shape));
-	assert_true(factor == twin->point.factor && code.factor == factor);
-	assert_true(norm2 == (codes->has_norm2 ? twin->point.norm2 : 0));
+	assert_memory_equal(wire, twin->wires[k], code_bytes(codes->shape));
+	assert_true(factor == twin->codes[k].factor && code.factor == factor);
+	assert_true(norm2 == (codes->has_norm2 ? twin->codes[k].norm2 : 0));
 	assert_true(code.norm2 == norm2);
+}
+
+static void
+check_point(struct db_txn *txn, struct collection *c,
+    const struct store_snapshot *snapshot, const struct twin_point *twin, size_t i)
+{
+	struct point_id id = id_of(i);
+	struct db_rows rows;
+	struct error err;
+
+	assert_int_equal(
+	    db_rows(txn, collection_codes(c)->collection, &id, &rows, &err), 0);
+	assert_int_equal(rows.n, rows_of(twin));
+	for (size_t k = 0; k < rows.n; k++)
+		check_row(txn, c, snapshot, twin, &rows, k);
 }
 
 static void
@@ -213,14 +274,15 @@ check_collection(struct game *g, size_t c)
 	struct error err;
 	struct db_record record;
 	struct db_txn *txn = db_begin_read(g->rig.db, &err);
-	size_t there = 0, walked = 0;
+	size_t there = 0, rows = 0, walked = 0;
 	uint32_t slot = 0;
 	bool found;
 
 	assert_non_null(txn);
 	for (size_t i = 0; i < IDS; i++) {
 		there += g->twins[c][i].there;
-		check_point(g, txn, collection, snapshot, &g->twins[c][i], i);
+		rows += rows_of(&g->twins[c][i]);
+		check_point(txn, collection, snapshot, &g->twins[c][i], i);
 	}
 	for (;; slot++, walked++) {
 		assert_int_equal(
@@ -228,11 +290,15 @@ check_collection(struct game *g, size_t c)
 		if (!found)
 			break;
 	}
-	assert_int_equal(walked, there);
-	assert_int_equal(snapshot->n_live, there);
+	assert_int_equal(walked, rows);
+	assert_int_equal(snapshot->n_live, rows);
 	assert_int_equal(collection_count(collection), there);
-	/* Freed slots are used again: never more than ids, held snapshots apart. */
-	assert_true(snapshot->n_slots <= IDS + 4 * BATCH);
+	assert_int_equal(collection_counts(collection).rows, rows);
+	/* Freed slots are used again: never more than there were at once, those of one
+	 * batch in both versions. */
+	if (rows > g->rows_max[c])
+		g->rows_max[c] = rows;
+	assert_true(snapshot->n_slots <= 2 * (g->rows_max[c] + 2 * BATCH * 8));
 	db_end(txn);
 	store_release(snapshot);
 }

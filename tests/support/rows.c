@@ -61,7 +61,8 @@ rows_put(struct db *db, uint32_t collection, uint32_t first, uint32_t n, size_t 
 	payload[size] = '\0';
 	for (uint32_t i = first; result == 0 && i < first + n; i++) {
 		struct db_record record = rows_record(i, payload);
-		result = db_point_put(txn, collection, i, &record, err);
+		struct db_rows rows = {.slots = {i}, .n = 1};
+		result = db_point_put(txn, collection, &rows, NULL, &record, err);
 	}
 	free(payload);
 	if (result != 0) {

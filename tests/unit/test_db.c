@@ -33,6 +33,7 @@ test_points(void **state)
 	struct error err;
 	struct db *db = rows_open(rows_dir(), ROWS_MAP);
 	struct db_record record, want = rows_record(7, "{\"a\":1}");
+	struct db_rows rows = {.slots = {7}, .n = 1};
 	uint32_t slot;
 	bool found;
 
@@ -45,13 +46,13 @@ test_points(void **state)
 	assert_int_equal(rows_count(db, UINT32_MAX), 3);
 
 	struct db_txn *txn = db_begin_write(db, &err);
-	rows_check(db_point_put(txn, 1, 7, &want, &err), &err);
+	rows_check(db_point_put(txn, 1, &rows, NULL, &want, &err), &err);
 	rows_check(db_record(txn, 1, 7, &found, &record, &err), &err);
 	assert_true(found);
 	assert_int_equal(record.operation, 21);
 	assert_int_equal(record.payload_len, 7);
 	assert_memory_equal(record.payload, "{\"a\":1}", 7);
-	rows_check(db_point_delete(txn, 1, 7, &want.id, &err), &err);
+	rows_check(db_point_delete(txn, 1, &rows, &want.id, &err), &err);
 	rows_check(db_record(txn, 1, 7, &found, &record, &err), &err);
 	assert_false(found);
 	rows_check(db_slot(txn, 1, &want.id, &found, &slot, &err), &err);
@@ -66,6 +67,97 @@ test_points(void **state)
 	assert_int_equal(operation, 0);
 	db_end(txn);
 	db_close(db);
+}
+
+static void
+check_passage(struct db *db, uint32_t slot, uint32_t number, const char *payload)
+{
+	struct error err;
+	struct db_txn *txn = db_begin_read(db, &err);
+	struct db_record record, want = rows_record(7, payload);
+	bool found;
+
+	rows_check(db_record(txn, 1, slot, &found, &record, &err), &err);
+	assert_true(found && record.is_passage);
+	assert_true(point_id_equal(&record.id, &want.id));
+	assert_int_equal(record.operation, want.operation);
+	assert_int_equal(record.first, 900);
+	assert_int_equal(record.number, number);
+	assert_int_equal(record.passage.start, 10 * number);
+	assert_int_equal(record.passage.end, 10 * number + UINT32_C(0xFFFFFF00));
+	assert_int_equal(record.payload_len, strlen(payload));
+	assert_memory_equal(record.payload, payload, record.payload_len);
+	db_end(txn);
+}
+
+static uint32_t
+format_of(struct db *db)
+{
+	struct error err;
+	struct db_txn *txn = db_begin_read(db, &err);
+	uint32_t n;
+
+	rows_check(db_format(txn, &n, &err), &err);
+	db_end(txn);
+	return n;
+}
+
+/* A point with as many rows as one can have; what was before it stays readable. */
+static void
+test_passages(void **state)
+{
+	(void)state;
+	struct error err;
+	char dir[400];
+	snprintf(dir, sizeof dir, "%s", rows_dir());
+	struct db *db = rows_open(dir, ROWS_MAP);
+	struct db_record record, want = rows_record(7, "{\"a\":1}");
+	struct db_rows *rows = calloc(2, sizeof *rows);
+	struct db_passage *passages = calloc(DB_PASSAGES_MAX, sizeof *passages);
+	uint32_t slot;
+	uint64_t n;
+	bool found;
+
+	rows_check(rows_put(db, 1, 0, 5, 3, &err), &err);
+	assert_int_equal(format_of(db), 1);
+	rows->n = DB_PASSAGES_MAX;
+	for (uint32_t i = 0; i < DB_PASSAGES_MAX; i++) {
+		rows->slots[i] = i == 0 ? 900 : 1000 + 3 * i;
+		passages[i] =
+		    (struct db_passage){10 * i, 10 * i + UINT32_C(0xFFFFFF00)};
+	}
+	struct db_txn *txn = db_begin_write(db, &err);
+	rows_check(db_point_put(txn, 1, rows, passages, &want, &err), &err);
+	rows_check(db_set_extra_rows(txn, 1, UINT64_C(1) << 40, &err), &err);
+	rows_check(db_commit(txn, &err), &err);
+	assert_int_equal(format_of(db), 2);
+	db_close(db);
+
+	db = rows_open(dir, ROWS_MAP);
+	assert_int_equal(format_of(db), 2);
+	assert_int_equal(rows_count(db, 2), 0);
+	check_passage(db, 900, 0, "{\"a\":1}");
+	check_passage(db, 1003, 1, "");
+	check_passage(db, 1000 + 3 * (DB_PASSAGES_MAX - 1), DB_PASSAGES_MAX - 1, "");
+	txn = db_begin_write(db, &err);
+	rows_check(db_slot(txn, 1, &want.id, &found, &slot, &err), &err);
+	assert_true(found && slot == 900);
+	rows_check(db_rows(txn, 1, &want.id, &rows[1], &err), &err);
+	assert_memory_equal(&rows[1], &rows[0], sizeof *rows);
+	rows_check(db_extra_rows(txn, 1, &n, &err), &err);
+	assert_true(n == UINT64_C(1) << 40);
+	rows_check(db_extra_rows(txn, 2, &n, &err), &err);
+	assert_true(n == 0);
+	rows_check(db_point_delete(txn, 1, rows, &want.id, &err), &err);
+	rows_check(db_rows(txn, 1, &want.id, &rows[1], &err), &err);
+	assert_int_equal(rows[1].n, 0);
+	slot = 5;
+	rows_check(db_record_next(txn, 1, &found, &slot, &record, &err), &err);
+	assert_false(found); /* no row is left */
+	db_end(txn);
+	db_close(db);
+	free(rows);
+	free(passages);
 }
 
 static void
@@ -337,7 +429,7 @@ test_versions(void **state)
 	const char *dir = rows_dir();
 
 	db_close(rows_open(dir, ROWS_MAP));
-	patch_behind(dir, "format_version", "\2\0\0\0", 4);
+	patch_behind(dir, "format_version", "\3\0\0\0", 4);
 	assert_null(db_open(dir, ROWS_MAP, &err));
 	assert_int_equal(err.code, ERR_FORMAT);
 	assert_non_null(strstr(err.text, "newer release"));
@@ -461,6 +553,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_points),
+	    cmocka_unit_test(test_passages),
 	    cmocka_unit_test(test_layout),
 	    cmocka_unit_test(test_codes),
 	    cmocka_unit_test(test_collections),

@@ -1,11 +1,12 @@
 /*
- * A data directory that format version 1 wrote (tests/golden/data-v1) is opened as it
- * is by this program: settings, ids of all kinds, payloads, codes, factors, deletions
- * and search answers to the last bit; it can be written further, and says the same
- * after another start.  Vectors are functions of (collection, point), so the codes are
- * also held to what the binarizer makes today.
+ * Data directories that format versions 1 and 2 wrote (tests/golden/data-v1, -v2; the
+ * second has points with passages) are opened as they are by this program: settings,
+ * ids of all kinds, payloads, codes, factors, deletions and search answers to the last
+ * bit; it can be written further, and says the same after another start.  Vectors are
+ * functions of (collection, point), so the codes are also held to what the binarizer
+ * makes today.
  *
- * MAKE_GOLDEN=tests/golden/data-v1 test_db_golden writes the directory anew; do that
+ * MAKE_GOLDEN=tests/golden/data-v2 test_db_golden writes the directory anew; do that
  * for a new format version alone, in a directory of its own.
  */
 #include <setjmp.h>
@@ -27,8 +28,8 @@
 #include "tests/support/models.h"
 #include "tests/support/rig.h"
 
-#define GOLDEN "tests/golden/data-v1"
 #define POINTS 50
+#define PASSAGES_MAX 4
 #define QUERIES 4
 #define LIMIT 10
 
@@ -54,6 +55,23 @@ static const struct collection_settings all[] = {
 	.created_s = 1700000002},
 };
 #define COLLECTIONS (sizeof all / sizeof all[0])
+
+static const char *const golden_dirs[] = {
+    "tests/golden/data-v1", "tests/golden/data-v2"};
+static uint32_t version; /* the one at work */
+
+/* Passages of a point, of version 2: some have one, some several. */
+static size_t
+passages_of(uint32_t i)
+{
+	return version == 2 && i % 4 == 1 ? 1 + i % PASSAGES_MAX : 0;
+}
+
+static struct db_passage
+passage_of(uint32_t i, uint32_t k)
+{
+	return (struct db_passage){1000 * k + i, 1000 * k + i + 1200};
+}
 
 /* The first half of "cosine" was deleted, and then points 60 .. 64 were put. */
 static bool
@@ -119,21 +137,32 @@ encode(uint8_t *wire, struct recurrent_numbers *numbers, const struct collection
 	recurrent_scratch_free(scratch);
 }
 
+/* Row k of a point has the vector of point i + 1000 k. */
 static void
 put(struct rig *rig, struct collection *c, size_t which, uint32_t i)
 {
-	uint8_t wire[CODE_BYTES_MAX];
+	uint8_t wires[PASSAGES_MAX][CODE_BYTES_MAX];
+	struct db_code codes[PASSAGES_MAX];
+	struct db_passage passages[PASSAGES_MAX];
 	struct recurrent_numbers numbers;
 	struct error err;
 	char payload[200];
+	uint32_t n = (uint32_t)passages_of(i);
 
-	encode(wire, &numbers, c, which, i);
+	for (uint32_t k = 0; k == 0 || k < n; k++) {
+		encode(wires[k], &numbers, c, which, i + 1000 * k);
+		codes[k] = (struct db_code){wires[k], numbers.factor, numbers.norm2};
+		passages[k] = passage_of(i, k);
+	}
 	struct writer_point point = {.id = id_of(i),
-	    .wire = wire,
-	    .factor = numbers.factor,
-	    .norm2 = numbers.norm2,
+	    .wire = wires[0],
+	    .factor = codes[0].factor,
+	    .norm2 = codes[0].norm2,
 	    .payload = payload,
-	    .payload_len = payload_of(payload, i)};
+	    .payload_len = payload_of(payload, i),
+	    .n_passages = n,
+	    .codes = codes,
+	    .passages = passages};
 	assert_int_equal(rig_upsert(rig, c, &point, 1, &err), 0);
 }
 
@@ -255,7 +284,7 @@ read_file(const char *name, size_t *n)
 {
 	char path[500];
 
-	snprintf(path, sizeof path, GOLDEN "/%s", name);
+	snprintf(path, sizeof path, "%s/%s", golden_dirs[version - 1], name);
 	FILE *f = fopen(path, "rb");
 	if (!f)
 		fail_msg("cannot open %s", path);
@@ -284,9 +313,10 @@ copy_golden(const char *dir)
 	free(bytes);
 }
 
+/* Row k of point i. */
 static void
-check_point(struct rig *rig, const struct collection *c, size_t which, uint32_t i,
-    struct db_txn *txn)
+check_row(const struct collection *c, size_t which, uint32_t i, uint32_t k,
+    const struct db_rows *rows, struct db_txn *txn)
 {
 	const struct db_codes *codes = collection_codes(c);
 	struct point_id id = id_of(i);
@@ -296,27 +326,47 @@ check_point(struct rig *rig, const struct collection *c, size_t which, uint32_t 
 	struct error err;
 	uint8_t wire[CODE_BYTES_MAX];
 	char payload[200];
-	uint32_t slot;
+	uint32_t slot = rows->slots[k];
 	bool found;
-	(void)rig;
 
-	assert_int_equal(db_slot(txn, codes->collection, &id, &found, &slot, &err), 0);
-	assert_int_equal(found, is_there(which, i));
-	if (!found)
-		return;
-	assert_true(slot < POINTS + 5); /* freed ones were used again */
 	assert_int_equal(
 	    db_record(txn, codes->collection, slot, &found, &record, &err), 0);
 	assert_true(found && point_id_equal(&record.id, &id));
-	size_t n = payload_of(payload, i);
+	size_t n = k == 0 ? payload_of(payload, i) : 0;
 	assert_int_equal(record.payload_len, n);
 	assert_memory_equal(record.payload, payload, n);
+	assert_int_equal(record.is_passage, passages_of(i) > 0);
+	if (record.is_passage) {
+		assert_int_equal(record.first, rows->slots[0]);
+		assert_int_equal(record.number, k);
+		assert_int_equal(record.passage.start, passage_of(i, k).start);
+		assert_int_equal(record.passage.end, passage_of(i, k).end);
+	}
 	assert_int_equal(db_code(txn, codes, slot, &found, &code, &err), 0);
 	assert_true(found);
-	encode(wire, &numbers, c, which, i);
+	encode(wire, &numbers, c, which, i + 1000 * k);
 	assert_memory_equal(code.wire, wire, code_bytes(codes->shape));
 	assert_true(code.factor == numbers.factor);
 	assert_true(code.norm2 == (codes->has_norm2 ? numbers.norm2 : 0));
+}
+
+/* Returns how many rows the point has. */
+static size_t
+check_point(const struct collection *c, size_t which, uint32_t i, struct db_txn *txn)
+{
+	struct point_id id = id_of(i);
+	struct db_rows rows;
+	struct error err;
+	size_t n = passages_of(i);
+
+	assert_int_equal(
+	    db_rows(txn, collection_codes(c)->collection, &id, &rows, &err), 0);
+	assert_int_equal(rows.n, !is_there(which, i) ? 0 : n > 0 ? n : 1);
+	if (rows.n > 0 && version == 1)
+		assert_true(rows.slots[0] < POINTS + 5); /* freed ones used again */
+	for (uint32_t k = 0; k < rows.n; k++)
+		check_row(c, which, i, k, &rows, txn);
+	return rows.n;
 }
 
 static void
@@ -340,18 +390,24 @@ check_all(struct rig *rig)
 {
 	struct error err;
 	struct db_txn *txn = db_begin_read(rig->db, &err);
+	uint32_t format;
+
+	/* Without passages a file stays what older programs read. */
+	assert_int_equal(db_format(txn, &format, &err), 0);
+	assert_int_equal(format, version);
 
 	for (size_t which = 0; which < COLLECTIONS; which++) {
 		struct collection *c =
 		    registry_find(rig->registry, all[which].name, &err);
 		assert_non_null(c);
 		check_settings(collection_settings(c), which);
-		size_t n = 0;
+		size_t n = 0, n_rows = 0;
 		for (uint32_t i = 0; i < 70; i++) {
-			check_point(rig, c, which, i, txn);
+			n_rows += check_point(c, which, i, txn);
 			n += is_there(which, i);
 		}
-		assert_int_equal(collection_count(c), n);
+		assert_int_equal(collection_counts(c).points, n);
+		assert_int_equal(collection_counts(c).rows, n_rows);
 		collection_release(c);
 	}
 	db_end(txn);
@@ -364,9 +420,9 @@ check_all(struct rig *rig)
 }
 
 static void
-test_golden(void **state)
+check_golden(uint32_t number)
 {
-	(void)state;
+	version = number;
 	struct rig rig;
 	struct error err;
 	char dir[400];
@@ -379,10 +435,11 @@ test_golden(void **state)
 	for (size_t which = 0; which < COLLECTIONS; which++) {
 		struct collection *c =
 		    registry_find(rig.registry, all[which].name, &err);
-		struct point_id id = id_of(90);
+		struct point_id ids[] = {id_of(89), id_of(90)};
+		put(&rig, c, which, 89);
 		put(&rig, c, which, 90);
 		put(&rig, c, which, 30);
-		assert_int_equal(rig_delete(&rig, c, &id, 1, &err), 1);
+		assert_int_equal(rig_delete(&rig, c, ids, 2, &err), 2);
 		collection_release(c);
 	}
 	check_all(&rig);
@@ -392,14 +449,32 @@ test_golden(void **state)
 	rig_close(&rig);
 }
 
+static void
+test_version_1(void **state)
+{
+	(void)state;
+	check_golden(1);
+}
+
+static void
+test_version_2(void **state)
+{
+	(void)state;
+	check_golden(2);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_version_1),
+	    cmocka_unit_test(test_version_2),
+	};
 	const char *dir = getenv("MAKE_GOLDEN");
 
 	log_set_level(LOG_WARN);
 	if (dir) {
+		version = DB_FORMAT_VERSION;
 		make(dir);
 		return 0;
 	}

@@ -35,6 +35,7 @@ struct twin_row {
 /* A state of the whole collection. */
 struct twin {
 	struct twin_row rows[SLOTS];
+	uint32_t n_extra;
 	uint64_t generation;
 };
 
@@ -74,6 +75,7 @@ check_snapshot(
 		assert_true(norm2 == (g->with_norm2 ? want->norm2 : 0));
 	}
 	assert_int_equal(snapshot->n_live, n_live);
+	assert_int_equal(snapshot->n_extra, twin->n_extra);
 	assert_false(store_get(NULL, NULL, NULL, snapshot, UINT32_MAX));
 }
 
@@ -180,6 +182,15 @@ remove_one(struct game *g)
 }
 
 static void
+add_extra(struct game *g)
+{
+	int64_t n = (int64_t)rng_below(&g->rng, 100) - g->next->n_extra / 2;
+
+	UNTIL_IT_SUCCEEDS(g, store_add_extra(g->store, n, &err));
+	g->next->n_extra = (uint32_t)((int64_t)g->next->n_extra + n);
+}
+
+static void
 publish(struct game *g)
 {
 	store_publish(g->store);
@@ -242,6 +253,8 @@ play(uint64_t stream, bool with_norm2, bool failing, int steps)
 			rollback(g);
 		else if (what < 4)
 			hold_or_release(g);
+		else if (what < 5)
+			add_extra(g);
 		else if (what < 10)
 			replace(g);
 		else if (rng_below(&g->rng, 100) < 100 - grow)

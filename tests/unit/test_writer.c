@@ -422,7 +422,7 @@ rows_left(struct rig *rig)
 	struct db_sizes sizes;
 
 	assert_int_equal(db_sizes(rig->db, &sizes, &err), 0);
-	return sizes.n_points;
+	return sizes.n_rows;
 }
 
 /* Dropping is at once; the rows go in slices, also after a restart. */

@@ -3,8 +3,9 @@
  * or not at all.  50 times a child process with 8 writing threads is killed (SIGKILL)
  * at a random moment after at least 1,000 acknowledged points; then every acknowledged
  * point must be found with its exact code, factor and payload, and no batch may be in
- * part there or of mixed versions.  Batches whose outcome nobody was told are counted
- * and may be there or not.
+ * part there or of mixed versions.  One point of a batch has passages, fewer in its
+ * second version or more: every one must be there, and no other row.  Batches whose
+ * outcome nobody was told are counted and may be there or not.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -31,14 +32,19 @@
 #define ACKED_MIN 1000
 #define BATCHES_MAX 4096 /* of a round */
 #define WIRE 32          /* 128 dims of 2 bits */
+#define CHUNKED 5        /* this point of a batch has passages */
+#define PASSAGES_MAX 9
 
 static const struct collection_settings settings = {
     .name = "c", .size = 128, .shape = {128, 2}};
 
 /* A point is a function of (batch, place in it, version), so it can be checked. */
 struct content {
-	uint8_t wire[WIRE];
-	float factor;
+	uint8_t wires[PASSAGES_MAX][WIRE];
+	struct db_code codes[PASSAGES_MAX];
+	struct db_passage passages[PASSAGES_MAX];
+	size_t n_passages;
+	size_t n_rows;
 	char payload[200];
 	size_t payload_len;
 };
@@ -55,9 +61,16 @@ make_content(struct content *content, uint32_t batch, uint32_t i, uint32_t versi
 	struct rng rng;
 
 	rng_init(&rng, id_number(batch, i), version);
-	for (size_t k = 0; k < WIRE; k++)
-		content->wire[k] = (uint8_t)rng_u64(&rng);
-	content->factor = rng_uniform(&rng);
+	content->n_passages = i == CHUNKED ? 1 + rng_below(&rng, PASSAGES_MAX) : 0;
+	content->n_rows = i == CHUNKED ? content->n_passages : 1;
+	for (uint32_t k = 0; k < content->n_rows; k++) {
+		for (size_t b = 0; b < WIRE; b++)
+			content->wires[k][b] = (uint8_t)rng_u64(&rng);
+		content->codes[k] = (struct db_code){
+		    .wire = content->wires[k], .factor = rng_uniform(&rng)};
+		content->passages[k] =
+		    (struct db_passage){100 * k + version, 100 * k + 101};
+	}
 	content->payload_len =
 	    (size_t)snprintf(content->payload, sizeof content->payload,
 		"{\"batch\":%u,\"i\":%u,\"version\":%u,\"fill\":\"%0*u\"}", batch, i,
@@ -88,8 +101,11 @@ write_batch(struct child *child, uint32_t batch, uint32_t version)
 	for (uint32_t i = 0; i < BATCH; i++) {
 		make_content(&contents[i], batch, i, version);
 		points[i] = (struct writer_point){
-		    .wire = contents[i].wire,
-		    .factor = contents[i].factor,
+		    .wire = contents[i].wires[0],
+		    .factor = contents[i].codes[0].factor,
+		    .n_passages = contents[i].n_passages,
+		    .codes = contents[i].codes,
+		    .passages = contents[i].passages,
 		    .payload = contents[i].payload,
 		    .payload_len = contents[i].payload_len,
 		};
@@ -142,6 +158,7 @@ struct game {
 	struct rng rng;
 	uint8_t (*acked)[BATCHES_MAX]; /* [ROUNDS]: version acknowledged, 0 = none */
 	size_t n_acked, n_unknown_there, n_checked;
+	size_t n_rows; /* of the points looked at */
 };
 
 static void
@@ -178,49 +195,77 @@ run_round(struct game *g, uint32_t round)
 	g->n_acked += n_acked;
 }
 
-/* Whether the point is what this version of it is. */
+/* Whether row k is that of this version of the point. */
 static bool
-is_version(const struct db_record *record, const struct db_code *code, uint32_t batch,
-    uint32_t i, uint32_t version)
+is_version(const struct db_record *record, const struct db_code *code,
+    const struct content *want, size_t k)
 {
-	struct content want;
+	size_t payload_len = k == 0 ? want->payload_len : 0;
 
-	make_content(&want, batch, i, version);
-	return record->payload_len == want.payload_len &&
-	       memcmp(record->payload, want.payload, want.payload_len) == 0 &&
-	       code->factor == want.factor && memcmp(code->wire, want.wire, WIRE) == 0;
+	return record->payload_len == payload_len &&
+	       memcmp(record->payload, want->payload, payload_len) == 0 &&
+	       record->is_passage == (want->n_passages > 0) &&
+	       (!record->is_passage ||
+		   (record->number == k &&
+		       record->passage.start == want->passages[k].start &&
+		       record->passage.end == want->passages[k].end)) &&
+	       code->factor == want->codes[k].factor &&
+	       memcmp(code->wire, want->wires[k], WIRE) == 0;
 }
 
-/* 0 = not there, else 1 or 2; fails on anything else. */
+/* The version, 1 or 2, whose rows are there, the same in the file and in memory; a row
+ * that is torn or of another version fails. */
 static uint32_t
-version_of(struct db_txn *txn, struct collection *c,
-    const struct store_snapshot *snapshot, uint32_t batch, uint32_t i)
+version_of_rows(struct db_txn *txn, struct collection *c,
+    const struct store_snapshot *snapshot, const struct db_rows *rows,
+    const struct content want[2])
 {
 	const struct db_codes *codes = collection_codes(c);
+	bool is[2] = {want[0].n_rows == rows->n, want[1].n_rows == rows->n};
 	struct db_record record;
 	struct db_code code;
-	struct point_id id;
 	struct error err;
 	uint8_t wire[WIRE];
 	float factor = -1;
-	uint32_t slot;
 	bool found;
 
+	for (size_t k = 0; k < rows->n; k++) {
+		uint32_t slot = rows->slots[k];
+		assert_int_equal(
+		    db_record(txn, codes->collection, slot, &found, &record, &err), 0);
+		assert_true(found);
+		assert_int_equal(db_code(txn, codes, slot, &found, &code, &err), 0);
+		assert_true(found && store_get(wire, &factor, NULL, snapshot, slot));
+		assert_true(
+		    memcmp(wire, code.wire, WIRE) == 0 && factor == code.factor);
+		for (int v = 0; v < 2; v++)
+			is[v] = is[v] && is_version(&record, &code, &want[v], k);
+	}
+	return is[0] ? 1 : is[1] ? 2 : 0;
+}
+
+/* 0 = not there, else 1 or 2; fails on anything else.  Adds up the rows. */
+static uint32_t
+version_of(struct game *g, struct db_txn *txn, struct collection *c,
+    const struct store_snapshot *snapshot, uint32_t batch, uint32_t i)
+{
+	struct content want[2];
+	struct db_rows rows;
+	struct point_id id;
+	struct error err;
+
 	point_id_from_number(&id, id_number(batch, i));
-	assert_int_equal(db_slot(txn, codes->collection, &id, &found, &slot, &err), 0);
-	if (!found)
-		return 0;
 	assert_int_equal(
-	    db_record(txn, codes->collection, slot, &found, &record, &err), 0);
-	assert_true(found && point_id_equal(&record.id, &id));
-	assert_int_equal(db_code(txn, codes, slot, &found, &code, &err), 0);
-	assert_true(found && store_get(wire, &factor, NULL, snapshot, slot));
-	assert_true(memcmp(wire, code.wire, WIRE) == 0 && factor == code.factor);
-	for (uint32_t version = 1; version <= 2; version++)
-		if (is_version(&record, &code, batch, i, version))
-			return version;
-	fail_msg("point %u of batch %u is torn", i, batch);
-	return 0;
+	    db_rows(txn, collection_codes(c)->collection, &id, &rows, &err), 0);
+	g->n_rows += rows.n;
+	if (rows.n == 0)
+		return 0;
+	for (uint32_t v = 0; v < 2; v++)
+		make_content(&want[v], batch, i, v + 1);
+	uint32_t version = version_of_rows(txn, c, snapshot, &rows, want);
+	if (version == 0)
+		fail_msg("point %u of batch %u is torn", i, batch);
+	return version;
 }
 
 /* Returns points found. */
@@ -232,9 +277,10 @@ check_round(struct game *g, uint32_t round, struct db_txn *txn, struct collectio
 
 	for (uint32_t k = 0; k < BATCHES_MAX; k++) {
 		uint32_t acked = g->acked[round][k], batch = round * BATCHES_MAX + k;
-		uint32_t there = version_of(txn, c, snapshot, batch, 0);
+		uint32_t there = version_of(g, txn, c, snapshot, batch, 0);
 		for (uint32_t i = 1; i < BATCH && (there || acked); i++)
-			assert_int_equal(version_of(txn, c, snapshot, batch, i), there);
+			assert_int_equal(
+			    version_of(g, txn, c, snapshot, batch, i), there);
 		if (there < acked || there > acked + 1)
 			fail_msg("batch %u: version %u acknowledged, %u found", batch,
 			    acked, there);
@@ -245,6 +291,23 @@ check_round(struct game *g, uint32_t round, struct db_txn *txn, struct collectio
 			g->n_unknown_there += BATCH;
 	}
 	return found;
+}
+
+static size_t
+count_records(struct db_txn *txn, struct collection *c)
+{
+	struct db_record record;
+	struct error err;
+	size_t n = 0;
+	bool found;
+
+	for (uint32_t slot = 0;; slot++, n++) {
+		assert_int_equal(db_record_next(txn, collection_codes(c)->collection,
+				     &found, &slot, &record, &err),
+		    0);
+		if (!found)
+			return n;
+	}
 }
 
 static void
@@ -259,10 +322,14 @@ check_rounds(struct game *g, uint32_t first, uint32_t end)
 	assert_non_null(c);
 	struct store_snapshot *snapshot = store_acquire(collection_store(c));
 	struct db_txn *txn = db_begin_read(rig.db, &err);
+	g->n_rows = 0;
 	for (uint32_t round = first; round < end; round++)
 		found += check_round(g, round, txn, c, snapshot, end - first == 1);
-	if (first == 0)
+	if (first == 0) {
 		assert_int_equal(found, collection_count(c));
+		assert_int_equal(g->n_rows, snapshot->n_live);
+		assert_int_equal(g->n_rows, count_records(txn, c));
+	}
 	db_end(txn);
 	store_release(snapshot);
 	collection_release(c);
