@@ -42,6 +42,8 @@ static const char help[] =
     "  --connections N    requests at a time (default 4); of lines with the same id\n"
     "                     the last one surely wins only with 1\n"
     "  --keep-text        keep the text, as payload \"text\"\n"
+    "  --chunk            texts may be long: they are embedded in overlapping\n"
+    "                     passages, of which the best one decides\n"
     "For a collection that is made:\n"
     "  --bits B           bits of a dimension, 1 to 4\n"
     "  --dims M           dimensions of a code, a multiple of 64\n"
@@ -63,6 +65,7 @@ enum {
 	OPT_BATCH,
 	OPT_CONNECTIONS,
 	OPT_KEEP_TEXT,
+	OPT_CHUNK,
 };
 
 static const struct option long_options[] = {
@@ -77,6 +80,7 @@ static const struct option long_options[] = {
     {"batch", required_argument, NULL, OPT_BATCH},
     {"connections", required_argument, NULL, OPT_CONNECTIONS},
     {"keep-text", no_argument, NULL, OPT_KEEP_TEXT},
+    {"chunk", no_argument, NULL, OPT_CHUNK},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -161,6 +165,9 @@ set_option(struct import_settings *s, struct arguments *a, int option)
 		    UPLOAD_CONNECTIONS_MAX);
 	case OPT_KEEP_TEXT:
 		s->keep_text = true;
+		return true;
+	case OPT_CHUNK:
+		s->chunk = true;
 		return true;
 	default: /* getopt_long has said what is wrong */
 		options_hint();

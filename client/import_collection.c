@@ -237,9 +237,12 @@ import_flush(struct import_job *job, struct error *err)
 int
 import_added(struct import_job *job, uint64_t place, struct error *err)
 {
+	size_t bytes =
+	    job->settings.chunk ? IMPORT_BATCH_BYTES_CHUNKED : IMPORT_BATCH_BYTES;
+
 	job->list[job->n_points++] = (struct upload_point){place, job->points.n};
 	job->n_read++;
-	if (job->n_points < job->settings.batch && job->points.n < IMPORT_BATCH_BYTES)
+	if (job->n_points < job->settings.batch && job->points.n < bytes)
 		return 0;
 	return import_flush(job, err);
 }

@@ -15,10 +15,11 @@
 
 #define IMPORT_BATCH_DEFAULT 256
 #define IMPORT_BATCH_MAX 10000
-#define IMPORT_BATCH_BYTES                                            \
-	(4 * 1024 * 1024)     /* a batch is sent once it is this long \
-			       */
-#define IMPORT_DIMS_MAX 65536 /* of a vector in a line */
+#define IMPORT_BATCH_BYTES                                        \
+	(4 * 1024 * 1024) /* a batch is sent once it is this long \
+			   */
+#define IMPORT_BATCH_BYTES_CHUNKED (256 * 1024) /* every byte of it is embedded */
+#define IMPORT_DIMS_MAX 65536                   /* of a vector in a line */
 
 /* What a document is made of. */
 enum import_kind {
@@ -55,6 +56,7 @@ struct import_settings {
 	uint32_t batch;
 	uint32_t connections;
 	bool keep_text;
+	bool chunk; /* texts become passages: nothing else is taken */
 };
 
 /* One line of JSON as a point. */
@@ -63,6 +65,7 @@ struct import_line {
 	size_t len;
 	uint64_t number; /* the id if the line has none */
 	bool keep_text;
+	bool chunk;
 	size_t dims;           /* what a vector must have; 0 = any */
 	enum import_kind kind; /* out */
 };

@@ -175,6 +175,10 @@ import_point(struct text *point, struct import_line *line, struct error *err)
 		    json_type_name(object.type));
 	if (find_content(&content, &line->kind, &object, err) == -1)
 		return -1;
+	if (line->chunk && line->kind != IMPORT_TEXT)
+		return error_set(err, ERR_INPUT,
+		    "expected \"text\", as --chunk says, not \"%s\"",
+		    line->kind == IMPORT_VECTOR ? "vector" : "code");
 	text_string(point, "{\"id\":");
 	if (append_id(point, &object, line->number, err) == -1)
 		return -1;
@@ -192,7 +196,7 @@ import_point(struct text *point, struct import_line *line, struct error *err)
 	case IMPORT_NOTHING:
 		text_string(point, "{\"text\":");
 		text_bytes(point, content.text, content.len);
-		text_string(point, "}");
+		text_string(point, line->chunk ? ",\"chunk\":true}" : "}");
 		break;
 	}
 	append_payload(point, &object, line->kind,
@@ -218,6 +222,7 @@ add_line(struct import_job *job, const struct lines *lines, const char *text,
 	    .len = len,
 	    .number = job->number + lines_number(lines),
 	    .keep_text = job->settings.keep_text,
+	    .chunk = job->settings.chunk,
 	    .dims = job->vector_dims,
 	};
 	size_t before = job->points.n;

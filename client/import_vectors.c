@@ -46,6 +46,10 @@ int
 import_vectors(struct import_job *job, const char *path, enum vectors_format format,
     struct error *err)
 {
+	if (job->settings.chunk)
+		return error_set(err, ERR_INPUT,
+		    "%s: expected lines with \"text\", as --chunk says, not vectors",
+		    path);
 	struct vectors *vectors = vectors_open(path, format, err);
 	if (vectors == NULL)
 		return -1;

@@ -14,6 +14,7 @@ api_change_free(struct api_change *change)
 	free(change->wires);
 	free(change->ids);
 	api_texts_free(&change->texts);
+	api_chunks_free(&change->chunks);
 	free(change);
 }
 

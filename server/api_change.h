@@ -2,6 +2,7 @@
 #define SERVER_API_CHANGE_H
 
 #include "server/api.h"
+#include "server/api_chunk.h"
 #include "server/api_texts.h"
 
 /*
@@ -17,6 +18,7 @@ struct api_change {
 	uint8_t *wires;              /* (n, code_bytes) */
 	struct point_id *ids;        /* (n), of a deletion */
 	struct api_texts texts;      /* of an upsert */
+	struct api_chunks chunks;    /* those of texts that were cut */
 
 	/* When the writer is done: */
 	struct error err; /* ERR_NONE: done */

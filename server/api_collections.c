@@ -107,13 +107,13 @@ static void
 add_info(struct text *out, const struct collection *collection,
     const struct collection_bytes *bytes)
 {
-	size_t n = collection_count(collection);
+	struct collection_counts counts = collection_counts(collection);
 
 	text_printf(out,
 	    "{\"status\":\"green\",\"optimizer_status\":\"ok\",\"points_count\":%zu,"
-	    "\"indexed_vectors_count\":%zu,\"segments_count\":1,\"config\":{\"params\":"
-	    "{",
-	    n, n);
+	    "\"indexed_vectors_count\":%zu,\"passages\":%zu,\"segments_count\":1,"
+	    "\"config\":{\"params\":{",
+	    counts.points, counts.rows, counts.rows);
 	add_vectors(out, collection_settings(collection));
 	text_string(out, ",\"shard_number\":1,\"replication_factor\":1,\"write_"
 			 "consistency_factor\":1,\"on_disk_payload\":true,");

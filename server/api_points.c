@@ -93,13 +93,15 @@ set_code(struct writer_point *point, const struct api_code *code)
 	point->norm2 = code->norm2;
 }
 
-/* Point i of the change := these parts; a text is coded later (code_texts). */
+/* Point i of the change := these parts; a text is coded later (code_texts), of one that
+ * is cut only the number of passages is known. */
 static int
 read_point(struct api_change *change, struct api_coder *coder, size_t i,
     const struct parts *parts, struct error *err)
 {
 	struct writer_point *point = &change->points[i];
 	struct api_code code = code_of(change, i);
+	size_t n_before = change->chunks.n;
 	int rc = 0;
 
 	if (!parts->id.text)
@@ -116,6 +118,7 @@ read_point(struct api_change *change, struct api_coder *coder, size_t i,
 		return error_prefix(err, "point %zu", i);
 	if (rc == 0)
 		set_code(point, &code);
+	point->n_passages = change->chunks.n - n_before;
 	return 0;
 }
 
@@ -123,13 +126,22 @@ read_point(struct api_change *change, struct api_coder *coder, size_t i,
 static int
 code_texts(struct api_change *change, struct api_coder *coder, struct error *err)
 {
+	size_t bytes = code_bytes(collection_settings(change->collection)->shape);
+
+	if (change->chunks.n > 0 && api_chunks_room(&change->chunks, bytes, err))
+		return -1;
 	for (size_t i = 0, text = 0; i < change->operation.n; i++) {
+		struct writer_point *point = &change->points[i];
 		struct api_code code = code_of(change, i);
-		if (change->points[i].wire)
+		size_t n = point->n_passages;
+		if (point->wire)
 			continue;
-		if (api_coder_embedded(coder, &code, text++, err))
+		if (n > 0 ? api_chunks_code(&change->chunks, point, coder, text, err)
+			  : api_coder_embedded(coder, &code, text, err))
 			return error_prefix(err, "point %zu", i);
-		set_code(&change->points[i], &code);
+		if (n == 0)
+			set_code(point, &code);
+		text += n > 0 ? n : 1;
 	}
 	return 0;
 }
@@ -321,6 +333,7 @@ api_points_upsert(struct http_request *request, unsigned worker)
 	if (!change ||
 	    api_coder_init(&coder, api, change->collection, &change->texts, &err))
 		goto err;
+	coder.chunks = &change->chunks;
 	if (upsert.is_batch ? read_batch_points(change, &coder, &upsert.batch, &err)
 			    : read_points(change, &coder, &upsert.points, &err))
 		goto err;

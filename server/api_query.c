@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "server/api.h"
+#include "server/api_group.h"
 #include "server/api_select.h"
 #include "server/api_vector.h"
 
@@ -12,7 +13,8 @@
  * POST /collections/{c}/points/query, in steps:
  *     worker: read the request, make the query  (-> embedding.h -> worker, of a text)
  *     -> scan thread: search in a batch
- *     -> worker: read ids and payloads of the hits, answer
+ *     -> worker: read ids and payloads of the hits, answer; or search again for more
+ *        rows, where those of chunked points left too few different points
  */
 #define LIMIT_DEFAULT 10
 
@@ -26,7 +28,7 @@ struct query {
 	struct api_select select;
 	struct json what; /* the vector, text, code or id */
 	struct point_id id;
-	bool by_id; /* the point itself is not among its hits */
+	bool by_id; /* the point itself, in all its rows, is not among its hits */
 	bool has_threshold;
 	float threshold;
 	size_t limit;
@@ -34,6 +36,8 @@ struct query {
 	struct api_texts texts; /* the query's, if it is one */
 	uint64_t start_ns;      /* of embed_s */
 	double embed_s;
+	double wait_s; /* of all its searches */
+	double scan_s;
 };
 
 static void
@@ -213,26 +217,37 @@ passes(const struct query *query, float score)
 	return is_distance ? score <= query->threshold : score >= query->threshold;
 }
 
-/* *record := the hit's point: 1; 0: it is gone, or is the one that was asked about;
- * -1: it cannot be read. */
-static int
-find_record(struct db_record *record, const struct query *query, struct db_txn *txn,
-    const struct hit *hit, struct error *err)
-{
-	uint32_t id = collection_codes(query->collection)->collection;
-	bool found = false;
+/* A walk over the hits. */
+struct walk {
+	struct api_group group;
+	struct api_coder coder; /* for vectors alone */
+	bool again;             /* out: more rows may have more points */
+};
 
-	if (db_record(txn, id, hit->slot, &found, record, err) != 0)
+/* The payload is with a point's first row. */
+static int
+add_payload(struct text *out, const struct query *query, struct walk *walk,
+    const struct db_record *record, struct error *err)
+{
+	const struct api_group *group = &walk->group;
+	struct db_record first = *record;
+	bool found = true;
+
+	if (record->is_passage && record->number > 0 && query->select.payload &&
+	    db_record(
+		group->txn, group->collection, record->first, &found, &first, err) != 0)
 		return -1;
-	if (query->by_id && found && point_id_equal(&record->id, &query->id))
-		return 0;
-	return found ? 1 : 0;
+	if (!found)
+		return error_set(
+		    err, ERR_FORMAT, "a passage of a point without its first one");
+	return api_select_payload(out, &query->select, &first, err);
 }
 
 static int
-add_hit(struct text *out, const struct query *query, struct api_coder *coder,
+add_hit(struct text *out, const struct query *query, struct walk *walk,
     const struct db_record *record, const struct hit *hit, struct error *err)
 {
+	struct api_coder *coder = &walk->coder;
 	struct api_row row = {.wire = coder->wire};
 	char printed[POINT_ID_PRINT_MAX];
 
@@ -240,7 +255,8 @@ add_hit(struct text *out, const struct query *query, struct api_coder *coder,
 	text_printf(out, "{\"id\":%s,\"version\":%llu,\"score\":", printed,
 	    (unsigned long long)record->operation);
 	text_float(out, distance_report(&query->query, hit->score));
-	if (api_select_payload(out, &query->select, record, err) != 0)
+	api_group_passage(out, record);
+	if (add_payload(out, query, walk, record, err) != 0)
 		return -1;
 	if (query->select.vector && store_get(coder->wire, &row.factor, &row.norm2,
 					query->search.snapshot, hit->slot))
@@ -250,50 +266,94 @@ add_hit(struct text *out, const struct query *query, struct api_coder *coder,
 }
 
 static int
-add_hits(struct text *out, const struct query *query, struct api_coder *coder,
-    struct db_txn *txn, struct error *err)
+add_hits(
+    struct text *out, const struct query *query, struct walk *walk, struct error *err)
 {
-	size_t counted = 0, end = query->offset + query->limit;
+	size_t counted = 0, end = query->offset + query->limit,
+	       n = query->search.flat.n;
+	size_t i = 0;
 
 	text_string(out, "{\"points\":[");
-	for (size_t i = 0; i < query->search.flat.n && counted < end; i++) {
+	for (; i < n && counted < end; i++) {
 		const struct hit *hit = &query->hits[i];
 		struct db_record record;
 		if (!passes(query, distance_report(&query->query, hit->score)))
 			break;
-		int found = find_record(&record, query, txn, hit, err);
+		int found = api_group_next(&walk->group, &record, hit, err);
 		if (found < 0)
 			return -1;
 		if (!found || counted++ < query->offset)
 			continue;
 		if (counted > query->offset + 1)
 			text_string(out, ",");
-		if (add_hit(out, query, coder, &record, hit, err) != 0 ||
+		if (add_hit(out, query, walk, &record, hit, err) != 0 ||
 		    api_fits(out, query->request->context, API_SELECT_LESS, err) != 0)
 			return -1;
 	}
 	text_string(out, "]}");
+	walk->again = i == n && counted < end;
 	return 0;
 }
 
-/* Append the answer's hits; a coder is needed for vectors alone. */
+/* Append the answer's hits; *again: there may be more with more rows. */
 static int
-add_result(
-    struct text *out, const struct query *query, struct api *api, struct error *err)
+add_result(struct text *out, bool *again, const struct query *query, struct api *api,
+    struct error *err)
 {
-	struct api_coder coder = {.api = NULL};
-	struct db_txn *txn = NULL;
-	int rc = 0;
+	struct db_txn *txn = db_begin_read(api->db, err);
+	struct walk walk = {
+	    .group = {.txn = txn,
+		.collection = collection_codes(query->collection)->collection,
+		.without = query->by_id ? &query->id : NULL}};
+	int rc = txn ? api_group_init(&walk.group, query->offset + query->limit,
+			   query->search.snapshot, err)
+		     : -1;
 
-	if (query->select.vector)
-		rc = api_coder_init(&coder, api, query->collection, NULL, err);
-	if (rc == 0) {
-		txn = db_begin_read(api->db, err);
-		rc = txn ? add_hits(out, query, &coder, txn, err) : -1;
-	}
+	if (rc == 0 && query->select.vector)
+		rc = api_coder_init(&walk.coder, api, query->collection, NULL, err);
+	if (rc == 0)
+		rc = add_hits(out, query, &walk, err);
+	api_coder_free(&walk.coder);
+	api_group_free(&walk.group);
 	db_end(txn);
-	api_coder_free(&coder);
+	*again = walk.again;
 	return rc;
+}
+
+static void on_searched(struct batch_search *search);
+
+/* Hand the query to the scan thread, which is to find k rows. */
+static int
+find_rows(struct query *query, size_t k, struct error *err)
+{
+	store_release(query->search.snapshot);
+	query->search.snapshot = NULL;
+	free(query->hits);
+	query->hits = array_new(k, sizeof *query->hits);
+	if (!query->hits)
+		return error_set(
+		    err, ERR_MEMORY, "no memory for %zu hits; lower limit", k);
+	query->search =
+	    (struct batch_search){.store = collection_store(query->collection),
+		.flat = {.query = &query->query, .k = k, .hits = query->hits},
+		.on_done = on_searched,
+		.arg = query};
+	return api_search(query->request->context, &query->search, err);
+}
+
+/* Append the hits, or search again: then *again, and the query is another thread's. */
+static int
+answer_or_search(struct text *out, bool *again, struct query *query, struct error *err)
+{
+	*again = false;
+	*err = query->search.err;
+	if (err->code != ERR_NONE ||
+	    add_result(out, again, query, query->request->context, err) != 0)
+		return -1;
+	size_t k =
+	    *again ? api_group_more(query->search.flat.n, query->search.snapshot) : 0;
+	*again = k > 0;
+	return k > 0 ? find_rows(query, k, err) : 0;
 }
 
 static void
@@ -303,27 +363,32 @@ answer(struct pool_task *task, unsigned worker)
 	struct query *query = request->state;
 	struct api *api = request->context;
 	struct text out = {0};
-	struct error err = query->search.err;
 	uint64_t start_ns = clock_ns();
+	struct error err;
+	bool again;
 	(void)worker;
 
+	query->wait_s += query->search.wait_s;
+	query->scan_s += query->search.scan_s;
 	api_begin(&out);
-	if (err.code != ERR_NONE || add_result(&out, query, api, &err)) {
+	int rc = answer_or_search(&out, &again, query, &err);
+	if (rc || again) {
 		text_free(&out);
-		http_fail(request, &err);
+		if (rc)
+			http_fail(request, &err);
 		return;
 	}
 	double fetch_s = clock_since(start_ns);
 	metrics_query(api->metrics, METRICS_EMBED, query->embed_s);
-	metrics_query(api->metrics, METRICS_WAIT, query->search.wait_s);
-	metrics_query(api->metrics, METRICS_SCAN, query->search.scan_s);
+	metrics_query(api->metrics, METRICS_WAIT, query->wait_s);
+	metrics_query(api->metrics, METRICS_SCAN, query->scan_s);
 	metrics_query(api->metrics, METRICS_FETCH, fetch_s);
 	struct text extra = {0};
 	api_texts_notes(&extra, &query->texts);
 	text_printf(&extra,
 	    ",\"timing\":{\"embed_s\":%.9f,\"wait_s\":%.9f,\"scan_s\":%.9f,\"fetch_s\":"
 	    "%.9f}",
-	    query->embed_s, query->search.wait_s, query->search.scan_s, fetch_s);
+	    query->embed_s, query->wait_s, query->scan_s, fetch_s);
 	api_end(request, &out, extra.failed ? NULL : extra.bytes);
 	text_free(&extra);
 }
@@ -335,14 +400,14 @@ on_searched(struct batch_search *search)
 	http_continue(query->request, answer);
 }
 
-/* Hand it to the scan thread. */
 static void
-search(struct query *query, struct api *api)
+search(struct query *query)
 {
+	size_t n = query->limit + query->offset + (query->by_id ? 1 : 0);
 	struct error err;
 
 	query->embed_s = clock_since(query->start_ns);
-	if (api_search(api, &query->search, &err))
+	if (find_rows(query, api_group_rows(n, query->collection), &err))
 		http_fail(query->request, &err);
 }
 
@@ -361,7 +426,7 @@ on_embedded(struct pool_task *task, unsigned worker)
 		rc = api_coder_embedded_query(&coder, &query->query, 0, &err);
 	api_coder_free(&coder);
 	if (rc == 0)
-		search(query, request->context);
+		search(query);
 	else
 		http_fail(request, &err);
 }
@@ -401,19 +466,8 @@ api_query(struct http_request *request, unsigned worker)
 	int is_text = make_query(query, api, &err);
 	if (is_text < 0)
 		goto err;
-	size_t k = query->limit + query->offset + (query->by_id ? 1 : 0);
-	query->hits = array_new(k, sizeof *query->hits);
-	if (!query->hits) {
-		error_set(&err, ERR_MEMORY, "no memory for %zu hits; lower limit", k);
-		goto err;
-	}
-	query->search =
-	    (struct batch_search){.store = collection_store(query->collection),
-		.flat = {.query = &query->query, .k = k, .hits = query->hits},
-		.on_done = on_searched,
-		.arg = query};
 	if (!is_text)
-		search(query, api);
+		search(query);
 	else if (api_texts_embed(&query->texts, request, on_embedded, &err))
 		http_fail(request, &err);
 	return;

@@ -74,14 +74,14 @@ no_memory:
 	return error_set(err, ERR_MEMORY, "no memory for %zu texts", texts->n + 1);
 }
 
-/* The text's bytes become pieces. */
-static int
-tokenize(struct api_texts *texts, enum encoder_role role, const char *utf8, size_t n,
-    struct error *err)
+int
+api_texts_put(struct api_texts *texts, enum encoder_role role, const char *utf8,
+    size_t n, struct error *err)
 {
+	if (grow(texts, err))
+		return -1;
 	struct encoder_pieces pieces = {.ids = texts->ids + texts->n_ids,
 	    .cap = encoder_pieces_max(texts->model->encoder)};
-
 	if (encoder_tokenize(texts->model->encoder, &pieces, role, utf8, n, err))
 		return error_prefix(err, "text");
 	texts->items[texts->n++] = (struct encoder_item){.n = pieces.n};
@@ -91,32 +91,45 @@ tokenize(struct api_texts *texts, enum encoder_role role, const char *utf8, size
 	return 0;
 }
 
+char *
+api_texts_utf8(size_t *n, const struct json *text, size_t max, struct error *err)
+{
+	if (text->type != JSON_STRING) {
+		error_set(err, ERR_INPUT, "text: expected a string, not %s",
+		    json_type_name(text->type));
+		return NULL;
+	}
+	/* An escape of six bytes stands for one byte at least. */
+	bool fits = text->len <= 6 * max + 2;
+	char *utf8 = fits ? array_new(text->len + 1, 1) : NULL;
+	if (fits && !utf8) {
+		error_set(err, ERR_MEMORY, "no memory for a text");
+		return NULL;
+	}
+	*n = utf8 ? json_string(utf8, text->len + 1, text) : text->len;
+	if (*n > 0 && *n <= max)
+		return utf8;
+	if (*n > max)
+		error_set(err, ERR_TOO_LARGE,
+		    "text: expected at most %zu bytes (max_text_bytes), not %zu; cut "
+		    "it into passages, or send \"chunk\": true with it",
+		    max, *n);
+	else
+		error_set(err, ERR_INPUT, "text: expected some text, not ''");
+	free(utf8);
+	return NULL;
+}
+
 int
 api_texts_add(struct api_texts *texts, enum encoder_role role, const struct json *text,
     struct error *err)
 {
-	size_t max = texts->api->config->max_text_bytes;
+	size_t n;
+	char *utf8 = api_texts_utf8(&n, text, texts->api->config->max_text_bytes, err);
 
-	if (text->type != JSON_STRING)
-		return error_set(err, ERR_INPUT, "text: expected a string, not %s",
-		    json_type_name(text->type));
-	if (grow(texts, err))
+	if (!utf8)
 		return -1;
-	/* An escape of six bytes stands for one byte at least. */
-	char *utf8 = text->len <= 6 * max + 2 ? array_new(text->len + 1, 1) : NULL;
-	if (!utf8 && text->len <= 6 * max + 2)
-		return error_set(err, ERR_MEMORY, "no memory for a text");
-	size_t n = utf8 ? json_string(utf8, text->len + 1, text) : text->len;
-	int rc = 0;
-	if (n > max)
-		rc = error_set(err, ERR_TOO_LARGE,
-		    "text: expected at most %zu bytes (max_text_bytes), not %zu; cut "
-		    "it into passages",
-		    max, n);
-	else if (n == 0)
-		rc = error_set(err, ERR_INPUT, "text: expected some text, not ''");
-	else
-		rc = tokenize(texts, role, utf8, n, err);
+	int rc = api_texts_put(texts, role, utf8, n, err);
 	free(utf8);
 	return rc;
 }

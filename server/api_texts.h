@@ -46,6 +46,13 @@ int api_texts_model(struct api_texts *texts, const char *name, struct error *err
 int api_texts_add(struct api_texts *texts, enum encoder_role role,
     const struct json *text, struct error *err);
 
+/* Its two halves.  The bytes of a JSON string, *n of them, at least 1 and at most max:
+ * free() them; NULL: ERR_INPUT, ERR_TOO_LARGE, ERR_MEMORY.  And taking n bytes as
+ * number texts->n. */
+char *api_texts_utf8(size_t *n, const struct json *text, size_t max, struct error *err);
+int api_texts_put(struct api_texts *texts, enum encoder_role role, const char *utf8,
+    size_t n, struct error *err);
+
 /* Embed the texts (at least one), then go on with the request in `next`, on a worker.
  * The texts are part of request->state.  ERR_MEMORY. */
 int api_texts_embed(struct api_texts *texts, struct http_request *request,

@@ -89,7 +89,24 @@ read_numbers(struct api_coder *coder, const struct json *array, struct error *er
 	return 0;
 }
 
-/* Take the text as the last of coder->texts. */
+/* *chunk := whether a text, or what stands in its place, is to be cut. */
+static int
+read_chunk(bool *chunk, const struct json *value, struct error *err)
+{
+	struct json member;
+
+	*chunk = false;
+	if (!json_member(value, "chunk", &member) || member.type == JSON_NULL)
+		return 0;
+	if (member.type != JSON_TRUE && member.type != JSON_FALSE)
+		return error_set(err, ERR_INPUT,
+		    "chunk: expected true or false, not %s",
+		    json_type_name(member.type));
+	*chunk = member.type == JSON_TRUE;
+	return 0;
+}
+
+/* Take the text as the last of coder->texts, or its passages. */
 static int
 read_text(struct api_coder *coder, enum encoder_role role, const struct json *value,
     const struct json *text, struct error *err)
@@ -99,7 +116,13 @@ read_text(struct api_coder *coder, enum encoder_role role, const struct json *va
 	    role == ENCODER_QUERY && s->query_model[0] ? s->query_model : s->text_model;
 	char name[MODELS_NAME_MAX + 1] = "";
 	struct json model;
+	bool chunk;
 
+	if (read_chunk(&chunk, value, err))
+		return -1;
+	if (chunk && !coder->chunks)
+		return error_set(err, ERR_INPUT,
+		    "chunk: a query's text is embedded whole; leave 'chunk' out");
 	if (json_member(value, "model", &model) && model.type != JSON_NULL &&
 	    api_string(name, sizeof name, &model, "model", err))
 		return -1;
@@ -116,7 +139,8 @@ read_text(struct api_coder *coder, enum encoder_role role, const struct json *va
 		return error_set(err, ERR_INPUT,
 		    "model: '%.60s' gives %zu dimensions, the collection has %u", name,
 		    dims, s->size);
-	return api_texts_add(coder->texts, role, text, err);
+	return chunk ? api_chunks_add(coder->chunks, coder->texts, text, err)
+		     : api_texts_add(coder->texts, role, text, err);
 }
 
 /* What an {"object", "model"} holds. */
@@ -158,7 +182,13 @@ read_object(struct object *object, const struct api_coder *coder,
     const struct json *value, const struct json *members, struct error *err)
 {
 	struct json model, b64;
+	bool chunk;
 	*object = (struct object){.text = NULL};
+	if (read_chunk(&chunk, value, err))
+		return -1;
+	if (chunk)
+		return error_set(err, ERR_INPUT,
+		    "chunk: expected a 'text' beside it, not an object");
 	if (members->type != JSON_OBJECT)
 		return error_set(err, ERR_INPUT,
 		    "object: expected {\"b64\": \"...\"}, not %s",
@@ -241,6 +271,9 @@ unwrap(const struct api_coder *coder, struct json *value, struct error *err)
 			    "vector: '%s' (sparse vectors, images) is not served",
 			    not_served[i]);
 	}
+	if (json_member(value, "chunk", &inner) && inner.type == JSON_TRUE)
+		return error_set(
+		    err, ERR_INPUT, "chunk: expected a string 'text' beside it");
 	return error_set(err, ERR_INPUT,
 	    "vector: expected numbers, {\"text\"}, {\"object\", \"model\"} or the "
 	    "vector named '%.60s'; not %.*s",

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "index/distance.h"
 #include "server/api.h"
+#include "server/api_chunk.h"
 #include "server/api_texts.h"
 
 /*
@@ -14,7 +15,8 @@
  *
  *     [0.1, ...]                                  numbers, of the collection's size
  *     {"text": "...", "model": "static"}          embedded here; model is optional
- *                                                 where the collection has one
+ *                                                 where the collection has one; of a
+ *                                                 document also "chunk": true
  *     {"object": {"b64": "..."}, "model": "codes"}    a code in the wire form; the
  *                                                 object may have "binarizer_id" (it
  *                                                 must be the collection's) and "norm"
@@ -36,10 +38,11 @@ struct api_coder {
 	const struct api *api;
 	const struct collection *collection;
 	struct api_texts *texts;
-	float *vector;   /* the collection's size, or more */
-	uint8_t *wire;   /* (code_bytes) */
-	uint8_t *levels; /* (dims) */
-	int8_t *k;       /* (dims) */
+	struct api_chunks *chunks; /* NULL: no text may be cut; the caller's to set */
+	float *vector;             /* the collection's size, or more */
+	uint8_t *wire;             /* (code_bytes) */
+	uint8_t *levels;           /* (dims) */
+	int8_t *k;                 /* (dims) */
 	struct recurrent_scratch *scratch;
 };
 
@@ -57,7 +60,8 @@ struct api_code {
 };
 
 /* Fill code->wire's memory, factor and norm2 from the document; or take its text as the
- * last of coder->texts and return 1.  ERR_INPUT, ERR_NOT_FOUND (no such model),
+ * last of coder->texts and return 1 (chunked: its passages as the last of texts and
+ * chunks).  ERR_INPUT, ERR_NOT_FOUND (no such model),
  * ERR_TOO_LARGE (a text), ERR_UNSUPPORTED (sparse, several vectors). */
 int api_coder_document(struct api_coder *coder, struct api_code *code,
     const struct json *value, struct error *err);

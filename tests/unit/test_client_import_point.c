@@ -79,6 +79,18 @@ test_points(void **state)
 	    0);
 	assert_string_equal(point, "{\"id\":1,\"vector\":{\"text\":\"t\"},\"payload\":{"
 				   "\"a\":1,\"text\":\"t\"}}");
+	struct import_line chunked = {.number = 1, .chunk = true};
+	assert_int_equal(
+	    make_point(point, sizeof point, "{\"text\":\"t\"}", &chunked, &err), 0);
+	assert_string_equal(point,
+	    "{\"id\":1,\"vector\":{\"text\":\"t\",\"chunk\":true},\"payload\":{}}");
+	static const char *const others[] = {"{\"vector\":[1]}", "{\"code\":\"AA==\"}"};
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(
+		    make_point(point, sizeof point, others[i], &chunked, &err), -1);
+		assert_int_equal(err.code, ERR_INPUT);
+		assert_non_null(strstr(err.text, "--chunk"));
+	}
 }
 
 static void
