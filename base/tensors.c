@@ -201,8 +201,8 @@ read_tensor(struct tensors *t, struct tensor *tensor, const struct json *info,
 		    t->path, tensor->name);
 	if (read_type(tensor, &dtype) != 0)
 		return error_set(err, ERR_FORMAT,
-		    "%s: expected the tensor '%s' as F32, F16, I8, U8, I32 or I64, not "
-		    "%.*s",
+		    "%s: expected the tensor '%s' as F32, F16, BF16, I8, U8, I32 or "
+		    "I64, not %.*s",
 		    t->path, tensor->name, dtype.len < 20 ? (int)dtype.len : 20,
 		    dtype.text);
 	if (read_shape(tensor, &shape) != 0)

@@ -19,6 +19,7 @@
 enum tensor_type {
 	TENSOR_F32,
 	TENSOR_F16,
+	TENSOR_BF16, /* the upper half of a float32 */
 	TENSOR_I8,
 	TENSOR_U8,
 	TENSOR_I32,

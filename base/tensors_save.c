@@ -26,6 +26,7 @@ static const struct {
 } types[TENSORS_TYPES] = {
     [TENSOR_F32] = {"F32", 4},
     [TENSOR_F16] = {"F16", 2},
+    [TENSOR_BF16] = {"BF16", 2},
     [TENSOR_I8] = {"I8", 1},
     [TENSOR_U8] = {"U8", 1},
     [TENSOR_I32] = {"I32", 4},

@@ -5,7 +5,7 @@
 
 /* What reading and saving tensors share.  Internal to base/tensors*.c; any thread may
  * call. */
-#define TENSORS_TYPES 6
+#define TENSORS_TYPES 7
 
 /* "F32": the type's name in a header. */
 const char *tensors_type_name(enum tensor_type type);

@@ -171,6 +171,9 @@ static const struct {
     {"{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":"
      "[18446744073709551608,0]}}",
 	8, "expected the 8 bytes"},
+    {"{\"t\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, NULL},
+    {"{\"t\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8,
+	"expected the 4 bytes of 't'"},
     {"{\"t\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8,
 	"not \"F64\""},
     {"{\"t\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,8]}}", 8, "not 7"},
