@@ -1,6 +1,9 @@
 #ifndef ATTENTION_CONVERT_H
 #define ATTENTION_CONVERT_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "attention/linear.h"
 #include "base/error.h"
 
@@ -15,6 +18,8 @@
  * us (another activation, cased vocabulary, relative positions, a dense layer behind
  * the pooling, ...) is refused by name.
  */
+#define CONVERT_PREFIX_MAX 1000 /* bytes of a prefix */
+
 struct convert_options {
 	const char *from;        /* the folder */
 	const char *output;      /* made if it is not there; replaced file by file */
@@ -23,8 +28,20 @@ struct convert_options {
 	const char *query_prefix, *document_prefix; /* NULL: what the model says */
 };
 
-/* ERR_NOT_FOUND, ERR_IO, ERR_FULL, ERR_MEMORY, ERR_FORMAT (a file is not what it
- * should be), ERR_UNSUPPORTED (not a model of this family, naming what differs). */
-int convert_model(const struct convert_options *options, struct error *err);
+/* What was made, for a line to the user. */
+struct convert_summary {
+	size_t layers, dims, vocabulary;
+	size_t pieces_max; /* of a text that count, [CLS] and [SEP] among them */
+	bool cls;          /* pooling of [CLS], else the mean */
+	bool normalized;   /* the source too says that its embeddings have length 1 */
+	char query_prefix[CONVERT_PREFIX_MAX + 1];
+	char document_prefix[CONVERT_PREFIX_MAX + 1];
+};
+
+/* ERR_INPUT (an option), ERR_NOT_FOUND, ERR_IO, ERR_FULL, ERR_MEMORY, ERR_FORMAT (a
+ * file is not what it should be), ERR_UNSUPPORTED (not a model of this family, naming
+ * what differs). */
+int convert_model(struct convert_summary *summary,
+    const struct convert_options *options, struct error *err);
 
 #endif /* ATTENTION_CONVERT_H */

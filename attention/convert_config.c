@@ -32,8 +32,8 @@ static int
 read_shape(struct convert_config *c, const struct json *root, struct error *err)
 {
 	if (read_multiple(&c->dims, root, "hidden_size", ENCODER_DIMS_MAX, err) != 0 ||
-	    read_multiple(
-		&c->inner, root, "intermediate_size", LINEAR_DIMS_MAX, err) != 0 ||
+	    read_multiple(&c->inner, root, "intermediate_size", LINEAR_DIMS_MAX, err) !=
+		0 ||
 	    convert_json_size(&c->layers, root, "num_hidden_layers",
 		TRANSFORMER_LAYERS_MAX, err) != 0 ||
 	    convert_json_size(&c->heads, root, "num_attention_heads", 64, err) != 0 ||
@@ -124,8 +124,7 @@ read_pieces_max(
 	c->pieces_max = c->positions < PIECES_MAX ? c->positions : PIECES_MAX;
 	int rc =
 	    convert_json_open(&json, c->folder, "sentence_bert_config.json", true, err);
-	if (rc == 0 &&
-	    limit_pieces(c, &found, &json.root, "max_seq_length", err) != 0)
+	if (rc == 0 && limit_pieces(c, &found, &json.root, "max_seq_length", err) != 0)
 		rc = error_prefix(err, "%s", json.path);
 	convert_json_close(&json);
 	if (rc != 0 || found)
@@ -207,10 +206,9 @@ convert_config_write(const char *path, const struct convert_config *config,
 	struct text text = {0};
 	int rc = -1;
 
-	text_string(&text,
-	    "{\n  \"model_type\": \"halftone-encoder\",\n"
-	    "  \"format_version\": 1,\n  \"do_lower_case\": true,\n"
-	    "  \"normalize\": true,\n  \"sub_norm\": false,\n");
+	text_string(&text, "{\n  \"model_type\": \"halftone-encoder\",\n"
+			   "  \"format_version\": 1,\n  \"do_lower_case\": true,\n"
+			   "  \"normalize\": true,\n  \"sub_norm\": false,\n");
 	text_printf(&text,
 	    "  \"hidden_size\": %zu,\n  \"vocab_size\": %zu,\n"
 	    "  \"max_position_embeddings\": %zu,\n  \"num_hidden_layers\": %zu,\n"

@@ -83,13 +83,12 @@ convert_json_size(size_t *value, const struct json *object, const char *key, siz
 }
 
 int
-convert_json_text(char *out, size_t cap, const struct json *value, const char *key,
-    struct error *err)
+convert_json_text(
+    char *out, size_t cap, const struct json *value, const char *key, struct error *err)
 {
 	if (value->type != JSON_STRING)
-		return error_set(err, ERR_FORMAT,
-		    "expected \"%s\" as a text, not %s", key,
-		    json_type_name(value->type));
+		return error_set(err, ERR_FORMAT, "expected \"%s\" as a text, not %s",
+		    key, json_type_name(value->type));
 	char *text = array_new(value->len, 1);
 	if (!text)
 		return error_set(err, ERR_MEMORY, "no memory for \"%s\"", key);

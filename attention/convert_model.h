@@ -3,13 +3,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "attention/convert.h"
 #include "base/json.h"
+#include "base/tensors.h"
 
 /* What the files convert*.c share.  Any thread may call. */
 #define CONVERT_PATH_MAX 4096
-#define CONVERT_PREFIX_MAX 1000 /* bytes of a prefix */
 
 /* out (CONVERT_PATH_MAX) := dir/name; ERR_TOO_LARGE. */
 int convert_path(char *out, const char *dir, const char *name, struct error *err);
@@ -83,9 +84,28 @@ int convert_config_write(const char *path, const struct convert_config *config,
 int convert_weights_write(const char *path, const struct convert_config *config,
     enum linear_form layers, struct error *err);
 
-/* *hash := FNV-1a of the weights in config->folder and of what pooling there is: two
- * models of one hash have the same coordinates. */
-int convert_weights_hash(
+/* The weights of the model that is converted. */
+struct convert_source {
+	char path[CONVERT_PATH_MAX];
+	struct tensors *tensors;
+	const char *before; /* what the names begin with: "" or "bert." */
+};
+
+/* Open the weights in `folder`; close with convert_source_close.  Errors as
+ * tensors_open; ERR_UNSUPPORTED, saying what to do, if they are stored otherwise. */
+int convert_source_open(
+    struct convert_source *source, const char *folder, struct error *err);
+void convert_source_close(struct convert_source *source);
+
+/* The first `take` numbers of the tensor `name` (without "bert."), which must have this
+ * shape and be float32, float16 or bfloat16; the caller frees them.  NULL: ERR_FORMAT
+ * (also for a number that is not finite), ERR_MEMORY. */
+float *convert_source_read(const struct convert_source *source, const char *name,
+    size_t n_dims, const size_t shape[], size_t take, struct error *err);
+
+/* *hash := FNV-1a of the bytes of the weights file in config->folder and of the
+ * pooling: models of one hash have the same coordinates.  ERR_NOT_FOUND, ERR_IO. */
+int convert_source_hash(
     uint64_t *hash, const struct convert_config *config, struct error *err);
 
 #endif /* ATTENTION_CONVERT_MODEL_H */

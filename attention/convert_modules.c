@@ -80,8 +80,8 @@ read_steps(struct steps *steps, const char *from, struct error *err)
 		while (rc == 0 && json_next(&walk))
 			rc = read_step(steps, i++, &walk.value, err);
 		if (rc == 0 && i == 0)
-			rc = error_set(err, ERR_FORMAT,
-			    "expected the step Transformer, not none");
+			rc = error_set(
+			    err, ERR_FORMAT, "expected the step Transformer, not none");
 		if (rc != 0)
 			error_prefix(err, "%s", json.path);
 	}
@@ -110,8 +110,8 @@ parse_pooling(bool *cls, const struct json *root, struct error *err)
 	if (convert_json_check(root, wishes, 1, err) != 0)
 		return -1;
 	if (convert_json_member(root, "pooling_mode", &value)) {
-		snprintf(mode, sizeof mode, "%.*s", (int)(value.len < 150 ? value.len : 150),
-		    value.text);
+		snprintf(mode, sizeof mode, "%.*s",
+		    (int)(value.len < 150 ? value.len : 150), value.text);
 	} else {
 		for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
 			size_t n = strlen(mode);
@@ -203,8 +203,9 @@ read_prompts(struct convert_config *config, const struct convert_options *option
 			query, err) != 0 ||
 		    choose_prefix(config->document_prefix, options->document_prefix,
 			&prompts, document, err) != 0)
-			rc = err->code == ERR_INPUT ? -1
-						    : error_prefix(err, "%s", json.path);
+			rc = err->code == ERR_INPUT
+				 ? -1
+				 : error_prefix(err, "%s", json.path);
 	}
 	convert_json_close(&json);
 	return rc;

@@ -1,15 +1,11 @@
-#include <assert.h>
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "attention/convert_model.h"
 #include "base/alloc.h"
-#include "base/bytes.h"
 #include "base/tensors.h"
 
 #define NAME_BYTES 96
@@ -18,132 +14,56 @@
 
 /* The tensors of the new model while they are made. */
 struct build {
-	const char *path; /* of the source */
-	const struct tensors *source;
-	const char *before; /* the names there: "" or "bert." */
+	const struct convert_config *config;
+	struct convert_source source;
 	enum linear_form form;
-	struct tensor *list;
-	char (*names)[NAME_BYTES];
+	struct tensor *list;       /* (n), data owned */
+	char (*names)[NAME_BYTES]; /* (n) */
 	size_t n;
 };
 
-static float
-from_half(uint16_t half)
-{
-	uint32_t sign = (uint32_t)(half & 0x8000) << 16;
-	uint32_t exponent = half >> 10 & 31, fraction = half & 0x3FF;
-	uint32_t bits;
-	float value;
-
-	if (exponent == 0) {
-		value = ldexpf((float)fraction, -24);
-		return sign ? -value : value;
-	}
-	bits = sign | (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13;
-	memcpy(&value, &bits, sizeof value);
-	return value;
-}
-
-static float
-number_at(const struct tensor *tensor, size_t i)
-{
-	uint16_t half;
-	uint32_t bits;
-	float value;
-
-	if (tensor->type == TENSOR_F32)
-		return ((const float *)tensor->data)[i];
-	memcpy(&half, (const char *)tensor->data + 2 * i, sizeof half);
-	if (tensor->type == TENSOR_F16)
-		return from_half(half);
-	bits = (uint32_t)half << 16;
-	memcpy(&value, &bits, sizeof value);
-	return value;
-}
-
-/* The first `rows` rows of a (of, columns) tensor, or of a vector (columns = 0), in
- * memory that the caller frees. */
-struct wanted {
-	size_t rows, of, columns;
+/* One name in a few bytes. */
+struct name {
+	char text[NAME_BYTES];
 };
 
-static float *
-read_floats(const struct build *b, const struct wanted *want, struct error *err,
-    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static struct name name_of(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-static float *
-read_floats(const struct build *b, const struct wanted *want, struct error *err,
-    const char *fmt, ...)
+static struct name
+name_of(const char *fmt, ...)
 {
-	char name[NAME_BYTES];
-	size_t shape[2] = {want->of, want->columns};
-	size_t n = want->rows * (want->columns ? want->columns : 1);
+	struct name name;
 	va_list args;
 
-	int at = snprintf(name, sizeof name, "%s", b->before);
 	va_start(args, fmt);
-	vsnprintf(name + at, sizeof name - (size_t)at, fmt, args);
+	vsnprintf(name.text, sizeof name.text, fmt, args);
 	va_end(args);
-	const struct tensor *tensor = tensors_find(b->source, name);
-	enum tensor_type type = tensor ? tensor->type : TENSOR_F32;
-	if (type != TENSOR_F16 && type != TENSOR_BF16)
-		type = TENSOR_F32;
-	tensor = tensors_expect(
-	    b->source, name, type, want->columns ? 2 : 1, shape, err);
-	if (!tensor)
-		return NULL;
-	float *values = array_new(n, sizeof *values);
-	if (!values) {
-		error_set(err, ERR_MEMORY, "%s: no memory for '%s'", b->path, name);
-		return NULL;
-	}
-	for (size_t i = 0; i < n; i++) {
-		values[i] = number_at(tensor, i);
-		if (!isfinite(values[i])) {
-			error_set(err, ERR_FORMAT,
-			    "%s: expected finite numbers in '%s', not %g at %zu",
-			    b->path, name, (double)values[i], i);
-			free(values);
-			return NULL;
-		}
-	}
-	return values;
+	return name;
 }
 
-/* The next tensor of the new model; its data are freed with the build. */
-static struct tensor *
-add(struct build *b, enum tensor_type type, void *data, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static struct tensor *
-add(struct build *b, enum tensor_type type, void *data, const char *fmt, ...)
+/* Take `data`, of a (rows, columns, depth) tensor. */
+static void
+add(struct build *b, struct name name, enum tensor_type type, size_t n_dims,
+    const size_t shape[], void *data)
 {
 	struct tensor *tensor = &b->list[b->n];
-	va_list args;
 
-	va_start(args, fmt);
-	vsnprintf(b->names[b->n], NAME_BYTES, fmt, args);
-	va_end(args);
+	memcpy(b->names[b->n], name.text, NAME_BYTES);
 	*tensor = (struct tensor){.name = b->names[b->n++],
 	    .type = type,
+	    .n_dims = n_dims,
+	    .shape = {1, 1, 1, 1},
 	    .data = data,
-	    .shape = {1, 1, 1, 1}};
-	return tensor;
+	    .size_bytes = type == TENSOR_F32 ? sizeof(float) : 1};
+	for (size_t i = 0; i < n_dims; i++) {
+		tensor->shape[i] = shape[i];
+		tensor->size_bytes *= shape[i];
+	}
 }
 
-static void
-shape_of(struct tensor *tensor, size_t n_dims, size_t a, size_t b, size_t c)
-{
-	size_t element = tensor->type == TENSOR_F32 ? 4 : 1;
-
-	tensor->n_dims = n_dims;
-	tensor->shape[0] = a;
-	tensor->shape[1] = b;
-	tensor->shape[2] = c;
-	tensor->size_bytes = a * b * c * element;
-}
-
-/* levels (n) := row (n) / *scale, where the largest becomes 127. */
+/* levels (n) := row (n) / *scale, where the largest becomes 127.  (A scale that cuts
+ * the largest and makes the squared error of the row smallest does not serve better:
+ * all-MiniLM-L6-v2 on STS-B dev .8665, this .8666, floats .8672.) */
 static void
 quantize_row(int8_t *levels, float *scale, const float *row, size_t n)
 {
@@ -158,11 +78,227 @@ quantize_row(int8_t *levels, float *scale, const float *row, size_t n)
 	}
 }
 
-/* A float vector as it is. */
+/* What quantize makes: freed by the caller unless it is taken. */
+struct levels {
+	int8_t *levels; /* (rows, columns) */
+	float *scale;   /* (rows) */
+};
+
 static int
-add_vector(struct build *b, size_t n, const char *to, size_t layer, const char *from,
+quantize(struct levels *out, const float *values, size_t rows, size_t columns,
     struct error *err)
 {
-	struct wanted want = {n, n, 0};
+	out->levels = array_new(rows, columns);
+	out->scale = array_new(rows, sizeof *out->scale);
+	if (!out->levels || !out->scale) {
+		free(out->levels);
+		free(out->scale);
+		return error_set(err, ERR_MEMORY, "no memory for int8 weights");
+	}
+	for (size_t r = 0; r < rows; r++)
+		quantize_row(out->levels + r * columns, &out->scale[r],
+		    values + r * columns, columns);
 	return 0;
+}
+
+/* A vector as it is. */
+static int
+add_vector(
+    struct build *b, struct name to, struct name from, size_t n, struct error *err)
+{
+	float *values = convert_source_read(&b->source, from.text, 1, &n, n, err);
+
+	if (!values)
+		return -1;
+	add(b, to, TENSOR_F32, 1, &n, values);
+	return 0;
+}
+
+static int
+add_norm(struct build *b, struct name to, struct name from, struct error *err)
+{
+	size_t dims = b->config->dims;
+
+	if (add_vector(b, name_of("%s.weight", to.text),
+		name_of("%s.weight", from.text), dims, err) != 0)
+		return -1;
+	return add_vector(
+	    b, name_of("%s.bias", to.text), name_of("%s.bias", from.text), dims, err);
+}
+
+static int
+add_tokens(struct build *b, struct error *err)
+{
+	const struct convert_config *c = b->config;
+	const size_t of[] = {c->rows, c->dims}, shape[] = {c->vocabulary, c->dims};
+	struct levels made;
+
+	float *values = convert_source_read(&b->source,
+	    "embeddings.word_embeddings.weight", 2, of, c->vocabulary * c->dims, err);
+	if (!values)
+		return -1;
+	if (b->form == LINEAR_FLOAT) {
+		add(b, name_of("token.weight"), TENSOR_F32, 2, shape, values);
+		return 0;
+	}
+	int rc = quantize(&made, values, c->vocabulary, c->dims, err);
+	free(values);
+	if (rc != 0)
+		return -1;
+	add(b, name_of("token.weight"), TENSOR_I8, 2, shape, made.levels);
+	add(b, name_of("token.scale"), TENSOR_F32, 1, shape, made.scale);
+	return 0;
+}
+
+/* All pieces are of token type 0. */
+static int
+add_positions(struct build *b, struct error *err)
+{
+	const struct convert_config *c = b->config;
+	const size_t of[] = {c->positions, c->dims}, types[] = {c->types, c->dims};
+	const size_t shape[] = {c->pieces_max, c->dims};
+
+	float *values =
+	    convert_source_read(&b->source, "embeddings.position_embeddings.weight", 2,
+		of, c->pieces_max * c->dims, err);
+	if (!values)
+		return -1;
+	float *type = convert_source_read(&b->source,
+	    "embeddings.token_type_embeddings.weight", 2, types, c->dims, err);
+	for (size_t i = 0; type && i < c->pieces_max * c->dims; i++)
+		values[i] += type[i % c->dims];
+	if (type)
+		add(b, name_of("position.weight"), TENSOR_F32, 2, shape, values);
+	else
+		free(values);
+	free(type);
+	return type ? 0 : -1;
+}
+
+static int
+add_packed_levels(struct build *b, struct name to, const float *values, size_t out,
+    size_t in, struct error *err)
+{
+	const size_t shape[] = {out / 16, in / 4, 64};
+	struct levels made;
+
+	if (quantize(&made, values, out, in, err) != 0)
+		return -1;
+	int8_t *packed = array_new(out, in);
+	if (!packed) {
+		free(made.levels);
+		free(made.scale);
+		return error_set(err, ERR_MEMORY, "no memory for int8 weights");
+	}
+	linear_pack(packed, made.levels, LINEAR_INT8, in, out);
+	free(made.levels);
+	add(b, name_of("%s.weight", to.text), TENSOR_I8, 3, shape, packed);
+	add(b, name_of("%s.scale", to.text), TENSOR_F32, 1, &out, made.scale);
+	return 0;
+}
+
+static int
+add_packed_floats(struct build *b, struct name to, const float *values, size_t out,
+    size_t in, struct error *err)
+{
+	const size_t shape[] = {out / 16, in, 16};
+	float *packed = array_new(out * in, sizeof *packed);
+
+	if (!packed)
+		return error_set(err, ERR_MEMORY, "no memory for float weights");
+	linear_pack_float(packed, values, in, out);
+	add(b, name_of("%s.weight", to.text), TENSOR_F32, 3, shape, packed);
+	return 0;
+}
+
+/* A linear layer from `in` to `out` numbers. */
+static int
+add_linear(struct build *b, struct name to, struct name from, const size_t out_in[2],
+    struct error *err)
+{
+	size_t out = out_in[0], in = out_in[1];
+	float *values = convert_source_read(
+	    &b->source, name_of("%s.weight", from.text).text, 2, out_in, out * in, err);
+
+	if (!values)
+		return -1;
+	int rc = b->form == LINEAR_FLOAT
+		     ? add_packed_floats(b, to, values, out, in, err)
+		     : add_packed_levels(b, to, values, out, in, err);
+	free(values);
+	if (rc != 0)
+		return -1;
+	return add_vector(
+	    b, name_of("%s.bias", to.text), name_of("%s.bias", from.text), out, err);
+}
+
+static int
+add_layer(struct build *b, size_t i, struct error *err)
+{
+	const size_t square[] = {b->config->dims, b->config->dims};
+	const size_t up[] = {b->config->inner, b->config->dims};
+	const size_t down[] = {b->config->dims, b->config->inner};
+	const struct {
+		const char *to, *from;
+		const size_t *out_in;
+	} matrices[] = {
+	    {"query", "attention.self.query", square},
+	    {"key", "attention.self.key", square},
+	    {"value", "attention.self.value", square},
+	    {"output", "attention.output.dense", square},
+	    {"up", "intermediate.dense", up},
+	    {"down", "output.dense", down},
+	};
+	struct name to = name_of("layers.%zu", i);
+	struct name from = name_of("encoder.layer.%zu", i);
+
+	for (size_t m = 0; m < sizeof matrices / sizeof *matrices; m++)
+		if (add_linear(b, name_of("%s.%s", to.text, matrices[m].to),
+			name_of("%s.%s", from.text, matrices[m].from),
+			matrices[m].out_in, err) != 0)
+			return -1;
+	if (add_norm(b, name_of("%s.attention_norm", to.text),
+		name_of("%s.attention.output.LayerNorm", from.text), err) != 0)
+		return -1;
+	return add_norm(b, name_of("%s.feed_forward_norm", to.text),
+	    name_of("%s.output.LayerNorm", from.text), err);
+}
+
+static int
+add_all(struct build *b, struct error *err)
+{
+	if (add_tokens(b, err) != 0 || add_positions(b, err) != 0 ||
+	    add_norm(b, name_of("embedding_norm"), name_of("embeddings.LayerNorm"),
+		err) != 0)
+		return -1;
+	for (size_t i = 0; i < b->config->layers; i++)
+		if (add_layer(b, i, err) != 0)
+			return -1;
+	return 0;
+}
+
+int
+convert_weights_write(const char *path, const struct convert_config *config,
+    enum linear_form layers, struct error *err)
+{
+	static const struct tensors_pair metadata[] = {
+	    {"format", "halftone-encoder"}, {"format_version", "1"}};
+	struct build b = {.config = config, .form = layers};
+	int rc = -1;
+
+	if (convert_source_open(&b.source, config->folder, err) != 0)
+		return -1;
+	b.list = array_new(TENSORS_MAX(config->layers), sizeof *b.list);
+	b.names = array_new(TENSORS_MAX(config->layers), sizeof *b.names);
+	if (!b.list || !b.names)
+		error_set(err, ERR_MEMORY, "no memory for the list of tensors");
+	else if (add_all(&b, err) == 0)
+		rc = tensors_save(path, b.list, b.n, metadata,
+		    sizeof metadata / sizeof *metadata, err);
+	for (size_t i = 0; i < b.n; i++)
+		free((void *)(uintptr_t)b.list[i].data);
+	free(b.list);
+	free(b.names);
+	convert_source_close(&b.source);
+	return rc;
 }

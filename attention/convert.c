@@ -1,0 +1,139 @@
+#include "attention/convert.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "attention/convert_model.h"
+#include "attention/file.h"
+#include "attention/wordpiece.h"
+#include "base/alloc.h"
+
+#define VOCABULARY_BYTES_MAX ((size_t)512 << 20)
+
+/* Whether `text` has a line that is `piece`. */
+static bool
+has_piece(const char *text, const char *piece)
+{
+	size_t n = strlen(piece);
+
+	for (const char *at = text; (at = strstr(at, piece)); at += n)
+		if ((at == text || at[-1] == '\n') && strchr("\r\n", at[n]))
+			return true;
+	return false;
+}
+
+/* config->vocabulary, from the file that is copied later. */
+static int
+check_vocabulary(struct convert_config *config, const char *path, const char *text,
+    struct error *err)
+{
+	static const char *const special[] = {"[CLS]", "[SEP]"};
+	struct wordpiece *wordpiece = wordpiece_open(path, err);
+
+	if (!wordpiece)
+		return -1;
+	config->vocabulary = wordpiece_size(wordpiece);
+	wordpiece_close(wordpiece);
+	if (config->vocabulary > config->rows)
+		return error_set(err, ERR_FORMAT,
+		    "%s: expected at most %zu lines (vocab_size in config.json), not "
+		    "%zu",
+		    path, config->rows, config->vocabulary);
+	for (size_t i = 0; i < 2; i++)
+		if (!has_piece(text, special[i]))
+			return error_set(err, ERR_FORMAT,
+			    "%s: expected the piece %s, which is missing", path,
+			    special[i]);
+	return 0;
+}
+
+/* Make the folder if it is not there; it must not be the model's own. */
+static int
+make_output(const struct convert_options *options, struct error *err)
+{
+	struct stat from, to;
+
+	if (mkdir(options->output, 0777) != 0 && errno != EEXIST)
+		return error_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
+		    "%s: %s", options->output, strerror(errno));
+	if (stat(options->from, &from) != 0 || stat(options->output, &to) != 0)
+		return error_set(
+		    err, ERR_IO, "%s: %s", options->output, strerror(errno));
+	if (!S_ISDIR(to.st_mode))
+		return error_set(err, ERR_IO, "%s: expected a folder", options->output);
+	if (from.st_dev == to.st_dev && from.st_ino == to.st_ino)
+		return error_set(err, ERR_INPUT,
+		    "expected another folder than the model's own for the output, not "
+		    "%s",
+		    options->output);
+	return 0;
+}
+
+/* The weights first: a folder without config.json is no model. */
+static int
+write_files(const struct convert_options *options, const struct convert_config *config,
+    const char *vocabulary, size_t vocabulary_bytes, struct error *err)
+{
+	char weights[CONVERT_PATH_MAX], words[CONVERT_PATH_MAX], json[CONVERT_PATH_MAX];
+	uint64_t coordinates;
+
+	if (convert_path(weights, options->output, "model.safetensors", err) != 0 ||
+	    convert_path(words, options->output, "vocab.txt", err) != 0 ||
+	    convert_path(json, options->output, "config.json", err) != 0 ||
+	    convert_source_hash(&coordinates, config, err) != 0)
+		return -1;
+	if (convert_weights_write(weights, config, options->layers, err) != 0 ||
+	    file_write(words, vocabulary, vocabulary_bytes, err) != 0)
+		return -1;
+	return convert_config_write(json, config, options->layers, coordinates, err);
+}
+
+static void
+summarize(struct convert_summary *summary, const struct convert_config *config)
+{
+	*summary = (struct convert_summary){
+	    .layers = config->layers,
+	    .dims = config->dims,
+	    .vocabulary = config->vocabulary,
+	    .pieces_max = config->pieces_max,
+	    .cls = config->cls,
+	    .normalized = config->normalized,
+	};
+	memcpy(
+	    summary->query_prefix, config->query_prefix, sizeof summary->query_prefix);
+	memcpy(summary->document_prefix, config->document_prefix,
+	    sizeof summary->document_prefix);
+}
+
+int
+convert_model(struct convert_summary *summary, const struct convert_options *options,
+    struct error *err)
+{
+	struct convert_config *config = array_new(1, sizeof *config);
+	char path[CONVERT_PATH_MAX];
+	char *vocabulary = NULL;
+	size_t n;
+	int rc = -1;
+
+	assert(options->layers == LINEAR_INT8 || options->layers == LINEAR_FLOAT);
+	if (!config)
+		return error_set(err, ERR_MEMORY, "no memory for a model");
+	if (convert_modules_read(config, options, err) != 0 ||
+	    convert_config_read(config, err) != 0 ||
+	    convert_path(path, config->folder, "vocab.txt", err) != 0)
+		goto end;
+	vocabulary = file_read(path, VOCABULARY_BYTES_MAX, &n, err);
+	if (!vocabulary || check_vocabulary(config, path, vocabulary, err) != 0 ||
+	    make_output(options, err) != 0 ||
+	    write_files(options, config, vocabulary, n, err) != 0)
+		goto end;
+	summarize(summary, config);
+	rc = 0;
+end:
+	free(vocabulary);
+	free(config);
+	return rc;
+}
