@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "client/convert.h"
 #include "client/embed.h"
 #include "client/eval.h"
 #include "client/import.h"
@@ -16,6 +17,7 @@ static const struct {
     {"import", import_main, "files of documents into a collection"},
     {"search", search_main, "the documents of a collection nearest to a text"},
     {"embed", embed_main, "lines of text to float vectors, without a server"},
+    {"convert", convert_main, "a model of the BERT family into one that we serve"},
     {"eval", eval_main, "nDCG, recall and overlap on judged queries"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
@@ -58,7 +60,8 @@ main(int argc, char **argv)
 			return commands[i].run(argc - 1, argv + 1);
 	}
 	fprintf(stderr,
-	    "halftone: expected a command (import, search, embed, eval), not \"%s\"\n"
+	    "halftone: expected a command (import, search, embed, convert, "
+	    "eval), not \"%s\"\n"
 	    "Try \"halftone --help\".\n",
 	    argv[1]);
 	return OPTIONS_USAGE;
