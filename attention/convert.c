@@ -13,40 +13,28 @@
 
 #define VOCABULARY_BYTES_MAX ((size_t)512 << 20)
 
-/* Whether `text` has a line that is `piece`. */
-static bool
-has_piece(const char *text, const char *piece)
-{
-	size_t n = strlen(piece);
-
-	for (const char *at = text; (at = strstr(at, piece)); at += n)
-		if ((at == text || at[-1] == '\n') && strchr("\r\n", at[n]))
-			return true;
-	return false;
-}
-
-/* config->vocabulary, from the file that is copied later. */
+/* What config says of the pieces, from the file that is copied later. */
 static int
-check_vocabulary(struct convert_config *config, const char *path, const char *text,
-    struct error *err)
+read_vocabulary(struct convert_config *config, const char *path, struct error *err)
 {
-	static const char *const special[] = {"[CLS]", "[SEP]"};
 	struct wordpiece *wordpiece = wordpiece_open(path, err);
 
 	if (!wordpiece)
 		return -1;
 	config->vocabulary = wordpiece_size(wordpiece);
+	const char *missing =
+	    !wordpiece_find(wordpiece, "[CLS]", &config->cls_id)   ? "[CLS]"
+	    : !wordpiece_find(wordpiece, "[SEP]", &config->sep_id) ? "[SEP]"
+								   : NULL;
 	wordpiece_close(wordpiece);
 	if (config->vocabulary > config->rows)
 		return error_set(err, ERR_FORMAT,
 		    "%s: expected at most %zu lines (vocab_size in config.json), not "
 		    "%zu",
 		    path, config->rows, config->vocabulary);
-	for (size_t i = 0; i < 2; i++)
-		if (!has_piece(text, special[i]))
-			return error_set(err, ERR_FORMAT,
-			    "%s: expected the piece %s, which is missing", path,
-			    special[i]);
+	if (missing)
+		return error_set(err, ERR_FORMAT,
+		    "%s: expected the piece %s, which is missing", path, missing);
 	return 0;
 }
 
@@ -75,7 +63,7 @@ make_output(const struct convert_options *options, struct error *err)
 /* The weights first: a folder without config.json is no model. */
 static int
 write_files(const struct convert_options *options, const struct convert_config *config,
-    const char *vocabulary, size_t vocabulary_bytes, struct error *err)
+    size_t pieces_bytes, struct error *err)
 {
 	char weights[CONVERT_PATH_MAX], words[CONVERT_PATH_MAX], json[CONVERT_PATH_MAX];
 	uint64_t coordinates;
@@ -86,7 +74,7 @@ write_files(const struct convert_options *options, const struct convert_config *
 	    convert_source_hash(&coordinates, config, err) != 0)
 		return -1;
 	if (convert_weights_write(weights, config, options->layers, err) != 0 ||
-	    file_write(words, vocabulary, vocabulary_bytes, err) != 0)
+	    file_write(words, config->pieces, pieces_bytes, err) != 0)
 		return -1;
 	return convert_config_write(json, config, options->layers, coordinates, err);
 }
@@ -126,9 +114,9 @@ convert_model(struct convert_summary *summary, const struct convert_options *opt
 	    convert_path(path, config->folder, "vocab.txt", err) != 0)
 		goto end;
 	vocabulary = file_read(path, VOCABULARY_BYTES_MAX, &n, err);
-	if (!vocabulary || check_vocabulary(config, path, vocabulary, err) != 0 ||
-	    make_output(options, err) != 0 ||
-	    write_files(options, config, vocabulary, n, err) != 0)
+	config->pieces = vocabulary;
+	if (!vocabulary || read_vocabulary(config, path, err) != 0 ||
+	    make_output(options, err) != 0 || write_files(options, config, n, err) != 0)
 		goto end;
 	summarize(summary, config);
 	rc = 0;

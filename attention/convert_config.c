@@ -193,6 +193,8 @@ put_layers(struct text *text, size_t n, enum linear_form form)
 		for (size_t m = 0; m < sizeof matrices / sizeof *matrices; m++)
 			text_printf(text, "\"%s\": \"%s\", ", matrices[m],
 			    linear_form_name(form));
+		if (form == LINEAR_INT8)
+			text_string(text, "\"smooth\": true, ");
 		text_string(text,
 		    "\"gelu\": \"exact\", \"attention\": {\"form\": \"softmax\"}}");
 	}

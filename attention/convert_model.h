@@ -57,8 +57,10 @@ int convert_json_check(const struct json *object, const struct convert_wish *wis
 struct convert_config {
 	char folder[CONVERT_PATH_MAX]; /* of config.json, vocab.txt, the weights */
 	size_t dims, layers, heads, inner;
-	size_t rows;       /* of the token table */
-	size_t vocabulary; /* pieces, at most rows */
+	size_t rows;        /* of the token table */
+	size_t vocabulary;  /* pieces, at most rows */
+	const char *pieces; /* vocab.txt, borrowed */
+	uint32_t cls_id, sep_id;
 	size_t positions;  /* rows of the position table */
 	size_t types;      /* rows of the token type table */
 	size_t pieces_max; /* of a text, at most positions */
@@ -102,6 +104,20 @@ void convert_source_close(struct convert_source *source);
  * (also for a number that is not finite), ERR_MEMORY. */
 float *convert_source_read(const struct convert_source *source, const char *name,
     size_t n_dims, const size_t shape[], size_t take, struct error *err);
+
+/* The largest |x| that the matrices of a float model take. */
+struct convert_largest {
+	float *attention;    /* (layers, dims): before query, key and value */
+	float *feed_forward; /* (layers, dims): before up */
+};
+
+/* Run the float model whose n converted tensors are `list` over words of its own
+ * vocabulary, drawn by a fixed seed, and note what is largest.  Free with
+ * convert_largest_free.  ERR_MEMORY. */
+int convert_largest_new(struct convert_largest *largest,
+    const struct convert_config *config, const struct tensor *list, size_t n,
+    struct error *err);
+void convert_largest_free(struct convert_largest *largest);
 
 /* *hash := FNV-1a of the bytes of the weights file in config->folder and of the
  * pooling: models of one hash have the same coordinates.  ERR_NOT_FOUND, ERR_IO. */

@@ -213,7 +213,7 @@ parse_layer(struct encoder_layer_config *layer, const struct json *object,
 	static const struct choice forms = {
 	    {"ternary", "four-level", "int8", "float"}, 4};
 	static const struct choice gelus = {{"exact", "table"}, 2};
-	struct json key;
+	struct json key, value;
 	unsigned form, gelu;
 
 	if (object->type != JSON_OBJECT)
@@ -235,6 +235,9 @@ parse_layer(struct encoder_layer_config *layer, const struct json *object,
 	if (get_choice(&gelu, object, "gelu", &gelus, err) != 0)
 		return -1;
 	layer->gelu_table = gelu == 1;
+	if (json_member(object, "smooth", &value) &&
+	    get_bool(&layer->smooth, object, "smooth", err) != 0)
+		return -1;
 	if (layer->gelu_table && layer->forms[ENCODER_DOWN_MATRIX] == LINEAR_FLOAT)
 		return error_set(err, ERR_FORMAT,
 		    "expected \"down\" in a form that takes bytes with a \"gelu\" of "

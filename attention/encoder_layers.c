@@ -187,6 +187,18 @@ take_gelu(struct transformer_layer *layer, const struct source *source)
 }
 
 static int
+take_smooth(struct transformer_layer *layer, const struct source *source)
+{
+	const struct shape shape = {{source->config->dims}};
+
+	if (take_floats(&layer->attention_smooth, source, "attention_smooth", "", shape,
+		POSITIVE) != 0)
+		return -1;
+	return take_floats(&layer->feed_forward_smooth, source, "feed_forward_smooth",
+	    "", shape, POSITIVE);
+}
+
+static int
 take_anchors(struct hash *hash, const struct source *source)
 {
 	const size_t dims = hash->head_dims, n = hash->heads * hash->anchors;
@@ -293,6 +305,8 @@ take_layer(struct transformer_layer *layer, const struct source *source)
 	if (config->sub_norm &&
 	    (take_rms_norm(&layer->context_norm, source, "context_norm", dims) != 0 ||
 		take_rms_norm(&layer->inner_norm, source, "inner_norm", inner) != 0))
+		return -1;
+	if (wish->smooth && take_smooth(layer, source) != 0)
 		return -1;
 	if (wish->gelu_table && take_gelu(layer, source) != 0)
 		return -1;

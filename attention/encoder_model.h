@@ -38,6 +38,7 @@ const char *encoder_matrix_name(enum encoder_matrix matrix);
 struct encoder_layer_config {
 	enum linear_form forms[ENCODER_MATRICES]; /* of a shared key: not used */
 	bool gelu_table;
+	bool smooth; /* false where it is not said */
 	bool softmax;
 	bool shared;
 	enum hash_function function;

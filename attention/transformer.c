@@ -36,6 +36,7 @@ struct transformer_scratch {
 	uint32_t *codes, *key_codes; /* (PASS, heads) */
 	float *attend;               /* what attention wants of its own */
 	float *pooled;               /* (dims) */
+	float *smoothed;             /* (dims) */
 };
 
 /* What one call works with. */
@@ -103,8 +104,9 @@ transformer_scratch_new(const struct transformer *model, struct error *err)
 	s->key_codes = array_new_aligned(TRANSFORMER_PASS, code_row);
 	s->attend = array_new_aligned(attend_floats(model), sizeof(float));
 	s->pooled = array_new_aligned(1, row);
+	s->smoothed = array_new_aligned(1, row);
 	if (!s->x || !s->query || !s->key || !s->value || !s->context || !s->inner ||
-	    !s->codes || !s->key_codes || !s->attend || !s->pooled ||
+	    !s->codes || !s->key_codes || !s->attend || !s->pooled || !s->smoothed ||
 	    !bytes_new(&s->x_bytes, TRANSFORMER_PASS, model->dims) ||
 	    !bytes_new(&s->inner_bytes, BLOCK, model->inner))
 		goto failed;
@@ -123,6 +125,7 @@ transformer_scratch_free(struct transformer_scratch *s)
 		return;
 	bytes_free(&s->inner_bytes);
 	bytes_free(&s->x_bytes);
+	free(s->smoothed);
 	free(s->pooled);
 	free(s->attend);
 	free(s->key_codes);
@@ -162,32 +165,64 @@ quantize(const struct rows_kernel *rows, const struct bytes *bytes, const float 
 	    x + row * width, 1, width);
 }
 
+/* How the next matrices take a row of x. */
+struct taking {
+	bool bytes;
+	const float *smooth; /* (dims) factors of the bytes' numbers, or NULL */
+};
+
+/* Make bytes of row i of x. */
+static void
+quantize_x(const struct pass *pass, const float *smooth, size_t i)
+{
+	struct transformer_scratch *s = pass->scratch;
+	const size_t dims = pass->model->dims;
+	const float *x = s->x + i * dims;
+	const struct bytes *to = &s->x_bytes;
+
+	if (smooth) {
+		for (size_t d = 0; d < dims; d++)
+			s->smoothed[d] = x[d] * smooth[d];
+		x = s->smoothed;
+	}
+	s->rows->quantize(to->q + i * dims, to->scale + i, to->sum + i, x, 1, dims);
+}
+
 /* Norm rows first .. first + n - 1 of x, and make bytes of each while it is in the
  * first cache if `next`, which takes them, wants bytes. */
 static void
-finish_rows(const struct pass *pass, const struct rows_norm *norm,
-    bool next_takes_bytes, size_t first, size_t n)
+finish_rows(const struct pass *pass, const struct rows_norm *norm, struct taking next,
+    size_t first, size_t n)
 {
-	const struct rows_kernel *rows = pass->scratch->rows;
 	const size_t dims = pass->model->dims;
 	float *x = pass->scratch->x;
 
 	for (size_t i = first; i < first + n; i++) {
-		rows->layer_norm(x + i * dims, norm, 1, dims);
-		if (next_takes_bytes)
-			quantize(rows, &pass->scratch->x_bytes, x, i, dims);
+		pass->scratch->rows->layer_norm(x + i * dims, norm, 1, dims);
+		if (next.bytes)
+			quantize_x(pass, next.smooth, i);
 	}
 }
 
-/* Whether attention of layer i (which may be one behind the last) takes bytes. */
-static bool
-attention_takes_bytes(const struct transformer *model, size_t i)
+/* How attention of layer i (which may be one behind the last) takes x. */
+static struct taking
+attention_takes(const struct transformer *model, size_t i)
 {
 	if (i == model->n_layers)
-		return false;
+		return (struct taking){false, NULL};
 	const struct transformer_layer *layer = &model->layers[i];
-	return takes_bytes(&layer->query) || takes_bytes(&layer->value) ||
-	       (!layer->shared && takes_bytes(&layer->key));
+	bool bytes = takes_bytes(&layer->query) || takes_bytes(&layer->value) ||
+		     (!layer->shared && takes_bytes(&layer->key));
+	return (struct taking){bytes, layer->attention_smooth};
+}
+
+/* Tell of the rows of x, if that is wanted. */
+static void
+tell_rows(const struct pass *pass, size_t i_layer, bool feed_forward)
+{
+	if (pass->trace && pass->trace->rows)
+		pass->trace->rows(pass->trace->context, i_layer, feed_forward,
+		    pass->scratch->x, pass->n);
 }
 
 /* Numbers taken at a time, a count that the compiler knows; it divides dims. */
@@ -232,14 +267,14 @@ embed(const struct pass *pass)
 {
 	const struct transformer *model = pass->model;
 	const struct transformer_batch *batch = pass->batch;
-	const bool bytes = attention_takes_bytes(model, 0);
+	const struct taking next = attention_takes(model, 0);
 
 	for (size_t t = 0; t < batch->n; t++)
 		for (size_t i = batch->start[t]; i < batch->start[t + 1]; i++) {
 			assert(batch->ids[i] < model->vocabulary);
 			embed_piece(pass->scratch->x + i * model->dims, model,
 			    batch->ids[i], i - batch->start[t]);
-			finish_rows(pass, &model->embedding_norm, bytes, i, 1);
+			finish_rows(pass, &model->embedding_norm, next, i, 1);
 		}
 }
 
@@ -270,7 +305,7 @@ make_codes(const struct pass *pass, size_t i_layer, bool keys, uint32_t *codes)
 
 	pass->scratch->hash->codes(
 	    codes, model->layers[i_layer].plan, x, pass->n, model->dims);
-	if (pass->trace)
+	if (pass->trace && pass->trace->codes)
 		pass->trace->codes(pass->trace->context, i_layer, keys, codes, pass->n);
 }
 
@@ -335,7 +370,8 @@ attention_forward(const struct pass *pass, size_t i_layer)
 	out.then = LINEAR_ADD;
 	out.y = s->x;
 	linear_forward(s->linear, &layer->output, &in, &out);
-	finish_rows(pass, &layer->attention_norm, takes_bytes(&layer->up), 0, pass->n);
+	struct taking next = {takes_bytes(&layer->up), layer->feed_forward_smooth};
+	finish_rows(pass, &layer->attention_norm, next, 0, pass->n);
 }
 
 /* inner := what `down` takes, from n rows of `up`'s input */
@@ -376,7 +412,7 @@ feed_forward(const struct pass *pass, size_t i_layer)
 	const struct transformer *model = pass->model;
 	const struct transformer_layer *layer = &model->layers[i_layer];
 	struct transformer_scratch *s = pass->scratch;
-	const bool bytes = attention_takes_bytes(model, i_layer + 1);
+	const struct taking next = attention_takes(model, i_layer + 1);
 
 	for (size_t first = 0; first < pass->n; first += BLOCK) {
 		size_t left = pass->n - first, n = left < BLOCK ? left : BLOCK;
@@ -388,7 +424,7 @@ feed_forward(const struct pass *pass, size_t i_layer)
 		    .y = s->x + first * model->dims,
 		    .stride = model->dims};
 		linear_forward(s->linear, &layer->down, &in, &out);
-		finish_rows(pass, &layer->feed_forward_norm, bytes, first, n);
+		finish_rows(pass, &layer->feed_forward_norm, next, first, n);
 	}
 }
 
@@ -406,7 +442,9 @@ transformer_run(const struct transformer *model, struct transformer_scratch *scr
 
 	embed(&pass);
 	for (size_t i = 0; i < model->n_layers; i++) {
+		tell_rows(&pass, i, false);
 		attention_forward(&pass, i);
+		tell_rows(&pass, i, true);
 		feed_forward(&pass, i);
 	}
 	for (size_t t = 0; t < batch->n; t++) {

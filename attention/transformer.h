@@ -40,6 +40,11 @@ struct transformer_layer {
 	bool shared;            /* hash: no key matrix, keys are the queries */
 	struct hash hash;       /* parameters, borrowed */
 	struct hash_plan *plan; /* hash: owned by whoever made the transformer */
+	/* (dims) what each number is multiplied by before query, key and value, or up,
+	 * take it as a byte; NULL: 1.  Their columns were divided by it, so that a few
+	 * dimensions of large numbers do not cost the others their bits (Xiao et al.,
+	 * "SmoothQuant", ICML 2023, arXiv:2211.10438). */
+	const float *attention_smooth, *feed_forward_smooth;
 	struct rows_norm attention_norm, feed_forward_norm;
 	struct rows_norm context_norm, inner_norm; /* weight NULL: none; RMS */
 	const int8_t *gelu_table;                  /* (256), or NULL: exact GELU */
@@ -75,12 +80,18 @@ struct transformer_batch {
 	size_t n;
 };
 
-/* Called with the hash codes of each hash layer before they are used, and free to
- * change them; for tests.  codes (n, heads) of the pass; queries, then keys unless
- * shared. */
+/* What is told on the way; either may be NULL. */
 struct transformer_trace {
+	/* Called with the hash codes of each hash layer before they are used, and free
+	 * to change them; for tests.  codes (n, heads) of the pass; queries, then keys
+	 * unless shared. */
 	void (*codes)(
 	    void *context, size_t layer, bool keys, uint32_t *codes, size_t n);
+
+	/* Called with what query, key and value of a layer take, then with what its up
+	 * takes: x (n, dims) of the pass. */
+	void (*rows)(
+	    void *context, size_t layer, bool feed_forward, const float *x, size_t n);
 	void *context;
 };
 
