@@ -66,17 +66,15 @@ write_files(const struct convert_options *options, const struct convert_config *
     size_t pieces_bytes, struct error *err)
 {
 	char weights[CONVERT_PATH_MAX], words[CONVERT_PATH_MAX], json[CONVERT_PATH_MAX];
-	uint64_t coordinates;
 
 	if (convert_path(weights, options->output, "model.safetensors", err) != 0 ||
 	    convert_path(words, options->output, "vocab.txt", err) != 0 ||
-	    convert_path(json, options->output, "config.json", err) != 0 ||
-	    convert_source_hash(&coordinates, config, err) != 0)
+	    convert_path(json, options->output, "config.json", err) != 0)
 		return -1;
 	if (convert_weights_write(weights, config, options->layers, err) != 0 ||
 	    file_write(words, config->pieces, pieces_bytes, err) != 0)
 		return -1;
-	return convert_config_write(json, config, options->layers, coordinates, err);
+	return convert_config_write(json, config, options->layers, err);
 }
 
 static void
@@ -116,6 +114,7 @@ convert_model(struct convert_summary *summary, const struct convert_options *opt
 	vocabulary = file_read(path, VOCABULARY_BYTES_MAX, &n, err);
 	config->pieces = vocabulary;
 	if (!vocabulary || read_vocabulary(config, path, err) != 0 ||
+	    convert_source_hash(&config->coordinates, config, err) != 0 ||
 	    make_output(options, err) != 0 || write_files(options, config, n, err) != 0)
 		goto end;
 	summarize(summary, config);

@@ -203,7 +203,7 @@ put_layers(struct text *text, size_t n, enum linear_form form)
 
 int
 convert_config_write(const char *path, const struct convert_config *config,
-    enum linear_form layers, uint64_t coordinates, struct error *err)
+    enum linear_form layers, struct error *err)
 {
 	struct text text = {0};
 	int rc = -1;
@@ -222,7 +222,7 @@ convert_config_write(const char *path, const struct convert_config *config,
 	    "  \"token_embedding\": \"%s\",\n"
 	    "  \"coordinates\": \"%016" PRIx64 "\",\n",
 	    config->layer_norm_eps, config->cls ? "cls" : "mean",
-	    linear_form_name(layers), coordinates);
+	    linear_form_name(layers), config->coordinates);
 	put_prefix(&text, "query_prefix", config->query_prefix);
 	put_prefix(&text, "document_prefix", config->document_prefix);
 	put_layers(&text, config->layers, layers);

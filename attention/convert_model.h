@@ -65,8 +65,9 @@ struct convert_config {
 	size_t types;      /* rows of the token type table */
 	size_t pieces_max; /* of a text, at most positions */
 	double layer_norm_eps;
-	bool cls;        /* pooling of [CLS], else the mean */
-	bool normalized; /* the model says that its embeddings have length 1 */
+	uint64_t coordinates; /* convert_source_hash */
+	bool cls;             /* pooling of [CLS], else the mean */
+	bool normalized;      /* the model says that its embeddings have length 1 */
 	char query_prefix[CONVERT_PREFIX_MAX + 1];
 	char document_prefix[CONVERT_PREFIX_MAX + 1];
 };
@@ -80,7 +81,7 @@ int convert_config_read(struct convert_config *config, struct error *err);
 
 /* The converted config.json at `path`. */
 int convert_config_write(const char *path, const struct convert_config *config,
-    enum linear_form layers, uint64_t coordinates, struct error *err);
+    enum linear_form layers, struct error *err);
 
 /* The converted model.safetensors at `path`, from the one in config->folder. */
 int convert_weights_write(const char *path, const struct convert_config *config,
@@ -120,7 +121,8 @@ int convert_largest_new(struct convert_largest *largest,
 void convert_largest_free(struct convert_largest *largest);
 
 /* *hash := FNV-1a of the bytes of the weights file in config->folder and of the
- * pooling: models of one hash have the same coordinates.  ERR_NOT_FOUND, ERR_IO. */
+ * pooling: models of one hash have the same coordinates.  ERR_NOT_FOUND, ERR_IO,
+ * ERR_UNSUPPORTED as convert_source_open. */
 int convert_source_hash(
     uint64_t *hash, const struct convert_config *config, struct error *err);
 

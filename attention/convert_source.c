@@ -144,9 +144,12 @@ convert_source_hash(
 	if (convert_path(path, config->folder, "model.safetensors", err) != 0)
 		return -1;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return error_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
-		    "%s: %s", path, strerror(errno));
+	if (fd < 0) {
+		enum error_code code = errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+		error_set(err, code, "%s: %s", path, strerror(errno));
+		return code == ERR_NOT_FOUND ? explain_missing(config->folder, err)
+					     : -1;
+	}
 	uint64_t h = HASH_START;
 	while ((n = read(fd, bytes, sizeof bytes)) != 0) {
 		if (n < 0 && errno == EINTR)
