@@ -1,8 +1,7 @@
 /*
  * Claims: a converted model embeds as sentence-transformers does with the one it came
  * from (tests/golden/make_bert.py), as query, document and neither, in floats and in
- * bytes; what we would do differently is refused with the file, the key and what is
- * there; options win over what the model says; conversions of one model share their
+ * bytes; options win over what the model says; conversions of one model share their
  * coordinates; float16 is read to the last subnormal; the folder of the model is never
  * written; failing allocations are errors and leak nothing.
  */
@@ -22,85 +21,19 @@
 
 #include "attention/convert.h"
 #include "attention/encoder.h"
-#include "attention/file.h"
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/tensors.h"
-#include "tests/support/guard.h"
+#include "tests/support/bert.h"
 
 enum { D = 64 };
 
 static const char *const golden[] = {"bert_mean", "bert_cls", "bert_bf16"};
-static const char *const parts[] = {"config.json", "vocab.txt", "model.safetensors",
-    "modules.json", "tokenizer_config.json", "1_Pooling/config.json",
-    "sentence_bert_config.json", "config_sentence_transformers.json"};
-#define N_PARTS (sizeof parts / sizeof *parts)
-
-static char source[400], output[400];
-
-static const char *
-path_of(const char *dir, const char *name)
-{
-	static char path[1000];
-
-	snprintf(path, sizeof path, "%s/%s", dir, name);
-	return path;
-}
-
-static void
-write_file(const char *dir, const char *name, const void *bytes, size_t n)
-{
-	FILE *f = fopen(path_of(dir, name), "wb");
-
-	assert_non_null(f);
-	assert_int_equal(fwrite(bytes, 1, n, f), n);
-	assert_int_equal(fclose(f), 0);
-}
-
-static char *
-read_file(const char *dir, const char *name, size_t *n)
-{
-	struct error err;
-	char *bytes = file_read(path_of(dir, name), 1 << 20, n, &err);
-
-	if (!bytes)
-		fail_msg("%s", err.text);
-	return bytes;
-}
-
-/* `source` := a copy of a golden model, `output` := a folder that is not there. */
-static void
-copy_model(const char *name)
-{
-	static int count;
-	char from[200];
-	size_t n;
-	struct error err;
-
-	snprintf(from, sizeof from, "tests/golden/%s", name);
-	snprintf(source, sizeof source, "%s/source-%d", test_folder(), count);
-	snprintf(output, sizeof output, "%s/output-%d", test_folder(), count++);
-	assert_int_equal(mkdir(source, 0700), 0);
-	assert_int_equal(mkdir(path_of(source, "1_Pooling"), 0700), 0);
-	for (size_t i = 0; i < N_PARTS; i++) {
-		char *bytes = file_read(path_of(from, parts[i]), 1 << 20, &n, &err);
-		if (bytes)
-			write_file(source, parts[i], bytes, n);
-		free(bytes);
-	}
-}
-
-static struct convert_options
-options_of(enum linear_form layers)
-{
-	return (struct convert_options){
-	    .from = source, .output = output, .layers = layers};
-}
 
 static struct convert_summary
 convert(enum linear_form layers)
 {
-	struct convert_options options = options_of(layers);
+	struct convert_options options = bert_options(layers);
 	struct convert_summary summary;
 	struct error err;
 
@@ -113,7 +46,7 @@ static struct encoder *
 open_output(void)
 {
 	struct error err;
-	struct encoder *encoder = encoder_open(output, &err);
+	struct encoder *encoder = encoder_open(bert_output, &err);
 
 	if (!encoder)
 		fail_msg("%s", err.text);
@@ -158,7 +91,7 @@ check_golden(const char *name, enum linear_form layers, double bar)
 	size_t n, rows = 0;
 	struct error err;
 
-	copy_model(name);
+	bert_copy(name);
 	convert(layers);
 	struct encoder *encoder = open_output();
 	assert_int_equal(encoder_dims(encoder), D);
@@ -166,7 +99,7 @@ check_golden(const char *name, enum linear_form layers, double bar)
 	assert_non_null(scratch);
 	char path[200];
 	snprintf(path, sizeof path, "tests/golden/%s", name);
-	char *lines = read_file(path, "expected.jsonl", &n);
+	char *lines = bert_read(path, "expected.jsonl", &n);
 	for (char *line = lines, *end; (end = strchr(line, '\n')); line = end + 1) {
 		struct json row;
 		assert_int_equal(json_check(&row, line, (size_t)(end - line), &err), 0);
@@ -200,7 +133,7 @@ test_options(void **state)
 	struct error err;
 	(void)state;
 
-	copy_model("bert_bf16");
+	bert_copy("bert_bf16");
 	struct convert_summary made = convert(LINEAR_FLOAT);
 	assert_false(made.cls);
 	assert_false(made.normalized);
@@ -221,7 +154,7 @@ test_options(void **state)
 	assert_string_equal(encoder_coordinates(encoder), first);
 	encoder_close(encoder);
 
-	struct convert_options options = options_of(LINEAR_INT8);
+	struct convert_options options = bert_options(LINEAR_INT8);
 	options.pooling = "cls";
 	options.query_prefix = "\"q\" \xc3\xa9: ";
 	options.document_prefix = "";
@@ -234,196 +167,33 @@ test_options(void **state)
 	encoder_close(encoder);
 }
 
-/* A change to a file of bert_mean, and what comes of it. */
-static const struct {
-	const char *file;
-	const char *old; /* NULL: the whole file */
-	const char *new; /* NULL: no such file */
-	enum error_code code;
-	const char *words[2];
-} refusals[] = {
-    {"config.json", NULL, NULL, ERR_NOT_FOUND, {"config.json", ""}},
-    {"config.json", NULL, "7", ERR_FORMAT, {"config.json", "an object"}},
-    {"config.json", NULL, "{", ERR_FORMAT, {"config.json", ""}},
-    {"config.json", "\"bert\"", "\"roberta\"", ERR_UNSUPPORTED,
-	{"\"roberta\"", "bge-small-en-v1.5"}},
-    {"config.json", "\"bert\"", "\"distilbert\"", ERR_UNSUPPORTED,
-	{"\"distilbert\"", "\"model_type\" as \"bert\""}},
-    {"config.json", "\"model_type\"", "\"kind\"", ERR_UNSUPPORTED,
-	{"\"model_type\"", "missing"}},
-    {"config.json", "\"gelu\"", "\"gelu_new\"", ERR_UNSUPPORTED,
-	{"\"hidden_act\" as \"gelu\"", "\"gelu_new\""}},
-    {"config.json", "\"absolute\"", "\"relative_key\"", ERR_UNSUPPORTED,
-	{"position_embedding_type", "relative_key"}},
-    {"config.json", "\"is_decoder\": false", "\"is_decoder\": true", ERR_UNSUPPORTED,
-	{"is_decoder", "not true"}},
-    {"config.json", "\"hidden_size\": 64", "\"hidden_size\": 96", ERR_UNSUPPORTED,
-	{"\"hidden_size\" as a multiple of 64", "96"}},
-    {"config.json", "\"hidden_size\": 64", "\"hidden_size\": 128", ERR_FORMAT,
-	{"word_embeddings.weight", "[124, 128]"}},
-    {"config.json", "\"hidden_size\"", "\"size\"", ERR_FORMAT,
-	{"\"hidden_size\"", "missing"}},
-    {"config.json", "\"intermediate_size\": 128", "\"intermediate_size\": 0",
-	ERR_FORMAT, {"intermediate_size", "not 0"}},
-    {"config.json", "\"num_attention_heads\": 2", "\"num_attention_heads\": 8",
-	ERR_UNSUPPORTED, {"num_attention_heads", "64 / 8"}},
-    {"config.json", "\"num_hidden_layers\": 1", "\"num_hidden_layers\": 2", ERR_FORMAT,
-	{"encoder.layer.1.attention.self.query.weight", "there is none"}},
-    {"config.json", "\"num_hidden_layers\": 1", "\"num_hidden_layers\": 65", ERR_FORMAT,
-	{"num_hidden_layers", "65"}},
-    {"config.json", "\"max_position_embeddings\": 24", "\"max_position_embeddings\": 2",
-	ERR_UNSUPPORTED, {"max_position_embeddings", "2"}},
-    {"config.json", "1e-12", "0.1", ERR_UNSUPPORTED, {"layer_norm_eps", "0.1"}},
-    {"config.json", "\"vocab_size\": 124", "\"vocab_size\": 123", ERR_FORMAT,
-	{"vocab.txt", "at most 123 lines"}},
-    {"tokenizer_config.json", "\"do_lower_case\": true", "\"do_lower_case\": false",
-	ERR_UNSUPPORTED, {"tokenizer_config.json", "\"do_lower_case\" as true"}},
-    {"tokenizer_config.json", "\"strip_accents\": null", "\"strip_accents\": false",
-	ERR_UNSUPPORTED, {"strip_accents", "not false"}},
-    {"tokenizer_config.json", "\"tokenize_chinese_chars\": true",
-	"\"tokenize_chinese_chars\": false", ERR_UNSUPPORTED,
-	{"tokenize_chinese_chars", "not false"}},
-    {"tokenizer_config.json", "\"BertTokenizer\"", "\"MPNetTokenizer\"",
-	ERR_UNSUPPORTED, {"\"BertTokenizer\" or \"BertTokenizerFast\"", "MPNet"}},
-    {"tokenizer_config.json", "\"[UNK]\"", "{\"content\": \"<unk>\"}", ERR_UNSUPPORTED,
-	{"unk_token", "<unk>"}},
-    {"sentence_bert_config.json", "20", "1", ERR_FORMAT,
-	{"sentence_bert_config.json", "\"max_seq_length\" as at least 3"}},
-    {"vocab.txt", NULL, NULL, ERR_NOT_FOUND, {"vocab.txt", ""}},
-    {"vocab.txt", "[CLS]", "[cls]", ERR_FORMAT, {"vocab.txt", "[CLS]"}},
-    {"vocab.txt", "[SEP]", "[sep]", ERR_FORMAT, {"vocab.txt", "[SEP]"}},
-    {"vocab.txt", "[UNK]", "[unk]", ERR_FORMAT, {"vocab.txt", "[UNK]"}},
-    {"modules.json", "models.Normalize", "models.Dense", ERR_UNSUPPORTED,
-	{"modules.json", "models.Dense\" as step 3"}},
-    {"modules.json", "models.Pooling", "models.CNN", ERR_UNSUPPORTED,
-	{"modules.json", "CNN\" as step 2"}},
-    {"modules.json", "sentence_transformers.models.Transformer", "mine.Transformer",
-	ERR_UNSUPPORTED, {"modules.json", "mine.Transformer"}},
-    {"modules.json", NULL, "[]", ERR_FORMAT, {"modules.json", "Transformer"}},
-    {"modules.json", NULL, "[{\"path\": \"\"}]", ERR_FORMAT, {"\"type\"", "missing"}},
-    {"modules.json", "1_Pooling", "../x", ERR_FORMAT, {"within the model", "../x"}},
-    {"1_Pooling/config.json", NULL, NULL, ERR_UNSUPPORTED,
-	{"how it pools", "--pooling mean"}},
-    {"1_Pooling/config.json", "\"pooling_mode_max_tokens\": false",
-	"\"pooling_mode_max_tokens\": true", ERR_UNSUPPORTED,
-	{"1_Pooling/config.json", "\"mean\" and \"max\""}},
-    {"1_Pooling/config.json", "\"pooling_mode_mean_tokens\": true", "\"x\": true",
-	ERR_UNSUPPORTED, {"pooling mode", "none"}},
-    {"1_Pooling/config.json", NULL, "{\"pooling_mode\": \"weightedmean\"}",
-	ERR_UNSUPPORTED, {"pooling mode", "weightedmean"}},
-    {"1_Pooling/config.json", NULL,
-	"{\"pooling_mode\": \"mean\", \"include_prompt\": false}", ERR_UNSUPPORTED,
-	{"include_prompt", "false"}},
-    {"config_sentence_transformers.json", NULL, "{\"default_prompt_name\": \"query\"}",
-	ERR_UNSUPPORTED, {"default_prompt_name", "\"query\""}},
-    {"config_sentence_transformers.json", NULL, "{\"prompts\": {\"query\": 7}}",
-	ERR_FORMAT, {"\"query\" as a text", "a number"}},
-    {"model.safetensors", NULL, NULL, ERR_NOT_FOUND, {"model.safetensors", ""}},
-    {"model.safetensors", NULL, "short", ERR_FORMAT, {"model.safetensors", ""}},
-    {"model.safetensors", "\"embeddings.position_embeddings.weight\"",
-	"\"embeddings.position_embeddings.weighs\"", ERR_FORMAT,
-	{"position_embeddings.weight", "there is none"}},
-};
-
-/* The first `old` in n bytes becomes `new`. */
-static char *
-replace(const char *bytes, size_t *n, const char *old, const char *new)
-{
-	const char *at = memmem(bytes, *n, old, strlen(old));
-	size_t before = at ? (size_t)(at - bytes) : 0;
-
-	if (!at)
-		fail_msg("there is no %s to change", old);
-	char *out = calloc(*n + strlen(new) + 1, 1);
-	assert_non_null(out);
-	memcpy(out, bytes, before);
-	memcpy(out + before, new, strlen(new));
-	memcpy(out + before + strlen(new), at + strlen(old), *n - before - strlen(old));
-	*n = *n - strlen(old) + strlen(new);
-	return out;
-}
-
-static void
-expect_refused(
-    const struct convert_options *options, enum error_code code, const char *word)
-{
-	struct convert_summary summary;
-	struct error err = {ERR_NONE, ""};
-
-	assert_int_equal(convert_model(&summary, options, &err), -1);
-	if (err.code != code || !strstr(err.text, word))
-		fail_msg("expected code %d and \"%s\", not %d: %s", code, word,
-		    err.code, err.text);
-}
-
-static void
-test_refusals(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
-		const char *file = refusals[i].file, *new = refusals[i].new;
-		size_t n = new ? strlen(new) : 0;
-		copy_model("bert_mean");
-		if (refusals[i].old) {
-			char *was = read_file(source, file, &n);
-			char *is = replace(was, &n, refusals[i].old, new);
-			write_file(source, file, is, n);
-			free(was);
-			free(is);
-		} else if (new)
-			write_file(source, file, new, n);
-		else
-			assert_int_equal(unlink(path_of(source, file)), 0);
-		struct convert_options options = options_of(LINEAR_INT8);
-		for (size_t w = 0; w < 2; w++)
-			expect_refused(
-			    &options, refusals[i].code, refusals[i].words[w]);
-		assert_int_not_equal(access(path_of(output, "config.json"), F_OK), 0);
-	}
-}
-
-/* Weights that are stored otherwise are known by name. */
-static void
-test_other_weights(void **state)
-{
-	(void)state;
-	copy_model("bert_mean");
-	struct convert_options options = options_of(LINEAR_FLOAT);
-	assert_int_equal(unlink(path_of(source, "model.safetensors")), 0);
-	write_file(source, "model.safetensors.index.json", "{}", 2);
-	expect_refused(&options, ERR_UNSUPPORTED, "model.safetensors.index.json");
-	write_file(source, "pytorch_model.bin", "PK", 2);
-	expect_refused(&options, ERR_UNSUPPORTED, "save_pretrained");
-	expect_refused(&options, ERR_UNSUPPORTED, "pytorch_model.bin");
-}
-
 static void
 test_folders(void **state)
 {
 	struct error err;
 	(void)state;
 
-	copy_model("bert_mean");
-	struct convert_options options = options_of(LINEAR_FLOAT);
-	options.output = source;
-	expect_refused(&options, ERR_INPUT, "another folder");
-	options.output = path_of(source, "vocab.txt");
-	expect_refused(&options, ERR_IO, "vocab.txt");
+	bert_copy("bert_mean");
+	struct convert_options options = bert_options(LINEAR_FLOAT);
+	options.output = bert_source;
+	bert_refused(&options, ERR_INPUT, "another folder");
+	options.output = bert_path(bert_source, "vocab.txt");
+	bert_refused(&options, ERR_IO, "vocab.txt");
 	options.output = "/nowhere/at/all";
-	expect_refused(&options, ERR_NOT_FOUND, "/nowhere/at/all");
-	options = options_of(LINEAR_FLOAT);
+	bert_refused(&options, ERR_NOT_FOUND, "/nowhere/at/all");
+	options = bert_options(LINEAR_FLOAT);
 	options.from = "/nowhere";
-	expect_refused(&options, ERR_UNSUPPORTED, "how it pools");
+	bert_refused(&options, ERR_UNSUPPORTED, "how it pools");
 	options.pooling = "mean";
-	expect_refused(&options, ERR_NOT_FOUND, "/nowhere/config.json");
+	bert_refused(&options, ERR_NOT_FOUND, "/nowhere/config.json");
 	options.pooling = "max";
-	expect_refused(&options, ERR_INPUT, "\"max\"");
+	bert_refused(&options, ERR_INPUT, "\"max\"");
 	char *longest = calloc(CONVERT_PREFIX_MAX + 2, 1);
 	assert_non_null(longest);
 	memset(longest, 'x', CONVERT_PREFIX_MAX + 1);
-	options = options_of(LINEAR_FLOAT);
+	options = bert_options(LINEAR_FLOAT);
 	options.query_prefix = longest;
-	expect_refused(&options, ERR_INPUT, "at most 1000 bytes, not 1001");
+	bert_refused(&options, ERR_INPUT, "at most 1000 bytes, not 1001");
 	longest[CONVERT_PREFIX_MAX] = '\0';
 	struct convert_summary summary;
 	assert_int_equal(convert_model(&summary, &options, &err), 0);
@@ -439,36 +209,36 @@ test_plain_folder(void **state)
 	    "modules.json", "sentence_bert_config.json", "tokenizer_config.json"};
 	(void)state;
 
-	copy_model("bert_mean");
+	bert_copy("bert_mean");
 	for (size_t i = 0; i < 3; i++)
-		assert_int_equal(unlink(path_of(source, optional[i])), 0);
+		assert_int_equal(unlink(bert_path(bert_source, optional[i])), 0);
 	assert_int_equal(convert(LINEAR_FLOAT).pieces_max, 24);
 	static const char huge[] =
 	    "{\"model_max_length\": 1000000000000000019884624838656}";
-	write_file(source, "tokenizer_config.json", huge, sizeof huge - 1);
+	bert_write(bert_source, "tokenizer_config.json", huge, sizeof huge - 1);
 	assert_int_equal(convert(LINEAR_FLOAT).pieces_max, 24);
 	static const char small[] = "{\"model_max_length\": 9}";
-	write_file(source, "tokenizer_config.json", small, sizeof small - 1);
+	bert_write(bert_source, "tokenizer_config.json", small, sizeof small - 1);
 	assert_int_equal(convert(LINEAR_FLOAT).pieces_max, 9);
 }
 
-/* The numbers of a tensor in the source become `values` (n bytes). */
+/* The first numbers of a tensor in the model in `dir` become `values` (n bytes). */
 static void
-patch(const char *name, const void *values, size_t n)
+patch(const char *dir, const char *name, const void *values, size_t n)
 {
 	struct error err;
 	size_t size;
-	struct tensors *t = tensors_open(path_of(source, "model.safetensors"), &err);
+	struct tensors *t = tensors_open(bert_path(dir, "model.safetensors"), &err);
 	assert_non_null(t);
 	const struct tensor *tensor = tensors_find(t, name);
 	assert_non_null(tensor);
 	assert_true(n <= tensor->size_bytes);
-	char *bytes = read_file(source, "model.safetensors", &size);
+	char *bytes = bert_read(dir, "model.safetensors", &size);
 	char *at = memmem(bytes, size, tensor->data, tensor->size_bytes);
 	assert_non_null(at);
 	memcpy(at, values, n);
 	tensors_close(t);
-	write_file(source, "model.safetensors", bytes, size);
+	bert_write(dir, "model.safetensors", bytes, size);
 	free(bytes);
 }
 
@@ -483,18 +253,20 @@ test_halves(void **state)
 	struct error err;
 	(void)state;
 
-	copy_model("bert_cls");
-	patch("bert.embeddings.LayerNorm.bias", halves, sizeof halves);
+	bert_copy("bert_cls");
+	patch(bert_source, "bert.embeddings.LayerNorm.bias", halves, sizeof halves);
 	convert(LINEAR_FLOAT);
-	struct tensors *t = tensors_open(path_of(output, "model.safetensors"), &err);
+	struct tensors *t =
+	    tensors_open(bert_path(bert_output, "model.safetensors"), &err);
 	assert_non_null(t);
 	const struct tensor *bias = tensors_find(t, "embedding_norm.bias");
 	assert_non_null(bias);
 	assert_memory_equal(bias->data, wanted, sizeof wanted);
 	tensors_close(t);
-	patch("bert.embeddings.LayerNorm.bias", &infinite, sizeof infinite);
-	struct convert_options options = options_of(LINEAR_FLOAT);
-	expect_refused(&options, ERR_FORMAT,
+	patch(
+	    bert_source, "bert.embeddings.LayerNorm.bias", &infinite, sizeof infinite);
+	struct convert_options options = bert_options(LINEAR_FLOAT);
+	bert_refused(&options, ERR_FORMAT,
 	    "finite numbers in 'bert.embeddings.LayerNorm.bias', not inf at 0");
 }
 
@@ -506,15 +278,74 @@ test_zero_row(void **state)
 	struct error err;
 	(void)state;
 
-	copy_model("bert_mean");
-	patch("encoder.layer.0.attention.self.value.weight", tiny, sizeof tiny);
+	bert_copy("bert_mean");
+	patch(bert_source, "encoder.layer.0.attention.self.value.weight", tiny,
+	    sizeof tiny);
 	convert(LINEAR_INT8);
-	struct tensors *t = tensors_open(path_of(output, "model.safetensors"), &err);
+	struct tensors *t =
+	    tensors_open(bert_path(bert_output, "model.safetensors"), &err);
 	assert_non_null(t);
 	const float *scale = tensors_find(t, "layers.0.value.scale")->data;
 	assert_true(scale[0] == 0 && scale[1] > 0);
 	tensors_close(t);
 	encoder_close(open_output());
+}
+
+/* The `n` numbers of a tensor of the bert_output, times `factor`. */
+static void
+scale_output(const char *name, size_t n, float factor)
+{
+	float values[128];
+	struct error err;
+	struct tensors *t =
+	    tensors_open(bert_path(bert_output, "model.safetensors"), &err);
+	assert_non_null(t);
+	const struct tensor *tensor = tensors_find(t, name);
+	assert_non_null(tensor);
+	assert_int_equal(tensor->size_bytes, n * sizeof *values);
+	for (size_t i = 0; i < n; i++)
+		values[i] = ((const float *)tensor->data)[i] * factor;
+	tensors_close(t);
+	patch(bert_output, name, values, n * sizeof *values);
+}
+
+static void
+embed_output(float *vector)
+{
+	struct error err;
+	struct encoder *encoder = open_output();
+	struct encoder_scratch *scratch = encoder_scratch_new(encoder, &err);
+	struct encoder_output out = {.vector = vector};
+	assert_non_null(scratch);
+	assert_int_equal(
+	    encoder_embed(encoder, scratch, &out, ENCODER_PLAIN, "a cat", 5, &err), 0);
+	encoder_scratch_free(scratch);
+	encoder_close(encoder);
+}
+
+/* Factors are applied where they stand, to the bit; one that is 0 is refused. */
+static void
+test_smooth(void **state)
+{
+	float before[D], after[D];
+	struct error err;
+	(void)state;
+
+	bert_copy("bert_mean");
+	convert(LINEAR_INT8);
+	embed_output(before);
+	scale_output("layers.0.attention_smooth", D, 2);
+	scale_output("layers.0.query.scale", D, 0.5f);
+	scale_output("layers.0.key.scale", D, 0.5f);
+	scale_output("layers.0.value.scale", D, 0.5f);
+	scale_output("layers.0.feed_forward_smooth", D, 4);
+	scale_output("layers.0.up.scale", 128, 0.25f);
+	embed_output(after);
+	assert_memory_equal(before, after, sizeof before);
+	scale_output("layers.0.feed_forward_smooth", D, 0);
+	assert_null(encoder_open(bert_output, &err));
+	assert_int_equal(err.code, ERR_FORMAT);
+	assert_non_null(strstr(err.text, "feed_forward_smooth[0]"));
 }
 
 static void
@@ -525,8 +356,8 @@ test_memory(void **state)
 	long k = 0;
 	(void)state;
 
-	copy_model("bert_mean");
-	struct convert_options options = options_of(LINEAR_INT8);
+	bert_copy("bert_mean");
+	struct convert_options options = bert_options(LINEAR_INT8);
 	for (int rc = -1; rc != 0;) {
 		array_fail_at(++k);
 		rc = convert_model(&summary, &options, &err);
@@ -544,12 +375,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_golden),
 	    cmocka_unit_test(test_options),
-	    cmocka_unit_test(test_refusals),
-	    cmocka_unit_test(test_other_weights),
 	    cmocka_unit_test(test_folders),
 	    cmocka_unit_test(test_plain_folder),
 	    cmocka_unit_test(test_halves),
 	    cmocka_unit_test(test_zero_row),
+	    cmocka_unit_test(test_smooth),
 	    cmocka_unit_test(test_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
