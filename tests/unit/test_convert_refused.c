@@ -133,7 +133,7 @@ test_refusals(void **state)
 		const char *file = refusals[i].file, *new = refusals[i].new;
 		size_t n = new ? strlen(new) : 0;
 		bert_copy("bert_mean");
-		if (refusals[i].old) {
+		if (refusals[i].old && new) {
 			char *was = bert_read(bert_source, file, &n);
 			char *is = replace(was, &n, refusals[i].old, new);
 			bert_write(bert_source, file, is, n);
