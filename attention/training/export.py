@@ -238,13 +238,15 @@ def teacher_config(said, layer, token_embedding, sub_norm, pooling, positions):
 def load_teacher(folder, layer=None, token_embedding="float", sub_norm=False, pooling="mean",
                  positions=256, rule="twn"):
     """The weights of a BERT folder (all-MiniLM-L6-v2) in an Encoder.  layer: a LayerConfig for
-    all layers, or a list of them; without one the teacher itself, in floats.  Where keys are
+    all layers, or a list of them; without one the teacher itself, in floats.  positions: how
+    many pieces a text may have, at most the teacher's.  Where keys are
     shared the teacher's are dropped.  Norms of sub_norm, hashes and GELU tables are left as
     they begin: calibrate.calibrate sets them."""
     folder = Path(folder)
     layer = layer or LayerConfig(*["float"] * 6)
-    config = teacher_config(json.loads((folder / "config.json").read_text()), layer,
-                            token_embedding, sub_norm, pooling, positions)
+    said = json.loads((folder / "config.json").read_text())
+    positions = min(positions, said["max_position_embeddings"])
+    config = teacher_config(said, layer, token_embedding, sub_norm, pooling, positions)
     model = Encoder(config, rule)
     tensors = {name.removeprefix("bert."): tensor
                for name, tensor in read_tensors(folder / "model.safetensors").items()}
