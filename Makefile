@@ -45,6 +45,7 @@ MAINS := server/main.c client/main.c
 LIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(MAINS),$(SRC)))
 LIB := $(OBJ)/libhalftone.a
 TESTS := $(patsubst %.c,$(OBJ)/%,$(wildcard tests/unit/test_*.c tests/property/prop_*.c))
+PARITY := $(OBJ)/tests/parity/parity
 SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/support/*.c))
 # A fuzz target is a test too: it replays the inputs in tests/fuzz/corpus.
 FUZZERS := $(patsubst %.c,$(OBJ)/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -91,7 +92,7 @@ $(BIN)/halftone-server: $(OBJ)/server/main.o $(LIB)
 $(BIN)/halftone: $(OBJ)/client/main.o $(LIB)
 	@echo '  link $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
-$(TESTS): %: %.o $(SUPPORT) $(LIB)
+$(TESTS) $(PARITY): %: %.o $(SUPPORT) $(LIB)
 	@echo '  link $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 $(FUZZERS): %: %.o $(FUZZ_MAIN) $(OBJ)/tests/support/guard.o $(LIB)
@@ -129,7 +130,7 @@ bench:
 lint:
 	tools/deps.sh build lint
 	tests/lint/run.sh
-test-programs: $(TESTS) $(FUZZERS)
+test-programs: $(TESTS) $(PARITY) $(FUZZERS)
 fuzz-programs: $(FUZZERS)
 bench-programs: $(BENCHES)
 clean:
