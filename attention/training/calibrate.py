@@ -1,6 +1,6 @@
 """Where training begins: what no teacher has is set from activations, layer by layer.
 
-    calibrate(model, ids, mask, seed=1)     # a few hundred texts; the model in eval mode
+    calibrate(model, ids, mask, seed=1)     # some 5,000 pieces; the model in eval mode
 
 Anchors are centres (spherical k-means) of a head's queries and keys; the bandwidth sigma is
 their mean squared distance to the anchors (EcoFormer's, taken once); planes are normal;

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import ordered
+
 SIMILARITIES = ("positive", "general", "buckets", "table")
 
 
@@ -45,6 +47,7 @@ def from_words(words, bits):
 
 class Hash(nn.Module):
     """One layer's hash attention.  spec: what config.json says of it."""
+    ordered = False
 
     def __init__(self, spec, heads, head_dims):
         super().__init__()
@@ -97,6 +100,8 @@ class Hash(nn.Module):
 
     def signs(self, x, mask):
         """x (B, N, H, d) -> (B, N, H, b) of +-1."""
+        if self.ordered and not self.training:
+            return ordered.signs(self, x)
         with torch.autocast(x.device.type, enabled=False):
             z = torch.einsum("...hm,hrm->...hr", self.features(x.float()), self.planes)
             if not self.training:
@@ -176,8 +181,12 @@ class Hash(nn.Module):
         hq = hq.transpose(1, 2)
         hk = hq if hk is None else hk.transpose(1, 2)
         with torch.autocast(v.device.type, enabled=False):
-            attend = self.quadratic if order == "quadratic" else self.linear
-            out = attend(hq, hk, v.float().transpose(1, 2), mask)
+            v = v.float().transpose(1, 2)
+            if self.ordered and not self.training:
+                out = ordered.hash_attention(self, hq, hk, v, mask)
+            else:
+                attend = self.quadratic if order == "quadratic" else self.linear
+                out = attend(hq, hk, v, mask)
         return out.transpose(1, 2), words
 
 

@@ -6,7 +6,8 @@
     vectors = model(ids, mask)              # (B, N) int64, (B, N) bool -> (B, D), unit
 
 In eval mode the arithmetic is that of docs/formats.md in its order of rounding: the C engine
-differs by the order of float sums alone.  Names of parameters are those of the file.
+differs by the order of float sums alone, and with set_ordered() by nothing.  Names of
+parameters are those of the file.
 """
 import json
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import ordered
 from hashing import Hash, softmax
 from quantize import GeluTable, Linear, TokenTable
 
@@ -113,8 +115,19 @@ class Config:
         return Config(**known, more=said)
 
 
+class LayerNorm(nn.LayerNorm):
+    ordered = False
+
+    def forward(self, x):
+        if self.ordered and not self.training:
+            return ordered.layer_norm(x, self.weight, self.bias, self.eps)
+        return super().forward(x)
+
+
 class RmsNorm(nn.Module):
     """x / sqrt(mean of squares + epsilon) * weight."""
+
+    ordered = False
 
     def __init__(self, dims, epsilon):
         super().__init__()
@@ -123,6 +136,8 @@ class RmsNorm(nn.Module):
 
     def forward(self, x):
         x = x.float()
+        if self.ordered and not self.training:
+            return ordered.rms_norm(x, self.weight, self.epsilon)
         return x / (x.square().mean(-1, keepdim=True) + self.epsilon).sqrt() * self.weight
 
 
@@ -140,6 +155,8 @@ class Trace:
 
 
 class Layer(nn.Module):
+    ordered = False
+
     def __init__(self, config, layer, rule):
         super().__init__()
         dims, inner, eps = config.hidden_size, config.intermediate_size, config.layer_norm_eps
@@ -150,8 +167,8 @@ class Layer(nn.Module):
         self.output = Linear(dims, dims, layer.output, rule)
         self.up = Linear(dims, inner, layer.up, rule)
         self.down = Linear(inner, dims, layer.down, rule)
-        self.attention_norm = nn.LayerNorm(dims, eps)
-        self.feed_forward_norm = nn.LayerNorm(dims, eps)
+        self.attention_norm = LayerNorm(dims, eps)
+        self.feed_forward_norm = LayerNorm(dims, eps)
         self.context_norm = RmsNorm(dims, eps) if config.sub_norm else nn.Identity()
         self.inner_norm = RmsNorm(inner, eps) if config.sub_norm else nn.Identity()
         if layer.gelu == "table" and (config.sub_norm or layer.down == "float"):
@@ -171,7 +188,8 @@ class Layer(nn.Module):
     def attend(self, x, mask, trace, order, inject):
         q, k, v = self.project_inputs(x)
         if self.hash is None:
-            out, words = softmax(q, k, v, mask), None
+            fixed = self.ordered and not self.training
+            out, words = (ordered.softmax if fixed else softmax)(q, k, v, mask), None
         else:
             out, words = self.hash(q, k, v, mask, order, inject)
         context = out.flatten(-2)
@@ -186,7 +204,9 @@ class Layer(nn.Module):
     def feed_forward(self, x):
         inner = self.up(x)
         if self.gelu is None:
-            return self.down(self.inner_norm(F.gelu(inner)))
+            fixed = self.ordered and not self.training
+            inner = (ordered.gelu if fixed else F.gelu)(inner)
+            return self.down(self.inner_norm(inner))
         if self.down.exact:
             return self.down.integer(*self.gelu.lookup(inner))
         return self.down.soft(self.gelu(inner))
@@ -199,6 +219,7 @@ class Layer(nn.Module):
 
 class Encoder(nn.Module):
     """rule: the statistic of ternary weights (quantize.RULES)."""
+    ordered = False
 
     def __init__(self, config, rule="twn"):
         super().__init__()
@@ -209,7 +230,7 @@ class Encoder(nn.Module):
         self.token = TokenTable(config.vocab_size, dims, config.token_embedding)
         self.position = nn.Embedding(config.max_position_embeddings, dims)
         nn.init.normal_(self.position.weight, std=0.05)
-        self.embedding_norm = nn.LayerNorm(dims, config.layer_norm_eps)
+        self.embedding_norm = LayerNorm(dims, config.layer_norm_eps)
         self.layers = nn.ModuleList(Layer(config, layer, rule) for layer in config.layers)
 
     def set_mix(self, mix):
@@ -223,6 +244,12 @@ class Encoder(nn.Module):
         for layer in self.layers:
             if layer.hash is not None:
                 layer.hash.power = float(power)
+
+    def set_ordered(self, on=True):
+        """Whether eval mode takes float sums in the engine's order (ordered.py)."""
+        for module in self.modules():
+            if hasattr(module, "ordered"):
+                module.ordered = on
 
     def freeze(self):
         """Keep every code; what is left to learn are scales, biases, norms, hashes."""
@@ -246,13 +273,16 @@ class Encoder(nn.Module):
         return self.embedding_norm(self.token(ids) + self.position.weight[:ids.shape[1]])
 
     def pool(self, x, mask):
+        fixed = self.ordered and not self.training
         if self.config.pooling == "cls":
             pooled = x[:, 0]
+        elif fixed:
+            pooled = ordered.mean(x, mask)
         else:
             real = mask[..., None].to(x.dtype)
             pooled = (x * real).sum(1) / real.sum(1)
         pooled = pooled.float()
-        return pooled / pooled.norm(dim=-1, keepdim=True)
+        return ordered.unit(pooled) if fixed else pooled / pooled.norm(dim=-1, keepdim=True)
 
     def forward(self, ids, mask, trace=False, order="quadratic", inject=None):
         """ids (B, N), mask (B, N) bool, padding behind -> embeddings (B, D), or a Trace.
