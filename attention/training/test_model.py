@@ -3,7 +3,7 @@
 Claims: gradients reach every parameter in every form; an exact forward is what numpy's
 integers give; mix 1 in training computes what the exact forward does; the two orders of hash
 attention agree; padding changes nothing; a model written and read again is the same to the
-bit; injected codes are used; a teacher's weights arrive in their places.
+bit; sums in the engine's order are torch's but for rounding; injected codes are used; a teacher's weights arrive in their places.
 """
 import itertools
 import json
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 import export
+import ordered
 import quantize
 from calibrate import calibrate
 from hashing import Sign, from_words, to_words
@@ -55,6 +56,11 @@ def variants():
         yield make(ATTENTIONS[4], form=form)
     yield make(gelu="table", token_embedding="int4")
     yield make(sub_norm=True, pooling="cls", token_embedding="float")
+
+
+def close(a, b, limit, what):
+    off = (a - b).abs().max().item()
+    assert off < limit, f"{what}: off by {off}"
 
 
 def named(model):
@@ -161,6 +167,33 @@ def test_orders():
                 two, _ = layer.hash(q, k, v, mask, "linear", codes)
                 off = (one - two)[mask].abs().max().item()
                 assert off < 1e-5, f"{attention}: {off}"
+
+
+def test_ordered():
+    """ordered.py against torch, function by function, then whole."""
+    x = torch.randn(30, 64) * 3
+    w, b = torch.randn(64), torch.randn(64)
+    near = lambda a, b, what: close(a, b, 2e-6, what)
+    near(ordered.layer_norm(x, w, b, 1e-12), F.layer_norm(x, (64,), w, b, 1e-12), "layer_norm")
+    near(ordered.rms_norm(x, w, 1e-6), F.rms_norm(x, (64,), w, 1e-6), "rms_norm")
+    near(ordered.gelu(x), F.gelu(x), "gelu")
+    near(ordered.exp(-x.abs()), torch.exp(-x.abs()), "exp")
+    near(ordered.unit(x), F.normalize(x), "unit")
+    near(ordered.product(x, torch.eye(64), b), x + b, "product")
+    assert torch.equal(ordered.fma(x, x, -(x * x)),
+                       (x.double() * x.double() - (x * x).double()).float())
+    ids, mask = batch(20, 7, longest=32)
+    mask[:10] = True
+    for attention in ATTENTIONS[1:] + [Attention("hash", bits=32, similarity="general"),
+                                       Attention("hash", bits=7), Attention()]:
+        model = make(attention)
+        with torch.no_grad():
+            seen = model(ids, mask, trace=True)
+            model.set_ordered()
+            again = model(ids, mask, trace=True, inject=seen.codes)
+            close(seen.context[0][mask], again.context[0][mask], 1e-5, attention)
+            median = (model(ids, mask) * seen.vectors).sum(1).median()
+        assert median > 0.999, f"{attention}: {median}"
 
 
 def test_padding():
