@@ -70,7 +70,7 @@ traced_run(struct traced *traced, const struct transformer_batch *batch,
     float *const *vectors, bool *ok, bool inject)
 {
 	struct seen seen = {traced, inject};
-	const struct transformer_trace trace = {on_codes, &seen};
+	const struct transformer_trace trace = {.codes = on_codes, .context = &seen};
 
 	transformer_run(traced->model, traced->scratch, batch, vectors, ok, &trace);
 }
