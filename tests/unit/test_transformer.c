@@ -176,7 +176,8 @@ compare_model(struct codes *sums, const struct models_encoder *shape, struct rng
 	    transformer_scratch_new(&encoder->transformer, &err);
 	assert_non_null(scratch);
 	const struct transformer_batch batch = {texts.ids, texts.start, TEXTS};
-	const struct transformer_trace trace = {use_the_twins, &codes};
+	const struct transformer_trace trace = {
+	    .codes = use_the_twins, .context = &codes};
 	transformer_run(&encoder->transformer, scratch, &batch, vectors, ok, &trace);
 
 	assert_int_equal(codes.calls, hashes);
