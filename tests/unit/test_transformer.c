@@ -228,6 +228,7 @@ every_form_is_the_twins(void **state)
 			for (size_t i = 0; i < INNER; i++) {
 				struct models_encoder shape =
 				    models_encoder(LINEAR_FLOAT);
+				shape.positions = 20;
 				set_matrices(&shape, m);
 				/* Two attentions a model, so each meets others. */
 				set_form(&shape.layers[0], a);
@@ -275,7 +276,7 @@ other_shapes_are_the_twins(void **state)
 			shape.heads = sizes[s].heads;
 			shape.inner = sizes[s].inner;
 			shape.n_layers = 3;
-			shape.positions = 100;
+			shape.positions = 70;
 			set_matrices(&shape, 4 + s);
 			for (size_t l = 0; l < 3; l++) {
 				set_form(&shape.layers[l], (a + l) % FORMS);
