@@ -199,17 +199,18 @@ choose(void)
 		    LOG_WARN, "linear_kernel", "kernel=scalar reason=\"%s\"", err.text);
 		return;
 	}
-	for (size_t i = 1; i < KERNELS; i++) {
+	for (size_t i = KERNELS; i-- > 1;) { /* the first that agrees */
 		const struct linear_kernel *kernel = kernels[i];
 		if (kernel->level > ceiling || !cpu_has(kernel->level))
 			continue;
-		if (linear_agrees(kernel))
+		if (linear_agrees(kernel)) {
 			best = kernel;
-		else
-			log_event(LOG_WARN, "linear_kernel",
-			    "kernel=%s reason=\"differs from scalar in the self-test; "
-			    "not used\"",
-			    kernel->name);
+			return;
+		}
+		log_event(LOG_WARN, "linear_kernel",
+		    "kernel=%s reason=\"differs from scalar in the self-test; "
+		    "not used\"",
+		    kernel->name);
 	}
 }
 

@@ -329,17 +329,18 @@ choose(void)
 		    err.text);
 		return;
 	}
-	for (size_t i = 1; i < KERNELS; i++) {
+	for (size_t i = KERNELS; i-- > 1;) { /* the first that agrees */
 		const struct distance_kernel *kernel = kernels[i];
 		if (kernel->level > ceiling || !cpu_has(kernel->level))
 			continue;
-		if (agrees(kernel))
+		if (agrees(kernel)) {
 			best = kernel;
-		else
-			log_event(LOG_WARN, "distance_kernel",
-			    "kernel=%s reason=\"differs from scalar in the self-test; "
-			    "not used\"",
-			    kernel->name);
+			return;
+		}
+		log_event(LOG_WARN, "distance_kernel",
+		    "kernel=%s reason=\"differs from scalar in the self-test; "
+		    "not used\"",
+		    kernel->name);
 	}
 }
 
