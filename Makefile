@@ -98,7 +98,8 @@ $(TESTS) $(PARITY): %: %.o $(SUPPORT) $(LIB)
 $(FUZZERS): %: %.o $(FUZZ_MAIN) $(OBJ)/tests/support/guard.o $(LIB)
 	@echo '  link $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(LIBS)
-$(BENCHES): %: %.o $(BENCH_SUPPORT) $(LIB)
+$(BENCHES): %: %.o $(BENCH_SUPPORT) \
+	$(OBJ)/tests/support/models.o $(OBJ)/tests/support/models_encoder.o $(LIB)
 	@echo '  link $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
