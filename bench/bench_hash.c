@@ -4,6 +4,10 @@
  * nanoseconds of processor time a head and text; then from how many tokens on one is
  * faster than the other.  The shape is that of all-MiniLM-L6-v2: 12 heads of 32
  * dimensions, 16 bits, 25 anchors.
+ *
+ *     bench_hash [FOLDER]   the tables
+ *     bench_hash rounds     for a peer to take turns with: names of the kernel and of
+ *         the rows, then for a line "ROW TOKENS CALLS" nanoseconds a head and text
  */
 #include <math.h>
 #include <stdio.h>
@@ -216,8 +220,33 @@ bench(const struct work *work, enum cpu_level level)
 	printf("\n");
 }
 
+static void
+rounds(const struct work *work)
+{
+	const enum cpu_level level = hash_best()->level;
+	size_t r, n, calls;
+
+	printf("%s", hash_best()->name);
+	for (r = 0; r < ROWS; r++)
+		printf(";%s", rows[r].name);
+	printf("\n");
+	fflush(stdout);
+	while (scanf("%zu %zu %zu", &r, &n, &calls) == 3) {
+		if (r >= ROWS || n < 1 || n > TOKENS_MAX || calls < 1)
+			harness_fail("bench_hash", "expected ROW TOKENS CALLS");
+		struct hash_plan *plan = plan_of(work, &rows[r]);
+		call(work, &rows[r], plan, level, n); /* warms up */
+		struct harness_watch watch = harness_start();
+		for (size_t i = 0; i < calls; i++)
+			call(work, &rows[r], plan, level, n);
+		printf("%.1f\n", harness_stop(watch).cpu / (double)calls / HEADS * 1e9);
+		fflush(stdout);
+		hash_plan_free(plan);
+	}
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
 	struct work work = {.numbers = random_floats(HEADS * HEAD_DIMS * 64)};
 	size_t floats = softmax_scratch(TOKENS_MAX, HEAD_DIMS);
@@ -239,9 +268,13 @@ main(void)
 		work.q[i] = (uint32_t)rng_below(&rng, 1u << BITS);
 		work.k[i] = (uint32_t)rng_below(&rng, 1u << BITS);
 	}
-	for (size_t l = 0; l < LEVELS; l++)
-		if (hash_find(levels[l]))
-			bench(&work, levels[l]);
+	harness_check_simd("bench_hash");
+	if (argc == 2 && strcmp(argv[1], "rounds") == 0)
+		rounds(&work);
+	else
+		for (size_t l = 0; l < LEVELS; l++)
+			if (hash_find(levels[l]))
+				bench(&work, levels[l]);
 	free(work.numbers);
 	free(work.scratch);
 	free(work.x);
