@@ -2,6 +2,11 @@
  * How fast the shipped text model embeds: texts of about 1 KB made of whole words of
  * its vocabulary, on one thread.  Times are processor time: figures are for one whole
  * core, however busy the machine is.
+ *
+ *     bench_encoder [FOLDER]       the figures
+ *     bench_encoder texts          the texts, a line each
+ *     bench_encoder rounds         for a peer to take turns with: the tokenizer alone
+ *         over all texts for every line on stdin: "PIECES SECONDS"
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,18 +105,51 @@ measure(double *seconds, const struct encoder *encoder,
 	return result;
 }
 
+/* Tokenize all texts, over and over. */
+static void
+rounds(const struct wordpiece *wordpiece, const char *texts)
+{
+	static uint32_t ids[PIECES_MAX];
+	struct error err;
+
+	while (getchar() != EOF) {
+		struct harness_watch watch = harness_start();
+		size_t n = 0;
+		for (size_t t = 0; t < TEXTS; t++) {
+			struct wordpiece_ids pieces = {.ids = ids, .cap = PIECES_MAX};
+			if (wordpiece_encode(wordpiece, &pieces, texts + t * TEXT_BYTES,
+				TEXT_BYTES, &err) != 0)
+				harness_fail("bench_encoder", err.text);
+			n += pieces.n;
+		}
+		printf("%zu %.9f\n", n, harness_stop(watch).cpu);
+		fflush(stdout);
+	}
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
 	static char texts[TEXTS * TEXT_BYTES];
+	const char *mode = argc == 2 ? argv[1] : "";
 	struct error err = {ERR_MEMORY, "no memory"};
 	double embed, tokenize;
 	harness_check_simd("bench_encoder");
 	struct encoder *encoder = encoder_open(MODEL, &err);
 	struct wordpiece *wordpiece = wordpiece_open(MODEL "/vocab.txt", &err);
 
-	if (!encoder || !wordpiece || make_texts(texts, &err) != 0 ||
-	    measure(&embed, encoder, NULL, texts, &err) != 0 ||
+	if (!encoder || !wordpiece || make_texts(texts, &err) != 0)
+		return failed(&err);
+	if (strcmp(mode, "texts") == 0) {
+		for (size_t t = 0; t < TEXTS; t++)
+			printf("%.*s\n", TEXT_BYTES, texts + t * TEXT_BYTES);
+		return 0;
+	}
+	if (strcmp(mode, "rounds") == 0) {
+		rounds(wordpiece, texts);
+		return 0;
+	}
+	if (measure(&embed, encoder, NULL, texts, &err) != 0 ||
 	    measure(&tokenize, encoder, wordpiece, texts, &err) != 0)
 		return failed(&err);
 	printf("encoder  static  %.0f texts/s  %.1f MB/s  (tokenizer %.0f %%, alone "

@@ -109,41 +109,6 @@ rate(struct bench *b, const struct linear_kernel *kernel, size_t first, size_t n
 	return (double)repeats * operations / harness_median(times, rounds).cpu;
 }
 
-#if defined(__x86_64__)
-/* Operations a second of vpdpbusd on registers, 20 sums in turn. */
-__attribute__((target("avx512f,avx512vnni"))) static double
-peak(void)
-{
-	struct harness_time times[ROUNDS];
-	const size_t n = 100000;
-
-	if (!cpu_has(CPU_AVX512))
-		return 0;
-	for (size_t round = 0; round < ROUNDS; round++) {
-		struct harness_watch watch = harness_start();
-		for (size_t i = 0; i < n; i++)
-			__asm__ volatile(".irp r,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,"
-					 "16,17,18,19\n\t"
-					 "vpdpbusd %%zmm31, %%zmm30, %%zmm\\r\n\t"
-					 ".endr"
-					 :
-					 :
-					 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4",
-					 "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-					 "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
-					 "xmm15", "xmm16", "xmm17", "xmm18", "xmm19");
-		times[round] = harness_stop(watch);
-	}
-	return 2.0 * 64 * 20 * (double)n / harness_median(times, ROUNDS).cpu;
-}
-#else
-static double
-peak(void)
-{
-	return 0;
-}
-#endif
-
 static void
 print_row(struct bench *b, const struct linear_kernel *kernel, size_t tokens,
     double peak_rate)
@@ -173,7 +138,7 @@ main(void)
 
 	harness_check_simd("bench_linear");
 	bench_init(&b);
-	peak_rate = peak();
+	peak_rate = harness_dot_rate();
 	printf("linear layers: 10^9 operations a second of processor time, and the "
 	       "share of vpdpbusd's peak (%.0f);\nhot: one matrix again and again; "
 	       "model: all matrices of 6 layers in turn\n"

