@@ -9,7 +9,7 @@ test="libcmocka-dev python3 python3-venv python3-yaml jq"
 # Kernels of another processor are compiled for it and emulated.
 [ "$(uname -m)" != x86_64 ] ||
 	cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
-lint="binutils clang clang-format clang-tidy libomp-dev git"
+lint="binutils clang clang-format clang-tidy libomp-dev git libdnnl-dev"
 fuzz="clang"
 bench="python3 python3-venv libdnnl-dev wrk"
 
