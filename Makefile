@@ -45,7 +45,7 @@ MAINS := server/main.c client/main.c
 LIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(MAINS),$(SRC)))
 LIB := $(OBJ)/libhalftone.a
 TESTS := $(patsubst %.c,$(OBJ)/%,$(wildcard tests/unit/test_*.c tests/property/prop_*.c))
-PARITY := $(OBJ)/tests/parity/parity
+PARITY := $(patsubst %.c,$(OBJ)/%,$(wildcard tests/parity/*.c))
 SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/support/*.c))
 # A fuzz target is a test too: it replays the inputs in tests/fuzz/corpus.
 FUZZERS := $(patsubst %.c,$(OBJ)/%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -43,16 +43,18 @@ struct shape {
 	bool gelu_table;
 	bool softmax;
 	enum hash_similarity similarity;
+	bool shared; /* of a hash: keys are the queries */
 };
 
 static const struct shape shapes[] = {
-    {"ternary", LINEAR_TERNARY, true, true, HASH_POSITIVE},
-    {"ternary-exact", LINEAR_TERNARY, false, true, HASH_POSITIVE},
-    {"ternary-table", LINEAR_TERNARY, true, false, HASH_TABLE},
-    {"ternary-general", LINEAR_TERNARY, true, false, HASH_GENERAL},
-    {"four-level", LINEAR_FOUR_LEVEL, true, true, HASH_POSITIVE},
-    {"int8", LINEAR_INT8, false, true, HASH_POSITIVE},
-    {"float", LINEAR_FLOAT, false, true, HASH_POSITIVE},
+    {"ternary", LINEAR_TERNARY, true, true, HASH_POSITIVE, false},
+    {"ternary-exact", LINEAR_TERNARY, false, true, HASH_POSITIVE, false},
+    {"ternary-table", LINEAR_TERNARY, true, false, HASH_TABLE, false},
+    {"ternary-general", LINEAR_TERNARY, true, false, HASH_GENERAL, false},
+    {"ternary-ecoformer", LINEAR_TERNARY, true, false, HASH_POSITIVE, true},
+    {"four-level", LINEAR_FOUR_LEVEL, true, true, HASH_POSITIVE, false},
+    {"int8", LINEAR_INT8, false, true, HASH_POSITIVE, false},
+    {"float", LINEAR_FLOAT, false, true, HASH_POSITIVE, false},
 };
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
@@ -73,6 +75,7 @@ write_model(const char *dir, const struct shape *shape)
 		    .softmax = shape->softmax,
 		    .function = HASH_KERNEL,
 		    .similarity = shape->similarity,
+		    .shared = shape->shared,
 		    .bits = 16,
 		    .anchors = 25};
 		for (size_t m = 0; m < 6; m++)
@@ -231,7 +234,7 @@ print_row(double *seconds, const char *dir, const struct shape *shape)
 
 	snprintf(path, sizeof path, "%s/%s", dir, shape->name);
 	bench_open(&b, path);
-	printf("| %-15s | %-6s |", shape->name, linear_best()->name);
+	printf("| %-17s | %-6s |", shape->name, linear_best()->name);
 	for (size_t i = 0; i < LENGTHS; i++) {
 		seconds[i] = measure(&b, (struct load){1, lengths[i], 1});
 		printf(" %6.0f |", 1e6 * seconds[i]);
@@ -307,7 +310,7 @@ main(int argc, char **argv)
 	    "encoder of 6 x 384, random weights, tokenizer included, one thread: "
 	    "microseconds of processor time\na text by its tokens, and tokens a "
 	    "second of %d texts of %d\n"
-	    "| model           | kernel |      8 |     16 |     32 |     64 |    128 "
+	    "| model             | kernel |      8 |     16 |     32 |     64 |    128 "
 	    "|    256 |    512 |   bulk |\n",
 	    BULK_TEXTS, BULK_PIECES);
 	for (size_t i = 0; i < SHAPES; i++)

@@ -18,7 +18,8 @@ import time
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import minilm_onnx  # noqa: E402
 
-FORMS = ["ternary", "ternary-table", "ternary-general", "four-level", "int8", "float"]
+FORMS = ["ternary", "ternary-table", "ternary-general", "ternary-ecoformer",
+         "four-level", "int8", "float"]
 LEVELS = [("amx", "amx_int8"), ("avx512", "avx512_vnni"), ("avx2", "avx2")]
 
 BARS = {"amx": "5, in bulk 7", "avx512": "2.5", "avx2": "none"}
@@ -107,8 +108,8 @@ def report(title, times, load):
               f"| {peers['fp32'][1] / cpu:5.2f} ({peers['fp32'][0] / wall:5.2f}) |")
     own = {(e.form, e.kernel): m for e, m in median.items() if isinstance(e, Ours)}
     for (form, kernel), m in own.items():
-        if form == "ternary":
-            print(f"{kernel}: ternary is {int8[1] / m[1]:.2f} times as fast as onnxruntime "
+        if form in ("ternary", "ternary-ecoformer"):
+            print(f"{kernel}: {form} is {int8[1] / m[1]:.2f} times as fast as onnxruntime "
                   f"int8 (bar {BARS[kernel]}), {own['int8', kernel][1] / m[1]:.2f} times as "
                   "our int8")
     print(flush=True)
@@ -135,7 +136,7 @@ def main():
     minilm_onnx.check(folder)
     compare("one text of 16 tokens, 1 core", peers + ours, (1, 16, 1), 16, 15)
     peers = peers[:2]  # the faster int8
-    few = [e for e in ours if e.form in ("ternary", "int8")]
+    few = [e for e in ours if e.form in ("ternary", "ternary-ecoformer", "int8")]
     most = [e for e in ours if e in few or e.kernel != "avx2"]
     compare("64 texts of 128 tokens, 1 core", peers + most, (64, 128, 1), 1, 3)
     compare("64 texts of 128 tokens, 2 cores", peers + few, (64, 128, 2), 1, 3)

@@ -167,7 +167,7 @@ linear(float *y, const struct slow_encoder *slow, size_t i, const char *name,
 	const size_t out = find(slow, "layers.%zu.%s.bias", i, name)->shape[0];
 	struct json form = member(layer, name);
 	char word[20];
-	double *w = malloc(in * sizeof *w), *q = malloc(input->n * in * sizeof *q);
+	double *w = calloc(in, sizeof *w), *q = calloc(input->n * in, sizeof *q);
 	float *scales = malloc(input->n * sizeof *scales);
 
 	check(w && q && scales && weight && form.len < sizeof word, name);
