@@ -8,35 +8,7 @@
 
 #include "attention/convert_model.h"
 #include "attention/file.h"
-#include "attention/wordpiece.h"
 #include "base/alloc.h"
-
-#define VOCABULARY_BYTES_MAX ((size_t)512 << 20)
-
-/* What config says of the pieces, from the file that is copied later. */
-static int
-read_vocabulary(struct convert_config *config, const char *path, struct error *err)
-{
-	struct wordpiece *wordpiece = wordpiece_open(path, err);
-
-	if (!wordpiece)
-		return -1;
-	config->vocabulary = wordpiece_size(wordpiece);
-	const char *missing =
-	    !wordpiece_find(wordpiece, "[CLS]", &config->cls_id)   ? "[CLS]"
-	    : !wordpiece_find(wordpiece, "[SEP]", &config->sep_id) ? "[SEP]"
-								   : NULL;
-	wordpiece_close(wordpiece);
-	if (config->vocabulary > config->rows)
-		return error_set(err, ERR_FORMAT,
-		    "%s: expected at most %zu lines (vocab_size in config.json), not "
-		    "%zu",
-		    path, config->rows, config->vocabulary);
-	if (missing)
-		return error_set(err, ERR_FORMAT,
-		    "%s: expected the piece %s, which is missing", path, missing);
-	return 0;
-}
 
 /* Make the folder if it is not there; it must not be the model's own. */
 static int
@@ -99,7 +71,6 @@ convert_model(struct convert_summary *summary, const struct convert_options *opt
     struct error *err)
 {
 	struct convert_config *config = array_new(1, sizeof *config);
-	char path[CONVERT_PATH_MAX];
 	char *vocabulary = NULL;
 	size_t n;
 	int rc = -1;
@@ -108,12 +79,10 @@ convert_model(struct convert_summary *summary, const struct convert_options *opt
 	if (!config)
 		return error_set(err, ERR_MEMORY, "no memory for a model");
 	if (convert_modules_read(config, options, err) != 0 ||
-	    convert_config_read(config, err) != 0 ||
-	    convert_path(path, config->folder, "vocab.txt", err) != 0)
+	    convert_config_read(config, err) != 0)
 		goto end;
-	vocabulary = file_read(path, VOCABULARY_BYTES_MAX, &n, err);
-	config->pieces = vocabulary;
-	if (!vocabulary || read_vocabulary(config, path, err) != 0 ||
+	vocabulary = convert_vocabulary_read(config, &n, err);
+	if (!vocabulary ||
 	    convert_source_hash(&config->coordinates, config, err) != 0 ||
 	    make_output(options, err) != 0 || write_files(options, config, n, err) != 0)
 		goto end;

@@ -11,7 +11,8 @@
  * A Hugging Face model of the BERT family (all-MiniLM-L6-v2, bge-small-en-v1.5,
  * e5-small-v2, snowflake-arctic-embed-xs, ...) made into one that encoder_open takes.
  *
- * Read are config.json, vocab.txt, model.safetensors (float32, float16 or bfloat16;
+ * Read are config.json, vocab.txt (or, where there is none, the same from
+ * tokenizer.json), model.safetensors (float32, float16 or bfloat16;
  * names with or without "bert."), and, where they are there, modules.json,
  * sentence_bert_config.json, 1_Pooling/config.json, config_sentence_transformers.json
  * (prompts) and tokenizer_config.json.  What the reference would do differently from

@@ -59,7 +59,7 @@ struct convert_config {
 	size_t dims, layers, heads, inner;
 	size_t rows;        /* of the token table */
 	size_t vocabulary;  /* pieces, at most rows */
-	const char *pieces; /* vocab.txt, borrowed */
+	const char *pieces; /* convert_vocabulary_read's, borrowed */
 	uint32_t cls_id, sep_id;
 	size_t positions;  /* rows of the position table */
 	size_t types;      /* rows of the token type table */
@@ -78,6 +78,13 @@ int convert_modules_read(struct convert_config *config,
 
 /* The rest, from config->folder. */
 int convert_config_read(struct convert_config *config, struct error *err);
+
+/* The text of vocab.txt, *n bytes of it: the folder's own, or made from tokenizer.json
+ * where there is none.  Fills vocabulary, pieces, cls_id and sep_id.  The caller frees
+ * it; NULL: ERR_NOT_FOUND, ERR_FORMAT, ERR_UNSUPPORTED, ERR_IO, ERR_MEMORY,
+ * ERR_TOO_LARGE. */
+char *convert_vocabulary_read(
+    struct convert_config *config, size_t *n, struct error *err);
 
 /* The converted config.json at `path`. */
 int convert_config_write(const char *path, const struct convert_config *config,

@@ -183,27 +183,49 @@ parse(struct wordpiece *w, size_t n, struct error *err)
 	return 0;
 }
 
-struct wordpiece *
-wordpiece_open(const char *path, struct error *err)
+/* The vocabulary of n bytes of text, which it owns from here on. */
+static struct wordpiece *
+own(char *text, size_t n, struct error *err)
 {
 	struct wordpiece *w = array_new(1, sizeof *w);
-	size_t n;
 
 	if (!w) {
+		free(text);
 		error_set(err, ERR_MEMORY, "no memory for a vocabulary");
 		return NULL;
 	}
-	w->text = file_read(path, FILE_BYTES_MAX, &n, err);
-	if (!w->text)
-		goto failed;
+	w->text = text;
 	if (parse(w, n, err) != 0) {
-		error_prefix(err, "%s", path);
-		goto failed;
+		wordpiece_close(w);
+		return NULL;
 	}
 	return w;
-failed:
-	wordpiece_close(w);
-	return NULL;
+}
+
+struct wordpiece *
+wordpiece_open(const char *path, struct error *err)
+{
+	size_t n;
+	char *text = file_read(path, FILE_BYTES_MAX, &n, err);
+
+	if (!text)
+		return NULL;
+	struct wordpiece *w = own(text, n, err);
+	if (!w)
+		error_prefix(err, "%s", path);
+	return w;
+}
+
+struct wordpiece *
+wordpiece_new(const char *text, size_t n, struct error *err)
+{
+	char *copy = array_copy(text, n);
+
+	if (!copy) {
+		error_set(err, ERR_MEMORY, "no memory for a vocabulary");
+		return NULL;
+	}
+	return own(copy, n, err);
 }
 
 void

@@ -35,6 +35,8 @@ struct wordpiece;
  * ERR_IO, ERR_MEMORY, ERR_TOO_LARGE, or ERR_FORMAT with the line (from 1) of an empty,
  * overlong, repeated or not UTF-8 piece, or that [UNK] is missing. */
 struct wordpiece *wordpiece_open(const char *path, struct error *err);
+/* The same from n bytes of such a file, which are copied. */
+struct wordpiece *wordpiece_new(const char *text, size_t n, struct error *err);
 void wordpiece_close(struct wordpiece *wordpiece);
 
 /* How many pieces there are. */

@@ -24,6 +24,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/tensors.h"
+#include "base/text.h"
 #include "tests/support/bert.h"
 
 enum { D = 64 };
@@ -122,6 +123,83 @@ test_golden(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		check_golden(golden[i], LINEAR_FLOAT, 0.99999);
 		check_golden(golden[i], LINEAR_INT8, 0.998);
+	}
+}
+
+#define SPLITTER "\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}, "
+#define NORMALIZER                                                             \
+	"\"normalizer\": {\"type\": \"BertNormalizer\", \"lowercase\": true, " \
+	"\"strip_accents\": null}, "
+
+/* tokenizer.json in place of vocab.txt: `before` and then the pieces from the last to
+ * the first, whose ids are `step` apart. */
+static void
+swap_vocabulary(const char *before, size_t step)
+{
+	size_t n, lines = 0;
+	char *vocabulary = bert_read(bert_source, "vocab.txt", &n);
+	struct text out = {0};
+
+	for (size_t i = 0; i < n; i++)
+		lines += vocabulary[i] == '\n';
+	text_printf(&out,
+	    "{%s\"model\": {\"type\": \"WordPiece\", \"unk_token\": \"[UNK]\", "
+	    "\"vocab\": {",
+	    before);
+	for (size_t id = lines, end = n; id-- > 0;) {
+		size_t start = --end; /* of the line: `end` is at its end */
+		while (start > 0 && vocabulary[start - 1] != '\n')
+			start--;
+		text_json(&out, vocabulary + start, end - start);
+		text_printf(&out, ": %zu%s", id * step, id > 0 ? ", " : "}}}");
+		end = start;
+	}
+	assert_false(out.failed);
+	bert_write(bert_source, "tokenizer.json", out.bytes, out.n);
+	assert_int_equal(remove(bert_path(bert_source, "vocab.txt")), 0);
+	text_free(&out);
+	free(vocabulary);
+}
+
+/* Newer libraries save tokenizer.json alone. */
+static void
+test_tokenizer_json(void **state)
+{
+	size_t n_want, n_got;
+	struct convert_options options;
+	(void)state;
+
+	bert_copy("bert_mean");
+	char *want = bert_read(bert_source, "vocab.txt", &n_want);
+	swap_vocabulary(NORMALIZER SPLITTER, 1);
+	convert(LINEAR_FLOAT);
+	char *got = bert_read(bert_output, "vocab.txt", &n_got);
+	assert_int_equal(n_got, n_want);
+	assert_memory_equal(got, want, n_want);
+	free(got);
+	free(want);
+
+	static const struct {
+		const char *before;
+		size_t step;
+		enum error_code code;
+		const char *word;
+	} bad[] = {
+	    {SPLITTER, 1, ERR_UNSUPPORTED, "\"normalizer\", which is missing"},
+	    {NORMALIZER, 1, ERR_UNSUPPORTED, "\"pre_tokenizer\", which is missing"},
+	    {"\"normalizer\": {\"type\": \"NFC\"}, " SPLITTER, 1, ERR_UNSUPPORTED,
+		"BertNormalizer"},
+	    {"\"normalizer\": {\"lowercase\": false}, " SPLITTER, 1, ERR_UNSUPPORTED,
+		"\"lowercase\" as true"},
+	    {NORMALIZER SPLITTER, 2, ERR_FORMAT, "each once"},
+	    {NORMALIZER SPLITTER, 0, ERR_FORMAT, "each once"},
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		bert_copy("bert_mean");
+		swap_vocabulary(bad[i].before, bad[i].step);
+		options = bert_options(LINEAR_FLOAT);
+		bert_refused(&options, bad[i].code, bad[i].word);
+		bert_refused(&options, bad[i].code, "tokenizer.json");
 	}
 }
 
@@ -374,6 +452,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_golden),
+	    cmocka_unit_test(test_tokenizer_json),
 	    cmocka_unit_test(test_options),
 	    cmocka_unit_test(test_folders),
 	    cmocka_unit_test(test_plain_folder),
