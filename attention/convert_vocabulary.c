@@ -103,25 +103,32 @@ end:
 	return rc;
 }
 
+/* *out := vocab.txt from the open tokenizer.json. */
+static int
+make_pieces(struct text *out, const struct json *root, struct error *err)
+{
+	struct json model, pieces;
+
+	if (check_tokenizer(root, err) != 0)
+		return -1;
+	if (!convert_json_member(root, "model", &model) ||
+	    !convert_json_member(&model, "vocab", &pieces) ||
+	    pieces.type != JSON_OBJECT)
+		return error_set(err, ERR_FORMAT, "expected an object \"vocab\"");
+	return write_pieces(out, &pieces, err);
+}
+
 static int
 from_tokenizer(struct text *out, const char *folder, struct error *err)
 {
 	struct convert_json json;
-	struct json model, pieces;
 
 	int rc = convert_json_open(&json, folder, "tokenizer.json", true, err);
 	if (rc == 0 && !json.bytes)
 		rc = error_set(err, ERR_NOT_FOUND,
 		    "%s: expected vocab.txt or tokenizer.json, and found neither",
 		    folder);
-	else if (rc == 0 && check_tokenizer(&json.root, err) != 0)
-		rc = error_prefix(err, "%s", json.path);
-	else if (rc == 0 && (!convert_json_member(&json.root, "model", &model) ||
-				!convert_json_member(&model, "vocab", &pieces) ||
-				pieces.type != JSON_OBJECT))
-		rc = error_set(
-		    err, ERR_FORMAT, "%s: expected an object \"vocab\"", json.path);
-	else if (rc == 0 && write_pieces(out, &pieces, err) != 0)
+	else if (rc == 0 && make_pieces(out, &json.root, err) != 0)
 		rc = error_prefix(err, "%s", json.path);
 	convert_json_close(&json);
 	return rc;

@@ -112,10 +112,12 @@ static char *
 replace(const char *bytes, size_t *n, const char *old, const char *new)
 {
 	const char *at = memmem(bytes, *n, old, strlen(old));
-	size_t before = at ? (size_t)(at - bytes) : 0;
 
-	if (!at)
+	if (!at) {
 		fail_msg("there is no %s to change", old);
+		return NULL;
+	}
+	const size_t before = (size_t)(at - bytes);
 	char *out = calloc(*n + strlen(new) + 1, 1);
 	assert_non_null(out);
 	memcpy(out, bytes, before);
