@@ -138,7 +138,15 @@ static void
 on_embedded(struct embedding_job *job)
 {
 	struct api_texts *texts = job->arg;
-	http_continue(texts->request, texts->next);
+	struct error err;
+
+	if (!atomic_load(&texts->request->given_up)) {
+		http_continue(texts->request, texts->next);
+		return;
+	}
+	/* Some texts may have no vector: nothing must be made of the others. */
+	error_set(&err, ERR_UNAVAILABLE, "given up: nobody waits for the answer");
+	http_fail(texts->request, &err);
 }
 
 int
@@ -157,8 +165,11 @@ api_texts_embed(struct api_texts *texts, struct http_request *request,
 		texts->items[i].vector = texts->vectors + i * dims;
 		ids += texts->items[i].n;
 	}
-	texts->job = (struct embedding_job){
-	    .items = texts->items, .n = texts->n, .on_done = on_embedded, .arg = texts};
+	texts->job = (struct embedding_job){.items = texts->items,
+	    .n = texts->n,
+	    .on_done = on_embedded,
+	    .arg = texts,
+	    .given_up = &request->given_up};
 	texts->request = request;
 	texts->next = next;
 	embedding_submit(texts->embedding, &texts->job);

@@ -65,15 +65,37 @@ remove_first(struct embedding *embedding)
 	return job;
 }
 
-/* Fill the pass from the line; how many items.  Locked. */
+/* Whether nobody wants what is left of the first job: it leaves the line, and joins
+ * *done unless a pass has items of it.  Locked. */
+static bool
+drop_first(struct embedding *embedding, struct embedding_job **done)
+{
+	struct embedding_job *job = embedding->first;
+
+	if (!job->given_up || !atomic_load(job->given_up))
+		return false;
+	remove_first(embedding);
+	job->done += job->n - job->taken;
+	job->taken = job->n;
+	if (job->done == job->n) {
+		job->next = *done;
+		*done = job;
+	}
+	return true;
+}
+
+/* Fill the pass from the line; how many items.  *done: jobs that were given up.
+ * Locked. */
 static size_t
-take(struct pass *pass)
+take(struct pass *pass, struct embedding_job **done)
 {
 	struct embedding *embedding = pass->embedding;
 	size_t n = 0, pieces = 0;
 
 	while (embedding->first && n < EMBEDDING_PASS) {
 		struct embedding_job *job = embedding->first;
+		if (drop_first(embedding, done))
+			continue;
 		struct encoder_item *item = &job->items[job->taken];
 		/* The first text goes in whatever its length. */
 		if (n > 0 && pieces + item->n > EMBEDDING_PASS)
@@ -99,11 +121,14 @@ run(struct pool_task *task, unsigned worker)
 	struct embedding_job *done = NULL;
 
 	pthread_mutex_lock(&embedding->lock);
-	size_t n = take(pass);
+	size_t n = take(pass, &done);
 	call_worker(embedding);
 	pthread_mutex_unlock(&embedding->lock);
-	encoder_run(embedding->encoder, embedding->scratches[worker], pass->items, n);
-	metrics_pass(embedding->metrics, n);
+	if (n > 0) {
+		encoder_run(
+		    embedding->encoder, embedding->scratches[worker], pass->items, n);
+		metrics_pass(embedding->metrics, n);
+	}
 	pthread_mutex_lock(&embedding->lock);
 	for (size_t i = 0; i < n; i++) {
 		struct embedding_job *job = pass->jobs[i];

@@ -1,6 +1,7 @@
 #ifndef SERVER_EMBEDDING_H
 #define SERVER_EMBEDDING_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "attention/encoder.h"
@@ -27,10 +28,13 @@ struct embedding;
 struct embedding_job {
 	struct encoder_item *items;
 	size_t n; /* >= 1 */
-	/* Called on a worker when every item has its vector or has failed; the job is
-	 * not touched after it. */
+	/* Called on a worker when every item has its vector or has failed, or the job
+	 * is given up; the job is not touched after it. */
 	void (*on_done)(struct embedding_job *job);
 	void *arg;
+	/* NULL, or: true once nobody wants the rest, which is then left out; its items
+	 * are as they were. */
+	const atomic_bool *given_up;
 
 	struct embedding_job *next; /* the rest is the line's */
 	size_t taken;               /* items that a pass has taken */

@@ -277,6 +277,9 @@ size_t
 http_run(struct http *http)
 {
 	event_base_dispatch(http->base);
+	for (struct http_connection *c = http->connections; c; c = c->next)
+		if (c->request)
+			atomic_store(&c->request->given_up, true);
 	return http->n_in_flight;
 }
 

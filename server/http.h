@@ -1,6 +1,7 @@
 #ifndef SERVER_HTTP_H
 #define SERVER_HTTP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -67,6 +68,10 @@ struct http_request {
 	size_t body_n;
 	uint64_t start_ns;
 	char id[65]; /* x-request-id */
+
+	/* Nobody waits for the answer: the client has left, or the time to stop in is
+	 * over. Any thread may look, and end with any http_fail. */
+	atomic_bool given_up;
 
 	struct pool_task task;                /* for the handler's next step */
 	void *state;                          /* the handler's */

@@ -36,7 +36,7 @@ forget(struct http_connection *connection)
 	http->n_connections--;
 	http->bodies -= connection->bodies;
 	if (connection->request)
-		connection->request->connection = NULL;
+		http_reply_give_up(connection->request);
 	http_framing_free(&connection->framing);
 	bufferevent_decref(connection->bev);
 	free(connection);

@@ -81,6 +81,9 @@ void http_route_request(struct evhttp_request *ev, void *http);
 /* http_reply.c: hand an answer to evhttp and free the request.  Loop only. */
 void http_reply_send(struct http_request *request);
 void http_reply_free(struct http_request *request);
+
+/* The client has left: what is still to be done for the request may be left out. */
+void http_reply_give_up(struct http_request *request);
 const char *http_reply_reason(int status);
 
 #endif /* SERVER_HTTP_INTERNAL_H */

@@ -296,6 +296,13 @@ http_reply_send(struct http_request *request)
 }
 
 void
+http_reply_give_up(struct http_request *request)
+{
+	request->connection = NULL;
+	atomic_store(&request->given_up, true);
+}
+
+void
 http_reply_free(struct http_request *request)
 {
 	if (request->state_free)

@@ -319,7 +319,7 @@ on_close(struct evhttp_connection *evcon, void *arg)
 	(void)evcon;
 
 	if (connection->request)
-		connection->request->connection = NULL;
+		http_reply_give_up(connection->request);
 	connection->request = NULL;
 }
 

@@ -239,6 +239,51 @@ a_small_job_overtakes_a_large_one(void **state)
 	embedding_free(embedding);
 }
 
+static long passes(struct metrics *counts);
+
+/* What nobody wants leaves the line without a pass, and its owner hears of it once. */
+static void
+jobs_that_are_given_up_end_at_once(void **state)
+{
+	enum { MANY = 400 };
+	static struct encoder_item items[MANY];
+	static float vectors[MANY][DIMS];
+	static const uint32_t ids[PIECES_MAX] = {RED};
+	atomic_int clock = 0;
+	atomic_bool given_up = true;
+	struct gate gate = {.task = {.run = hold}, .lock = PTHREAD_MUTEX_INITIALIZER};
+	struct error err;
+	(void)state;
+
+	struct pool *one = pool_new(1, &err);
+	struct embedding *embedding = embedding_new(encoder, one, metrics, &err);
+	assert_non_null(embedding);
+	for (size_t i = 0; i < MANY; i++)
+		items[i] = (struct encoder_item){
+		    .ids = ids, .n = PIECES_MAX, .vector = vectors[i]};
+	struct order left = {.job = {.items = items,
+				 .n = MANY - 1,
+				 .on_done = note_end,
+				 .given_up = &given_up},
+	    .clock = &clock};
+	struct order wanted = {
+	    .job = {.items = items + MANY - 1, .n = 1, .on_done = note_end},
+	    .clock = &clock};
+	left.job.arg = &left;
+	wanted.job.arg = &wanted;
+	long before = passes(metrics);
+	pthread_mutex_lock(&gate.lock);
+	pool_submit(one, &gate.task);
+	embedding_submit(embedding, &left.job);
+	embedding_submit(embedding, &wanted.job);
+	pthread_mutex_unlock(&gate.lock);
+	pool_free(one);
+	assert_int_equal(atomic_load(&clock), 2);
+	assert_true(left.ended > 0 && wanted.ended > 0);
+	assert_int_equal(passes(metrics) - before, 1);
+	embedding_free(embedding);
+}
+
 static long
 passes(struct metrics *counts)
 {
@@ -313,6 +358,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(jobs_from_everywhere_are_right),
 	    cmocka_unit_test(a_small_job_overtakes_a_large_one),
+	    cmocka_unit_test(jobs_that_are_given_up_end_at_once),
 	    cmocka_unit_test(waiting_jobs_share_a_pass),
 	    cmocka_unit_test(allocation_failures_are_errors),
 	};
