@@ -111,7 +111,8 @@ def table_tensors(table):
 
 
 def layer_tensors(layer, name):
-    out = {}
+    out = {f"{name}.{key}": numbers(value)
+           for key, value in layer.named_parameters(recurse=False)}
     for child, module in layer.named_children():
         if isinstance(module, Linear):
             out |= matrix_tensors(module, f"{name}.{child}")
@@ -180,6 +181,8 @@ def load_matrix(linear, tensors, name):
 
 
 def load_layer(layer, tensors, name):
+    for key, parameter in layer.named_parameters(recurse=False):
+        fill(parameter, tensors[f"{name}.{key}"], f"{name}.{key}")
     for child, module in layer.named_children():
         if isinstance(module, Linear):
             load_matrix(module, tensors, f"{name}.{child}")

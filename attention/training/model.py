@@ -53,6 +53,7 @@ class LayerConfig:
     down: str = "ternary"
     gelu: str = "exact"            # or table
     attention: Attention = field(default_factory=Attention)
+    smooth: bool = False           # factors before two of the inputs that become int8
 
     @property
     def shared(self):
@@ -62,11 +63,16 @@ class LayerConfig:
         out = {name: getattr(self, name) for name in MATRICES + ("gelu",)}
         if self.shared:
             del out["key"]
+        if self.smooth:
+            out["smooth"] = True
         return out | {"attention": self.attention.to_json()}
 
     @staticmethod
     def from_json(json_layer):
         known = {k: v for k, v in json_layer.items() if k in LayerConfig.__dataclass_fields__}
+        if len(known) < len(json_layer):
+            raise ValueError(f"expected a layer of {', '.join(known)}; not also "
+                             f"{', '.join(json_layer.keys() - known)}")
         return LayerConfig(**known | {"attention": Attention(**json_layer["attention"])})
 
 
@@ -175,15 +181,23 @@ class Layer(nn.Module):
             raise ValueError("gelu by table needs down in a form with int8 activations "
                              "and no sub_norm")
         self.gelu = GeluTable() if layer.gelu == "table" else None
+        for name in ("attention_smooth", "feed_forward_smooth"):
+            self.register_parameter(name, nn.Parameter(torch.ones(dims)) if layer.smooth else None)
         self.hash = None
         if layer.attention.form == "hash":
             self.hash = Hash(layer.attention, self.heads, dims // self.heads)
 
+    @staticmethod
+    def take(linear, x, smooth):
+        """What a matrix makes of x: its bytes are of x * smooth, floats are as they are."""
+        return linear(x if smooth is None or linear.form == "float" else x * smooth)
+
     def project_inputs(self, x):
         """Queries, keys (None where shared), values: (B, N, H, d)."""
-        split = lambda y: y.unflatten(-1, (self.heads, -1))
-        key = None if self.key is None else split(self.key(x))
-        return split(self.query(x)), key, split(self.value(x))
+        take = lambda linear: self.take(linear, x, self.attention_smooth).unflatten(
+            -1, (self.heads, -1))
+        key = None if self.key is None else take(self.key)
+        return take(self.query), key, take(self.value)
 
     def attend(self, x, mask, trace, order, inject):
         q, k, v = self.project_inputs(x)
@@ -202,7 +216,7 @@ class Layer(nn.Module):
         return context
 
     def feed_forward(self, x):
-        inner = self.up(x)
+        inner = self.take(self.up, x, self.feed_forward_smooth)
         if self.gelu is None:
             fixed = self.ordered and not self.training
             inner = (ordered.gelu if fixed else F.gelu)(inner)
@@ -265,6 +279,9 @@ class Encoder(nn.Module):
                 module.project()
             elif isinstance(module, GeluTable):
                 module.scale.clamp_(min=1e-6)
+            elif isinstance(module, Layer):
+                for factors in module.parameters(recurse=False):
+                    factors.clamp_(min=1e-6)
             elif getattr(module, "scale", None) is not None:
                 module.scale.clamp_(min=0)
 

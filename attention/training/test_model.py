@@ -48,6 +48,19 @@ def batch(n, seed=0, longest=20):
     return torch.randint(3, len(VOCAB), (n, longest), generator=g) * mask, mask
 
 
+def smooth():
+    """One with factors before its inputs, as halftone convert makes them."""
+    config = Config.uniform(2, form="int8", **SIZES)
+    for layer in config.layers:
+        layer.smooth = True
+    torch.manual_seed(0)
+    model = Encoder(config).eval()
+    for layer in model.layers:
+        for factors in layer.parameters(recurse=False):
+            factors.data.uniform_(0.2, 3)
+    return model
+
+
 def variants():
     """Models that between them have every form of everything."""
     for attention in ATTENTIONS:
@@ -55,6 +68,7 @@ def variants():
     for form in quantize.FORMS[1:]:
         yield make(ATTENTIONS[4], form=form)
     yield make(gelu="table", token_embedding="int4")
+    yield smooth()
     yield make(sub_norm=True, pooling="cls", token_embedding="float")
 
 
@@ -237,6 +251,23 @@ def test_round_trip():
             for name, what in header.items():
                 assert name == "__metadata__" or name.split(".")[-1] != "weight" or \
                     what["data_offsets"][0] % 64 == 0, f"{name} is not aligned"
+
+
+def test_smooth():
+    """Columns divided by the factors: what matrices make is the same but for rounding."""
+    model, (ids, mask) = smooth(), batch(8)
+    with torch.no_grad():
+        ones = smooth()
+        for plain, layer in zip(ones.layers, model.layers):
+            for names, key in ((("query", "key", "value"), "attention_smooth"),
+                               (("up",), "feed_forward_smooth")):
+                getattr(plain, key).fill_(1)
+                for name in names:
+                    getattr(layer, name).weight /= getattr(layer, key)
+        cosine = (model(ids, mask) * ones(ids, mask)).sum(-1)
+        other = smooth()(ids, mask)
+    assert cosine.min() > 0.998
+    assert (other * ones(ids, mask)).sum(-1).min() < 0.99  # they do something
 
 
 def test_packing():
