@@ -106,6 +106,27 @@ read_chunk(bool *chunk, const struct json *value, struct error *err)
 	return 0;
 }
 
+/* The model of a text, called `name`, embeds into the space of the collection's. */
+static int
+check_coordinates(const struct api_coder *coder, const char *name, struct error *err)
+{
+	const char *own = settings(coder)->text_model;
+	struct error unknown;
+	const struct model *model =
+	    own[0] ? models_find(coder->api->models, own, &unknown) : NULL;
+
+	if (!model || !model->encoder)
+		return 0;
+	const char *want = encoder_coordinates(model->encoder);
+	const char *got = encoder_coordinates(coder->texts->model->encoder);
+	if (want[0] && got[0] && strcmp(want, got) != 0)
+		return error_set(err, ERR_INPUT,
+		    "model: expected one of the coordinates \"%s\", as the "
+		    "collection's text model has, not '%.60s' of \"%s\"",
+		    want, name, got);
+	return 0;
+}
+
 /* Take the text as the last of coder->texts, or its passages. */
 static int
 read_text(struct api_coder *coder, enum encoder_role role, const struct json *value,
@@ -139,6 +160,8 @@ read_text(struct api_coder *coder, enum encoder_role role, const struct json *va
 		return error_set(err, ERR_INPUT,
 		    "model: '%.60s' gives %zu dimensions, the collection has %u", name,
 		    dims, s->size);
+	if (check_coordinates(coder, name, err))
+		return -1;
 	return chunk ? api_chunks_add(coder->chunks, coder->texts, text, err)
 		     : api_texts_add(coder->texts, role, text, err);
 }

@@ -34,6 +34,9 @@ points='{"points":[{"id":1,"vector":{"text":"a cat on a roof"}},{"id":2,"vector"
 expect "upsert" 200 "completed" PUT /collections/a/points "$points"
 expect "query" 200 "" POST /collections/a/points/query '{"query":{"text":"banks and money"},"limit":1}'
 equal "query" '.result.points[0].id' 2
+elsewhere='"text":"banks and money","model":"elsewhere"'
+expect "a query of other coordinates" 400 'coordinates' POST /collections/a/points/query "{\"query\":{$elsewhere}}"
+expect "a point of other coordinates" 400 'coordinates' PUT /collections/a/points "{\"points\":[{\"id\":3,\"vector\":{$elsewhere}}]}"
 expect "two models" 400 "one model for all texts" PUT /collections/a/points \
 	'{"points":[{"id":3,"vector":{"text":"x","model":"queries"}},{"id":4,"vector":{"text":"y"}}]}'
 expect "and nothing came in" 200 '"count":2' POST /collections/a/points/count '{}'
