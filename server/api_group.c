@@ -34,6 +34,7 @@ api_group_init(struct api_group *group, size_t n, const struct store_snapshot *s
 	size_t n_slots = 16;
 
 	group->seen = NULL;
+	group->n_left = snapshot->n_live - snapshot->n_extra;
 	/* Where all points have one row every row is a new point. */
 	if (snapshot->n_extra == 0)
 		return 0;
@@ -75,9 +76,12 @@ api_group_next(struct api_group *group, struct db_record *record, const struct h
 	if (db_record(group->txn, group->collection, hit->slot, &found, record, err) !=
 	    0)
 		return -1;
-	if (!found || (group->without && point_id_equal(&record->id, group->without)))
+	if (!found ||
+	    (group->seen && record->is_passage && !is_new(group, record->first)))
 		return 0;
-	return !group->seen || !record->is_passage || is_new(group, record->first);
+	if (group->n_left > 0)
+		group->n_left--;
+	return !group->without || !point_id_equal(&record->id, group->without);
 }
 
 void

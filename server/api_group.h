@@ -19,6 +19,7 @@ struct api_group {
 	const struct point_id *without; /* a point that is left out; NULL = none */
 	uint32_t *seen; /* first slot + 1 of the chunked points so far; 0 = empty */
 	size_t mask;
+	size_t n_left; /* points of the snapshot that no hit has shown yet */
 };
 
 /* Rows to ask for so that n points are likely to be among them. */

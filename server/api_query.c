@@ -274,7 +274,8 @@ add_hits(
 	size_t i = 0;
 
 	text_string(out, "{\"points\":[");
-	for (; i < n && counted < end; i++) {
+	/* When no point is left, other rows have nothing to add. */
+	for (; i < n && counted < end && walk->group.n_left > 0; i++) {
 		const struct hit *hit = &query->hits[i];
 		struct db_record record;
 		if (!passes(query, distance_report(&query->query, hit->score)))
@@ -291,7 +292,7 @@ add_hits(
 			return -1;
 	}
 	text_string(out, "]}");
-	walk->again = i == n && counted < end;
+	walk->again = i == n && counted < end && walk->group.n_left > 0;
 	return 0;
 }
 

@@ -154,11 +154,14 @@ static void
 walk(struct game *g, const struct wish *wish, struct answer *answer)
 {
 	size_t end = wish->offset + wish->limit, counted = 0, n_hits = 0;
+	size_t n_points = g->snapshot->n_live - g->snapshot->n_extra, n_left = n_points;
 	size_t k = api_group_rows(end + (wish->without ? 1 : 0), g->c);
 	struct db_record record;
 	struct error err;
 
-	for (; k > 0; k = counted < end ? api_group_more(n_hits, g->snapshot) : 0) {
+	for (; k > 0; k = counted < end && n_left > 0
+			      ? api_group_more(n_hits, g->snapshot)
+			      : 0) {
 		assert_true(n_hits == 0 || k > n_hits);
 		g->n_again += n_hits > 0;
 		struct hit *hits = array_new(k, sizeof *hits);
@@ -171,12 +174,16 @@ walk(struct game *g, const struct wish *wish, struct answer *answer)
 		assert_int_equal(api_group_init(&group, end, g->snapshot, &err), 0);
 		n_hits = search.n;
 		counted = answer->n = 0;
-		for (size_t i = 0; i < n_hits && counted < end; i++) {
+		for (size_t i = 0; i < n_hits && counted < end && group.n_left > 0;
+		     i++) {
 			int first = api_group_next(&group, &record, &hits[i], &err);
 			assert_true(first >= 0);
 			if (first && counted++ >= wish->offset)
 				answer->hits[answer->n++] = hits[i];
 		}
+		n_left = group.n_left;
+		/* All but the one left out, where it is among the hits. */
+		assert_true(n_points - n_left - counted <= (wish->without ? 1 : 0));
 		api_group_free(&group);
 		free(hits);
 	}
