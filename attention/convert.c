@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "attention/convert_model.h"
 #include "attention/file.h"
@@ -32,7 +33,9 @@ make_output(const struct convert_options *options, struct error *err)
 	return 0;
 }
 
-/* The weights first: a folder without config.json is no model. */
+/* The weights first: a folder without config.json is no model, also while a model that
+ * was there before is being replaced: its config.json must not come to stand beside
+ * other weights of the same shapes. */
 static int
 write_files(const struct convert_options *options, const struct convert_config *config,
     size_t pieces_bytes, struct error *err)
@@ -43,6 +46,8 @@ write_files(const struct convert_options *options, const struct convert_config *
 	    convert_path(words, options->output, "vocab.txt", err) != 0 ||
 	    convert_path(json, options->output, "config.json", err) != 0)
 		return -1;
+	if (unlink(json) != 0 && errno != ENOENT)
+		return error_set(err, ERR_IO, "%s: %s", json, strerror(errno));
 	if (convert_weights_write(weights, config, options->layers, err) != 0 ||
 	    file_write(words, config->pieces, pieces_bytes, err) != 0)
 		return -1;

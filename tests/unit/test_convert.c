@@ -245,6 +245,27 @@ test_options(void **state)
 	encoder_close(encoder);
 }
 
+/* Replacing fails half way: what is left is no model, and no mixture of two. */
+static void
+test_half_replaced(void **state)
+{
+	struct convert_summary made;
+	char words[500], json[500];
+	struct error err;
+	(void)state;
+
+	bert_copy("bert_mean");
+	convert(LINEAR_FLOAT);
+	snprintf(words, sizeof words, "%s/vocab.txt", bert_output);
+	snprintf(json, sizeof json, "%s/config.json", bert_output);
+	assert_int_equal(access(json, F_OK), 0);
+	assert_int_equal(unlink(words), 0);
+	assert_int_equal(mkdir(words, 0777), 0);
+	struct convert_options options = bert_options(LINEAR_INT8);
+	assert_int_equal(convert_model(&made, &options, &err), -1);
+	assert_int_not_equal(access(json, F_OK), 0);
+}
+
 static void
 test_folders(void **state)
 {
@@ -454,6 +475,7 @@ main(void)
 	    cmocka_unit_test(test_golden),
 	    cmocka_unit_test(test_tokenizer_json),
 	    cmocka_unit_test(test_options),
+	    cmocka_unit_test(test_half_replaced),
 	    cmocka_unit_test(test_folders),
 	    cmocka_unit_test(test_plain_folder),
 	    cmocka_unit_test(test_halves),
