@@ -101,10 +101,10 @@ linear_agrees(const struct linear_kernel *kernel)
 	rng_init(&rng, 1, 0);
 	for (int form = LINEAR_TERNARY; form <= LINEAR_FLOAT; form++)
 		for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
-			/* Small where there are many: a start waits for this. */
+			/* Narrow where there are many: a start waits for this. */
 			bool many = tokens[i] > 8;
 			fill(&t, &rng, (enum linear_form)form,
-			    i % 2 || many ? 64 : IN_MAX, i % 3 ? 64 : OUT_MAX);
+			    i % 2 && !many ? 64 : IN_MAX, many || i % 3 ? 64 : OUT_MAX);
 			t.in.n = tokens[i];
 			if (!same(
 				&t, kernel, (enum linear_then)((i + (size_t)form) % 3)))

@@ -322,7 +322,8 @@ store_slot_new(uint32_t *slot, struct store *store, struct error *err)
 		free_slot += (size_t)__builtin_ctzll(~store->busy[store->free_from]);
 	if (free_slot >= STORE_SLOTS_MAX)
 		return error_set(err, ERR_FULL,
-		    "expected at most %u points in a collection, not one more; use a "
+		    "expected at most %u points or passages in a collection, not one "
+		    "more; use a "
 		    "second collection",
 		    STORE_SLOTS_MAX);
 	if (take(store, (uint32_t)free_slot, err) != 0)
