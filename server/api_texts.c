@@ -145,7 +145,8 @@ on_embedded(struct embedding_job *job)
 		return;
 	}
 	/* Some texts may have no vector: nothing must be made of the others. */
-	error_set(&err, ERR_UNAVAILABLE, "given up: nobody waits for the answer");
+	error_set(&err, ERR_UNAVAILABLE,
+	    "given up: the client has closed its side, or the server stops");
 	http_fail(texts->request, &err);
 }
 

@@ -69,8 +69,9 @@ struct http_request {
 	uint64_t start_ns;
 	char id[65]; /* x-request-id */
 
-	/* Nobody waits for the answer: the client has left, or the time to stop in is
-	 * over. Any thread may look, and end with any http_fail. */
+	/* Nobody waits for the answer: the client has closed its side (seen every 50
+	 * ms), or the time to stop in is over.  Any thread may look, and end with any
+	 * http_fail. */
 	atomic_bool given_up;
 
 	struct pool_task task;                /* for the handler's next step */

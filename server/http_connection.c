@@ -225,6 +225,19 @@ is_free(const struct http_connection *connection)
 	return !on_read && !on_write && !on_event;
 }
 
+/* Whether the client has closed, or says no more, with its request in flight: evhttp
+ * does not read then.  Where it has sent more before, the end stands behind that and is
+ * seen when that is read. */
+static bool
+has_left(const struct http_connection *connection)
+{
+	char byte;
+	ssize_t n =
+	    recv(bufferevent_getfd(connection->bev), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno == ECONNRESET);
+}
+
 static void
 sweep_one(struct http_connection *connection, uint64_t now)
 {
@@ -241,8 +254,11 @@ sweep_one(struct http_connection *connection, uint64_t now)
 		refuse_surplus(connection);
 		return;
 	}
-	if (connection->request)
+	if (connection->request) {
+		if (has_left(connection))
+			atomic_store(&connection->request->given_up, true);
 		return;
+	}
 	if (evbuffer_get_length(bufferevent_get_output(connection->bev)) == 0)
 		connection->sending_ns = 0;
 	if (connection->broken && !connection->sending_ns && fd >= 0)

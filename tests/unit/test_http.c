@@ -1,12 +1,13 @@
 /* Claim: over a real socket a handler's answer comes back in order, a client that
- * leaves early harms nobody, what is refused costs nothing, and stopping lets requests
- * in flight end. */
+ * leaves early harms nobody and is noticed while its request is in flight, what is
+ * refused costs nothing, and stopping lets requests in flight end. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,14 +75,33 @@ first_step(struct http_request *request, unsigned worker)
 	http_continue(request, second_step);
 }
 
+static atomic_int n_noticed;
+
+/* Works until nobody waits for it, half a second at most. */
+static void
+work(struct http_request *request, unsigned worker)
+{
+	struct text out = {0};
+	bool left = false;
+	(void)worker;
+	for (int i = 0; i < 50 && !left; i++) {
+		usleep(10000);
+		left = atomic_load(&request->given_up);
+	}
+	atomic_fetch_add(&n_noticed, left);
+	text_string(&out, left ? "given up" : "worked");
+	http_reply(request, 200, "text/plain", &out);
+}
+
 static const struct http_route routes[] = {
     {"/echo/{x}", echo, "echo", HTTP_GET | HTTP_POST, false, false},
     {"/steps/{x}", first_step, "steps", HTTP_GET, false, false},
     {"/loop", echo, "loop", HTTP_GET, true, true},
     {"/big", big, "big", HTTP_GET, false, false},
     {"/known", NULL, "known", HTTP_GET, false, false},
+    {"/work", work, "work", HTTP_GET, false, false},
 };
-static const char *const names[] = {"echo", "steps", "loop", "big", "known"};
+static const char *const names[] = {"echo", "steps", "loop", "big", "known", "work"};
 
 static const char *
 available(void *context)
@@ -105,10 +125,10 @@ start(struct fixture *f, const char *key, const char *unavailable)
 	struct error err;
 	signal(SIGPIPE, SIG_IGN);
 	f->pool = pool_new(2, &err);
-	f->metrics = metrics_new(names, 5, &err);
+	f->metrics = metrics_new(names, 6, &err);
 	struct http_options options = {.listen = "127.0.0.1:0",
 	    .routes = routes,
-	    .n_routes = 5,
+	    .n_routes = 6,
 	    .context = (void *)(uintptr_t)unavailable,
 	    .api_key = key,
 	    .unavailable = available,
@@ -451,6 +471,54 @@ test_leaving(void **state)
 	finish(&f);
 }
 
+/* Whether the work of a client that leaves is noticed soon. */
+static bool
+noticed(void)
+{
+	for (int i = 0; i < 30 && atomic_load(&n_noticed) == 0; i++)
+		usleep(10000);
+	return atomic_exchange(&n_noticed, 0) == 1;
+}
+
+static void
+test_noticing(void **state)
+{
+	static const char request[] = "GET /work HTTP/1.1\r\n" H "\r\n";
+	struct linger reset = {.l_onoff = 1};
+	struct fixture f;
+	(void)state;
+	start(&f, NULL, NULL);
+	for (int i = 0; i < 3; i++) {
+		int fd = dial(&f);
+		send(fd, request, strlen(request), 0);
+		usleep(50000); /* it is at work */
+		if (i == 1)
+			setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+		if (i < 2) {
+			close(fd);
+			assert_true(noticed());
+			continue;
+		}
+		/* One that only says no more is answered, if not with the work done. */
+		char got[1000] = "";
+		shutdown(fd, SHUT_WR);
+		assert_true(recv(fd, got, sizeof got - 1, MSG_WAITALL) > 0);
+		assert_non_null(strstr(got, "given up"));
+		assert_true(noticed());
+		close(fd);
+	}
+	/* Who stays is waited for, also with the next request sent meanwhile. */
+	int fd = dial(&f);
+	send(fd, request, strlen(request), 0);
+	usleep(50000);
+	const char *got = talk(fd, "GET /echo/next HTTP/1.1\r\n" C "\r\n", "\1");
+	assert_non_null(strstr(got, "worked"));
+	assert_non_null(strstr(got, "\r\n\r\nnext"));
+	close(fd);
+	assert_int_equal(atomic_load(&n_noticed), 0);
+	finish(&f);
+}
+
 /* A stop that does not wait leaves the request to the pool; its answer is dropped. */
 static void
 test_abandoning(void **state)
@@ -513,6 +581,7 @@ main(void)
 	    cmocka_unit_test(test_order),
 	    cmocka_unit_test(test_shedding),
 	    cmocka_unit_test(test_leaving),
+	    cmocka_unit_test(test_noticing),
 	    cmocka_unit_test(test_abandoning),
 	    cmocka_unit_test(test_new_failing),
 	};
