@@ -28,6 +28,12 @@ encoder_pieces_max(const struct encoder *encoder)
 	return encoder->config.pieces_max;
 }
 
+size_t
+encoder_turn(const struct encoder *encoder)
+{
+	return encoder->config.kind == ENCODER_STATIC ? 16384 : 256;
+}
+
 const char *
 encoder_coordinates(const struct encoder *encoder)
 {

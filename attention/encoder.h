@@ -49,6 +49,11 @@ size_t encoder_dims(const struct encoder *encoder);
 /* Pieces of a text that count at most, [CLS] and [SEP] among them. */
 size_t encoder_pieces_max(const struct encoder *encoder);
 
+/* Pieces that make a turn where texts of several clients or models wait: more where a
+ * piece is cheaper (a static model's costs a hundredth of a transformer's at most), so
+ * that turns of two models do not differ as their pieces do. */
+size_t encoder_turn(const struct encoder *encoder);
+
 /* The name of the space that the embeddings live in ("coordinates" in config.json):
  * models that share it can be mixed.  "" where the model does not say.  Valid while
  * the encoder is. */

@@ -1,7 +1,6 @@
 #include "server/embedding.h"
 
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -10,10 +9,15 @@
 struct pass {
 	struct pool_task task; /* first: a pass is found by its task */
 	struct embedding *embedding;
-	struct encoder_item items[EMBEDDING_PASS];
-	struct embedding_job *jobs[EMBEDDING_PASS]; /* of each item */
-	struct encoder_item *origin[EMBEDDING_PASS];
+	struct encoder_item items[EMBEDDING_ITEMS];
+	struct embedding_job *jobs[EMBEDDING_ITEMS]; /* of each item */
+	struct encoder_item *origin[EMBEDDING_ITEMS];
 	bool queued; /* in the pool, or running */
+};
+
+struct line {
+	struct embedding_job *first;
+	struct embedding_job **last;
 };
 
 struct embedding {
@@ -24,17 +28,16 @@ struct embedding {
 	struct encoder_scratch **scratches; /* (n_passes), a worker's own */
 	struct pass *passes;                /* (n_passes) */
 
-	pthread_mutex_t
-	    lock; /* guards first, last, `queued`, the line's part of jobs */
-	struct embedding_job *first;
-	struct embedding_job **last;
+	pthread_mutex_t lock; /* guards the rest, `queued`, the line's part of jobs */
+	struct line lines[2]; /* of small jobs, of large ones */
+	bool large_next;      /* whose turn it is while both wait */
 };
 
 /* Let one more worker come if there is work and a pass is free.  Locked. */
 static void
 call_worker(struct embedding *embedding)
 {
-	if (!embedding->first)
+	if (!embedding->lines[false].first && !embedding->lines[true].first)
 		return;
 	for (unsigned i = 0; i < embedding->n_passes; i++) {
 		struct pass *pass = &embedding->passes[i];
@@ -47,34 +50,34 @@ call_worker(struct embedding *embedding)
 }
 
 static void
-append(struct embedding *embedding, struct embedding_job *job)
+append(struct line *line, struct embedding_job *job)
 {
 	job->next = NULL;
-	*embedding->last = job;
-	embedding->last = &job->next;
+	*line->last = job;
+	line->last = &job->next;
 }
 
 static struct embedding_job *
-remove_first(struct embedding *embedding)
+remove_first(struct line *line)
 {
-	struct embedding_job *job = embedding->first;
+	struct embedding_job *job = line->first;
 
-	embedding->first = job->next;
-	if (!embedding->first)
-		embedding->last = &embedding->first;
+	line->first = job->next;
+	if (!line->first)
+		line->last = &line->first;
 	return job;
 }
 
 /* Whether nobody wants what is left of the first job: it leaves the line, and joins
  * *done unless a pass has items of it.  Locked. */
 static bool
-drop_first(struct embedding *embedding, struct embedding_job **done)
+drop_first(struct line *line, struct embedding_job **done)
 {
-	struct embedding_job *job = embedding->first;
+	struct embedding_job *job = line->first;
 
 	if (!job->given_up || !atomic_load(job->given_up))
 		return false;
-	remove_first(embedding);
+	remove_first(line);
 	job->done += job->n - job->taken;
 	job->taken = job->n;
 	if (job->done == job->n) {
@@ -84,32 +87,48 @@ drop_first(struct embedding *embedding, struct embedding_job **done)
 	return true;
 }
 
-/* Fill the pass from the line; how many items.  *done: jobs that were given up.
+/* Fill the pass from one line; how many items.  *done: jobs that were given up.
  * Locked. */
 static size_t
-take(struct pass *pass, struct embedding_job **done)
+take_from(struct pass *pass, struct line *line, struct embedding_job **done)
 {
-	struct embedding *embedding = pass->embedding;
+	const size_t turn = encoder_turn(pass->embedding->encoder);
 	size_t n = 0, pieces = 0;
 
-	while (embedding->first && n < EMBEDDING_PASS) {
-		struct embedding_job *job = embedding->first;
-		if (drop_first(embedding, done))
+	while (line->first && n < EMBEDDING_ITEMS) {
+		struct embedding_job *job = line->first;
+		if (drop_first(line, done))
 			continue;
 		struct encoder_item *item = &job->items[job->taken];
 		/* The first text goes in whatever its length. */
-		if (n > 0 && pieces + item->n > EMBEDDING_PASS)
+		if (n > 0 && pieces + item->n > turn)
 			break;
 		pieces += item->n;
 		pass->items[n] = *item;
 		pass->jobs[n] = job;
 		pass->origin[n++] = item;
 		if (++job->taken == job->n)
-			remove_first(embedding);
+			remove_first(line);
 	}
-	/* What is left of the job that filled the pass lets the others go first. */
-	if (n > 0 && embedding->first == pass->jobs[n - 1])
-		append(embedding, remove_first(embedding));
+	/* What is left of a large job lets the others go first. */
+	if (n > 0 && line->first == pass->jobs[n - 1] && line->first->large)
+		append(line, remove_first(line));
+	return n;
+}
+
+/* Fill the pass from the line whose turn it is, or the other.  Locked. */
+static size_t
+take(struct pass *pass, struct embedding_job **done)
+{
+	struct embedding *embedding = pass->embedding;
+	bool large = embedding->large_next;
+	size_t n = take_from(pass, &embedding->lines[large], done);
+
+	if (n == 0) {
+		large = !large;
+		n = take_from(pass, &embedding->lines[large], done);
+	}
+	embedding->large_next = !large;
 	return n;
 }
 
@@ -163,7 +182,8 @@ embedding_new(const struct encoder *encoder, struct pool *pool, struct metrics *
 	embedding->encoder = encoder;
 	embedding->pool = pool;
 	embedding->metrics = metrics;
-	embedding->last = &embedding->first;
+	for (int i = 0; i < 2; i++)
+		embedding->lines[i].last = &embedding->lines[i].first;
 	embedding->n_passes = n;
 	embedding->scratches = array_new(n, sizeof *embedding->scratches);
 	embedding->passes = array_new(n, sizeof *embedding->passes);
@@ -200,9 +220,15 @@ embedding_free(struct embedding *embedding)
 void
 embedding_submit(struct embedding *embedding, struct embedding_job *job)
 {
+	size_t pieces = 0;
+
+	for (size_t i = 0; i < job->n; i++)
+		pieces += job->items[i].n;
+	job->large =
+	    pieces > encoder_turn(embedding->encoder) || job->n > EMBEDDING_ITEMS;
 	job->taken = job->done = 0;
 	pthread_mutex_lock(&embedding->lock);
-	append(embedding, job);
+	append(&embedding->lines[job->large], job);
 	call_worker(embedding);
 	pthread_mutex_unlock(&embedding->lock);
 }

@@ -2,6 +2,7 @@
 #define SERVER_EMBEDDING_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "attention/encoder.h"
@@ -12,16 +13,20 @@
 /*
  * One text model at work: the texts of concurrent requests go through it together.
  *
- * A job is the texts of one request, as pieces.  Jobs wait in a line; a worker takes
- * from it as many whole texts as fit in a pass of EMBEDDING_PASS pieces, from one job
- * or several, and embeds them at once.  Nothing waits for a pass to fill: texts gather
- * only while all workers are busy.  A job whose texts did not all fit goes to the
- * line's end, so that a query waits for one pass of an import, not for all of it.  The
- * passes of a large job run on several workers.
+ * A job is the texts of one request, as pieces.  Jobs wait in two lines: small ones, of
+ * at most a pass, and large ones.  A pass is what a worker embeds at once: as many
+ * whole texts from one line as there are up to encoder_turn pieces and EMBEDDING_ITEMS
+ * texts, of one job or several.  Nothing waits for a pass to fill: texts gather only
+ * while all workers are busy.
+ *
+ * While both lines wait, their passes alternate: a query waits for the small jobs
+ * before it and, for each pass of these and its own, for one pass of an import.  Small
+ * jobs go in the order in which they came; a large job that a pass has not taken whole
+ * goes to its line's end.  The passes of a large job run on several workers.
  *
  * Any thread may submit.  Job and items are the submitter's memory until on_done.
  */
-#define EMBEDDING_PASS 256
+#define EMBEDDING_ITEMS 1024
 
 struct embedding;
 
@@ -39,6 +44,7 @@ struct embedding_job {
 	struct embedding_job *next; /* the rest is the line's */
 	size_t taken;               /* items that a pass has taken */
 	size_t done;
+	bool large;
 };
 
 /* The model's line; its workers are the pool's.  Free before pool and model, after the

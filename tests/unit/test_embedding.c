@@ -1,8 +1,9 @@
 /*
  * Claims of server/embedding.h: every item of every job gets the vector that it would
  * get alone, or fails alone, however jobs arrive and whatever shares their passes; a
- * small job does not wait for a large one that came before; jobs that wait share a
- * pass; memory that fails leaves nothing behind.
+ * small job waits for one pass of large ones that came before, and large ones get their
+ * turns, a pass being what encoder_turn says; jobs that wait share a pass; memory that
+ * fails leaves nothing behind.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -203,7 +204,7 @@ hold(struct pool_task *task, unsigned worker)
 static void
 a_small_job_overtakes_a_large_one(void **state)
 {
-	enum { LARGE = 400 };
+	enum { LARGE = 3 * EMBEDDING_ITEMS };
 	static struct encoder_item items[LARGE + 1];
 	static float vectors[LARGE + 1][DIMS];
 	static const uint32_t ids[PIECES_MAX] = {RED, GREEN, BLUE, RED, RED, RED, RED,
@@ -227,7 +228,7 @@ a_small_job_overtakes_a_large_one(void **state)
 	large.job.arg = &large;
 	small.job.arg = &small;
 	/* More than one pass, or there is nothing to overtake. */
-	assert_true(LARGE * PIECES_MAX > 2 * EMBEDDING_PASS);
+	assert_true(LARGE * PIECES_MAX > 2 * encoder_turn(encoder));
 	pthread_mutex_lock(&gate.lock);
 	pool_submit(one, &gate.task);
 	embedding_submit(embedding, &large.job);
@@ -240,6 +241,80 @@ a_small_job_overtakes_a_large_one(void **state)
 }
 
 static long passes(struct metrics *counts);
+
+/* A job, and how many passes there had been when it ended. */
+struct turn {
+	struct embedding_job job;
+	long passes;
+};
+
+static void
+note_passes(struct embedding_job *job)
+{
+	struct turn *turn = job->arg;
+	turn->passes = passes(metrics);
+}
+
+/* Two jobs of three passes each, then four that fill one each, for one worker. */
+static void
+check_turns(const struct encoder *model)
+{
+	enum { LARGE = 2, SMALL = 4, TURNS = 3 * LARGE + SMALL };
+	static const uint32_t ids[PIECES_MAX] = {RED, GREEN};
+	struct gate gate = {.task = {.run = hold}, .lock = PTHREAD_MUTEX_INITIALIZER};
+	const size_t n = encoder_turn(model) / PIECES_MAX, dims = encoder_dims(model);
+	struct encoder_item *items = array_new(TURNS * n, sizeof *items);
+	float *vectors = array_new(TURNS * n, dims * sizeof *vectors);
+	struct turn turns[LARGE + SMALL];
+	struct error err;
+
+	struct pool *one = pool_new(1, &err);
+	struct embedding *embedding = embedding_new(model, one, metrics, &err);
+	assert_true(items && vectors && embedding);
+	for (size_t i = 0; i < TURNS * n; i++)
+		items[i] = (struct encoder_item){
+		    .ids = ids, .n = PIECES_MAX, .vector = vectors + i * dims};
+	long before = passes(metrics);
+	pthread_mutex_lock(&gate.lock);
+	pool_submit(one, &gate.task);
+	for (size_t i = 0, at = 0; i < LARGE + SMALL; i++) {
+		size_t some = i < LARGE ? 3 * n : n;
+		turns[i] = (struct turn){.job = {.items = items + at,
+					     .n = some,
+					     .on_done = note_passes,
+					     .arg = &turns[i]}};
+		embedding_submit(embedding, &turns[i].job);
+		at += some;
+	}
+	pthread_mutex_unlock(&gate.lock);
+	pool_free(one);
+	for (size_t i = 0; i < SMALL; i++)
+		assert_int_equal(turns[LARGE + i].passes - before, 2 * i + 1);
+	assert_int_equal(turns[0].passes - before, TURNS - 1);
+	assert_int_equal(turns[1].passes - before, TURNS);
+	embedding_free(embedding);
+	free(vectors);
+	free(items);
+}
+
+static void
+small_and_large_jobs_take_turns(void **state)
+{
+	const struct models_encoder shape = models_encoder(LINEAR_INT8);
+	char path[400];
+	struct error err;
+	(void)state;
+
+	models_write_encoder(test_folder(), "layers", &shape, 1);
+	snprintf(path, sizeof path, "%s/layers", test_folder());
+	struct encoder *transformer = encoder_open(path, &err);
+	assert_non_null(transformer);
+	check_turns(transformer);
+	check_turns(encoder);
+	/* Of what is cheap more is done at a time. */
+	assert_true(encoder_turn(encoder) > 10 * encoder_turn(transformer));
+	encoder_close(transformer);
+}
 
 /* What nobody wants leaves the line without a pass, and its owner hears of it once. */
 static void
@@ -358,6 +433,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(jobs_from_everywhere_are_right),
 	    cmocka_unit_test(a_small_job_overtakes_a_large_one),
+	    cmocka_unit_test(small_and_large_jobs_take_turns),
 	    cmocka_unit_test(jobs_that_are_given_up_end_at_once),
 	    cmocka_unit_test(waiting_jobs_share_a_pass),
 	    cmocka_unit_test(allocation_failures_are_errors),
