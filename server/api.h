@@ -44,6 +44,7 @@ struct api {
 	const char *simd;              /* "avx512" */
 	struct embedding **embeddings; /* [model]; NULL: not a text model */
 	atomic_int state;              /* enum api_state */
+	_Atomic uint64_t texts_bytes;  /* that texts being embedded hold */
 
 	pthread_mutex_t lock; /* guards writer, batch: NULL while they take nothing */
 	struct writer *writer;

@@ -84,6 +84,16 @@ api_chunks_add(struct api_chunks *chunks, struct api_texts *texts,
 	return rc;
 }
 
+size_t
+api_chunks_bytes(
+    const struct api_chunks *chunks, size_t wire_bytes, const struct config *config)
+{
+	size_t n_cut = chunks->cut ? config->max_passages : 0;
+
+	return n_cut * sizeof *chunks->cut + chunks->n_cap * sizeof *chunks->passages +
+	       chunks->n * (sizeof *chunks->codes + wire_bytes);
+}
+
 int
 api_chunks_room(struct api_chunks *chunks, size_t wire_bytes, struct error *err)
 {

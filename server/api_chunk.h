@@ -31,6 +31,10 @@ struct api_chunks {
 int api_chunks_add(struct api_chunks *chunks, struct api_texts *texts,
     const struct json *text, struct error *err);
 
+/* Bytes that the chunks hold, with their codes to come. */
+size_t api_chunks_bytes(
+    const struct api_chunks *chunks, size_t wire_bytes, const struct config *config);
+
 /* Room for the codes of all passages.  ERR_MEMORY. */
 int api_chunks_room(struct api_chunks *chunks, size_t wire_bytes, struct error *err);
 

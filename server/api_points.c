@@ -166,6 +166,17 @@ on_embedded(struct pool_task *task, unsigned worker)
 		http_fail(request, &err);
 }
 
+/* Bytes that the points hold while their texts are embedded. */
+static size_t
+bytes_of(const struct api_change *change)
+{
+	size_t wire = code_bytes(collection_settings(change->collection)->shape);
+	const struct api *api = change->texts.api;
+
+	return change->operation.n * (sizeof *change->points + wire) +
+	       api_chunks_bytes(&change->chunks, wire, api->config);
+}
+
 /* "points": [{"id", "vector", "payload"}, ...] */
 static int
 read_points(struct api_change *change, struct api_coder *coder,
@@ -343,6 +354,7 @@ api_points_upsert(struct http_request *request, unsigned worker)
 		return;
 	}
 	api_change_keep(change);
+	change->texts.beside = bytes_of(change);
 	if (api_texts_embed(&change->texts, request, on_embedded, &err))
 		http_fail(request, &err);
 	return;

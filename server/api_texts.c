@@ -16,6 +16,8 @@ api_texts_init(struct api_texts *texts, struct api *api)
 void
 api_texts_free(struct api_texts *texts)
 {
+	if (texts->held > 0)
+		atomic_fetch_sub(&texts->api->texts_bytes, texts->held);
 	free(texts->items);
 	free(texts->ids);
 	free(texts->vectors);
@@ -150,6 +152,34 @@ on_embedded(struct embedding_job *job)
 	http_fail(texts->request, &err);
 }
 
+/* Count the texts against the limit of all, before they wait. */
+static int
+hold(struct api_texts *texts, struct error *err)
+{
+	_Atomic uint64_t *all = &texts->api->texts_bytes;
+	unsigned long long max = texts->api->config->max_texts_bytes;
+	size_t dims = encoder_dims(texts->model->encoder);
+	size_t n = texts->n_cap * sizeof *texts->items +
+		   texts->ids_cap * sizeof *texts->ids +
+		   texts->n * dims * sizeof *texts->vectors + texts->beside;
+
+	if (n > max)
+		return error_set(err, ERR_TOO_LARGE,
+		    "expected texts that take at most %llu bytes with their vectors "
+		    "(max_texts_bytes), not %zu; send fewer",
+		    max, n);
+	if (atomic_fetch_add(all, n) + n > max) {
+		atomic_fetch_sub(all, n);
+		return error_set(err, ERR_BUSY,
+		    "expected at most %llu bytes of texts being embedded "
+		    "(max_texts_bytes), which others hold; try again later or send "
+		    "fewer texts",
+		    max);
+	}
+	texts->held = n;
+	return 0;
+}
+
 int
 api_texts_embed(struct api_texts *texts, struct http_request *request,
     void (*next)(struct pool_task *task, unsigned worker), struct error *err)
@@ -157,6 +187,8 @@ api_texts_embed(struct api_texts *texts, struct http_request *request,
 	size_t dims = encoder_dims(texts->model->encoder);
 	const uint32_t *ids = texts->ids;
 
+	if (hold(texts, err))
+		return -1;
 	texts->vectors = array_new(texts->n, dims * sizeof *texts->vectors);
 	if (!texts->vectors)
 		return error_set(

@@ -27,12 +27,14 @@ struct api_texts {
 	size_t n_ids, ids_cap;
 	size_t n_truncated; /* texts that were longer than the model takes */
 	size_t n_unknown;   /* texts of which the model knows too little */
+	size_t beside;      /* bytes that the request holds besides, for its texts */
+	size_t held;        /* bytes counted in api->texts_bytes */
 	struct embedding_job job;
 	struct http_request *request; /* goes on in `next` when they are embedded */
 	void (*next)(struct pool_task *task, unsigned worker);
 };
 
-/* No texts yet; free in any case. */
+/* No texts yet; free in any case, which gives back what they count. */
 void api_texts_init(struct api_texts *texts, struct api *api);
 void api_texts_free(struct api_texts *texts);
 
@@ -54,7 +56,9 @@ int api_texts_put(struct api_texts *texts, enum encoder_role role, const char *u
     size_t n, struct error *err);
 
 /* Embed the texts (at least one), then go on with the request in `next`, on a worker.
- * The texts are part of request->state.  ERR_MEMORY. */
+ * The texts are part of request->state.  Until they are freed they count against
+ * max_texts_bytes, with texts->beside: ERR_BUSY where other requests leave no room,
+ * ERR_TOO_LARGE where these alone are more.  ERR_MEMORY. */
 int api_texts_embed(struct api_texts *texts, struct http_request *request,
     void (*next)(struct pool_task *task, unsigned worker), struct error *err);
 

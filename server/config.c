@@ -71,6 +71,8 @@ static const struct key keys[] = {
 	"N  of one text to embed with \"chunk\": true"},
     {"max_inputs", NUMBER, AT(max_inputs), "2048", 1, 65536,
 	"N  texts of one embeddings request"},
+    {"max_texts_bytes", SIZE, AT(max_texts_bytes), "256MiB", KIB(1), GIB(64),
+	"N  of all texts that are being embedded, with their vectors; more get 429"},
     {"max_batch", NUMBER, AT(max_batch), "64", 1, 64, "N  queries that share one scan"},
     {"max_queued_writes", NUMBER, AT(max_queued_writes), "65536", 1, 1000000,
 	"N  writes waiting for the disk; more get 429"},

@@ -83,5 +83,19 @@ for round in 1 2 3 4 5; do
 		check "$w" cmp -s "$WORK/got" "$WORK/$w.alone"
 	done
 done
+
+# What all texts hold is bounded, an upsert's points with them; it is given back.
+stop
+start --max-texts-bytes 6KiB
+four='["cat","dog","bank","roof"]'
+expect "too many" 413 '(max_texts_bytes)' POST /v1/embeddings "{\"model\":\"documents\",\"input\":$four}"
+expect "too many" 413 '(max_texts_bytes)' PUT /collections/a/points \
+	"$(jq -nc "$four"' | {points: [to_entries[] | {id: (10 + .key), vector: {text: .value}}]}')"
+expect "nothing came of it" 200 '"count":3' POST /collections/a/points/count '{}'
+for i in 1 2 3 4 5 6; do
+	expect "one" 200 "" POST /v1/embeddings '{"model":"documents","input":"cat"}'
+	expect "one" 200 "" PUT /collections/a/points "{\"points\":[{\"id\":$i,\"vector\":{\"text\":\"cat\"}}]}"
+	expect "one" 200 "" POST /collections/a/points/query '{"query":{"text":"cat"}}'
+done
 stop
 finish

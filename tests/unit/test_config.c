@@ -54,6 +54,7 @@ test_defaults(void **state)
 	assert_int_equal(config.request_timeout_s, 60);
 	assert_int_equal(config.max_points_per_request, 10000);
 	assert_int_equal(config.max_text_bytes, 64 << 10);
+	assert_int_equal(config.max_texts_bytes, 256 << 20);
 	assert_int_equal(config.max_queued_writes, 65536);
 	assert_int_equal(config.max_queued_bytes, 256 << 20);
 	assert_false(config.insecure);
