@@ -160,7 +160,8 @@ def from_length(spec):
         return 1 << 30
     width = spec.bucket_bits if spec.similarity == "buckets" else 4
     groups, rows, n = -(-spec.bits // width), 1 << width, 1
-    while n * n < groups * (7 * n + 2 * rows):
+    share = 9 if spec.similarity == "buckets" else 18  # of a row of the tables
+    while 2 * n * n < groups * (6 * n + share * rows):
         n += 1
     return n
 

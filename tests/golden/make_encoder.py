@@ -54,6 +54,11 @@ def layer(attention, form="ternary", gelu="exact"):
     return LayerConfig(*(forms * 6)[:6], gelu, attention)
 
 
+def smooth(one):
+    one.smooth = True
+    return one
+
+
 def config(first, second, **other):
     sizes = dict(hidden_size=64, vocab_size=len(VOCAB), max_position_embeddings=48,
                  num_attention_heads=4, intermediate_size=128)
@@ -79,6 +84,8 @@ MODELS = {
                           "table"), token_embedding="int4"),
     "plain": config(layer(Attention(), "int8"), layer(Attention(), "four-level", "table"),
                     pooling="cls", token_embedding="float"),
+    "smooth": config(smooth(layer(Attention(), "int8")),
+                     smooth(layer(hashed("general"), "ternary,float,int8,int8,int8,int8"))),
 }
 
 
@@ -90,6 +97,11 @@ def make(one, seed):
             p.data += torch.randn_like(p) * 0.1
     ids = torch.randint(4, len(VOCAB), (64, 24))
     calibrate(model, ids, torch.ones_like(ids, dtype=torch.bool), seed)
+    for one_layer in model.layers:  # no factor is 1
+        for name in ("attention_smooth", "feed_forward_smooth"):
+            p = getattr(one_layer, name)
+            if p is not None:
+                p.data *= torch.exp(torch.randn_like(p) * 0.5)
     for one_layer in model.layers:  # no parameter is as it began, or alike for all heads
         if one_layer.hash is not None:
             for name in ("gamma", "delta", "epsilon", "floor", "table"):

@@ -1,10 +1,10 @@
 /*
  * Claims: small models of every form embed every golden text as the reference in
  * PyTorch does (tests/golden/make_encoder.py): the same pieces, every hash bit equal,
- * cosine at least 0.9999 and no number off by 1e-5 or more (the reference takes float
- * sums in the engine's order, so none should be off at all: the largest difference is
- * printed); also where the texts of a model share a pass; and codes that are given are
- * used.
+ * and every number the same: the reference takes float sums in the engine's order
+ * (attention/training/ordered.py), so whoever changes one changes the other and makes
+ * the golden numbers anew; also where the texts of a model share a pass; and codes that
+ * are given are used.
  */
 #include <errno.h>
 #include <math.h>
@@ -27,8 +27,8 @@
 
 enum { TEXTS_MAX = 32, DIMS_MAX = 128 };
 
-static const char *const models[] = {
-    "positive", "shared", "general", "buckets", "table", "norms", "mixed", "plain"};
+static const char *const models[] = {"positive", "shared", "general", "buckets",
+    "table", "norms", "mixed", "plain", "smooth"};
 
 /* The golden lines of one model, as a pass. */
 struct golden {
@@ -153,7 +153,7 @@ check_vector(struct golden *golden, size_t text, const float *got)
 		dot += (double)got[d] * want;
 		largest = fmax(largest, fabs((double)got[d] - want));
 	}
-	if (!(dot >= 0.9999 && largest < 1e-5))
+	if (!(largest == 0))
 		fail_msg("text %zu: cosine %.7f, off by %g", text, dot, largest);
 	golden->largest = fmax(golden->largest, largest);
 }
