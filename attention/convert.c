@@ -83,8 +83,7 @@ convert_model(struct convert_summary *summary, const struct convert_options *opt
 	assert(options->layers == LINEAR_INT8 || options->layers == LINEAR_FLOAT);
 	if (!config)
 		return error_set(err, ERR_MEMORY, "no memory for a model");
-	if (convert_modules_read(config, options, err) != 0 ||
-	    convert_config_read(config, err) != 0)
+	if (convert_modules_read(config, options, err) != 0)
 		goto end;
 	vocabulary = convert_vocabulary_read(config, &n, err);
 	if (!vocabulary ||

@@ -72,7 +72,8 @@ struct convert_config {
 	char document_prefix[CONVERT_PREFIX_MAX + 1];
 };
 
-/* modules.json, 1_Pooling and the prompts: fills folder, cls, normalized, prefixes. */
+/* modules.json, config.json and tokenizer_config.json (convert_config_read), 1_Pooling
+ * and the prompts: fills all but what the vocabulary says. */
 int convert_modules_read(struct convert_config *config,
     const struct convert_options *options, struct error *err);
 

@@ -217,14 +217,18 @@ convert_modules_read(struct convert_config *config,
 {
 	struct steps steps;
 
-	if (read_steps(&steps, options->from, err) != 0 ||
+	if (read_steps(&steps, options->from, err) != 0)
+		return -1;
+	if (!steps.transformer[0])
+		snprintf(config->folder, sizeof config->folder, "%s", options->from);
+	else if (convert_path(config->folder, options->from, steps.transformer, err) !=
+		 0)
+		return -1;
+	/* What is no model at all is told as such, and not that it does not pool. */
+	if (convert_config_read(config, err) != 0 ||
 	    read_pooling(config, options, &steps, err) != 0 ||
 	    read_prompts(config, options, err) != 0)
 		return -1;
 	config->normalized = steps.normalizes;
-	if (steps.transformer[0])
-		return convert_path(
-		    config->folder, options->from, steps.transformer, err);
-	snprintf(config->folder, sizeof config->folder, "%s", options->from);
 	return 0;
 }

@@ -134,6 +134,27 @@ from_tokenizer(struct text *out, const char *folder, struct error *err)
 	return rc;
 }
 
+/* A prefix must leave at least half of the pieces to the text. */
+static int
+check_prefix(const struct wordpiece *wordpiece, const struct convert_config *config,
+    const char *name, const char *prefix, struct error *err)
+{
+	const size_t max = config->pieces_max / 2;
+	struct wordpiece_ids pieces = {.cap = 0};
+	uint32_t ids[CONVERT_PREFIX_MAX];
+
+	pieces.ids = ids;
+	pieces.cap = CONVERT_PREFIX_MAX;
+	if (wordpiece_encode(wordpiece, &pieces, prefix, strlen(prefix), err) != 0)
+		return error_prefix(err, "the %s", name);
+	if (prefix[0] && pieces.n + 2 > max)
+		return error_set(err, ERR_INPUT,
+		    "expected a %s of at most %zu pieces, [CLS] and [SEP] among them, "
+		    "not %zu: it must leave half of the model's %zu to the text",
+		    name, max, pieces.n + 2, config->pieces_max);
+	return 0;
+}
+
 /* What config says of the pieces. */
 static int
 look_up(struct convert_config *config, const char *text, size_t n, struct error *err)
@@ -147,7 +168,14 @@ look_up(struct convert_config *config, const char *text, size_t n, struct error 
 	    !wordpiece_find(wordpiece, "[CLS]", &config->cls_id)   ? "[CLS]"
 	    : !wordpiece_find(wordpiece, "[SEP]", &config->sep_id) ? "[SEP]"
 								   : NULL;
+	int rc =
+	    check_prefix(wordpiece, config, "query prefix", config->query_prefix, err);
+	if (rc == 0)
+		rc = check_prefix(
+		    wordpiece, config, "document prefix", config->document_prefix, err);
 	wordpiece_close(wordpiece);
+	if (rc != 0)
+		return -1;
 	if (config->vocabulary > config->rows)
 		return error_set(err, ERR_FORMAT,
 		    "expected at most %zu lines (vocab_size in config.json), not %zu",

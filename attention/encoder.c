@@ -179,8 +179,14 @@ encoder_run(const struct encoder *encoder, struct encoder_scratch *scratch,
 }
 
 int
-encoder_failure(size_t n, struct error *err)
+encoder_failure(const struct encoder *encoder, size_t n, struct error *err)
 {
+	if (encoder->config.kind == ENCODER_LAYERS)
+		return error_set(err, ERR_INPUT,
+		    "the model's numbers for this text of %zu pieces have no direction "
+		    "(they are not finite, or all zero): its weights are damaged; "
+		    "convert or export it again",
+		    n);
 	return error_set(err, ERR_INPUT,
 	    "expected a text with a word that the model knows: none of its %zu pieces "
 	    "has a meaning",
@@ -201,7 +207,7 @@ encoder_embed(const struct encoder *encoder, struct encoder_scratch *scratch,
 	item.n = pieces.n;
 	encoder_run(encoder, scratch, &item, 1);
 	if (item.failed)
-		return encoder_failure(pieces.n, err);
+		return encoder_failure(encoder, pieces.n, err);
 	out->pieces = pieces.n;
 	out->unknown = pieces.unknown;
 	out->truncated = pieces.truncated;

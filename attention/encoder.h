@@ -99,8 +99,8 @@ struct encoder_item {
 void encoder_run(const struct encoder *encoder, struct encoder_scratch *scratch,
     struct encoder_item *items, size_t n);
 
-/* *err := why an item of n pieces failed; returns -1. */
-int encoder_failure(size_t n, struct error *err);
+/* *err := why an item of n pieces failed in this encoder; returns -1. */
+int encoder_failure(const struct encoder *encoder, size_t n, struct error *err);
 
 struct encoder_output {
 	float *vector;  /* (dims), the caller's; after success its length is 1 */

@@ -68,11 +68,72 @@ read_static(struct encoder *encoder, const char *path, struct error *err)
 	return encoder_scales_check(scale, path, err);
 }
 
+/* The weights must be of this format and version, where they say it. */
+static int
+check_metadata(const struct tensors *tensors, const char *path, struct error *err)
+{
+	const char *format = tensors_metadata(tensors, "format");
+	const char *version = tensors_metadata(tensors, "format_version");
+
+	if (format && strcmp(format, "halftone-encoder") != 0)
+		return error_set(err, ERR_UNSUPPORTED,
+		    "%s: expected the format halftone-encoder, not \"%.60s\"", path,
+		    format);
+	if (version && strcmp(version, "1") != 0)
+		return error_set(err, ERR_UNSUPPORTED,
+		    "%s: expected format_version 1, not \"%.60s\": it is of a newer "
+		    "release",
+		    path, version);
+	return 0;
+}
+
+/* A prefix must leave at least half of the pieces to the text. */
+static int
+check_prefix(const struct encoder *encoder, enum encoder_role role, uint32_t *ids,
+    struct error *err)
+{
+	const struct encoder_config *config = &encoder->config;
+	const bool query = role == ENCODER_QUERY;
+	const char *prefix = query ? config->query_prefix : config->document_prefix;
+	const size_t n = strlen(prefix), max = config->pieces_max / 2;
+	struct encoder_pieces pieces = {.ids = ids, .cap = config->pieces_max};
+
+	if (n == 0)
+		return 0;
+	if (encoder_tokenize(encoder, &pieces, ENCODER_PLAIN, prefix, n, err) != 0)
+		return -1;
+	if (!pieces.truncated && pieces.n <= max)
+		return 0;
+	return error_set(err, ERR_FORMAT,
+	    "expected a %s of at most %zu pieces, [CLS] and [SEP] among them, not "
+	    "%s%zu: "
+	    "it must leave half of the %zu to the text",
+	    query ? "query_prefix" : "document_prefix", max,
+	    pieces.truncated ? "more than " : "", pieces.n, config->pieces_max);
+}
+
+static int
+check_prefixes(const struct encoder *encoder, const char *path, struct error *err)
+{
+	uint32_t *ids = array_new(encoder->config.pieces_max, sizeof *ids);
+
+	if (!ids)
+		return error_set(err, ERR_MEMORY, "no memory for a model");
+	int rc = check_prefix(encoder, ENCODER_QUERY, ids, err);
+	if (rc == 0)
+		rc = check_prefix(encoder, ENCODER_DOCUMENT, ids, err);
+	free(ids);
+	return rc == 0 ? 0 : error_prefix(err, "%s", path);
+}
+
 static int
 read_tensors(struct encoder *encoder, const char *path, struct error *err)
 {
 	encoder->tensors = tensors_open(path, err);
 	if (!encoder->tensors)
+		return -1;
+	if (encoder->config.kind == ENCODER_LAYERS &&
+	    check_metadata(encoder->tensors, path, err) != 0)
 		return -1;
 	return encoder->config.kind == ENCODER_STATIC
 		   ? read_static(encoder, path, err)
@@ -107,6 +168,9 @@ encoder_open(const char *dir, struct error *err)
 		goto failed;
 	if (join(path, dir, "vocab.txt", err) != 0 ||
 	    read_vocabulary(encoder, path, err) != 0)
+		goto failed;
+	if (join(path, dir, "config.json", err) != 0 ||
+	    check_prefixes(encoder, path, err) != 0)
 		goto failed;
 	if (join(path, dir, "model.safetensors", err) != 0 ||
 	    read_tensors(encoder, path, err) != 0)

@@ -207,6 +207,21 @@ terminal_width(void)
 	return size.ws_col;
 }
 
+/* Of a document in passages: which one it was. */
+static void
+print_passage(const struct json *passage)
+{
+	struct json index, start, end;
+	uint64_t i, from, to;
+
+	if (json_member(passage, "index", &index) && json_u64(&i, &index) &&
+	    json_member(passage, "start", &start) && json_u64(&from, &start) &&
+	    json_member(passage, "end", &end) && json_u64(&to, &end))
+		printf("              passage %llu: bytes %llu to %llu of the text\n",
+		    (unsigned long long)i, (unsigned long long)from,
+		    (unsigned long long)to);
+}
+
 /* Print the hits; *n := how many. */
 static int
 print_hits(const struct json *points, size_t *n, struct error *err)
@@ -215,7 +230,7 @@ print_hits(const struct json *points, size_t *n, struct error *err)
 	struct json_walk w = json_walk(points);
 	*n = 0;
 	while (json_next(&w)) {
-		struct json id, score, payload;
+		struct json id, score, payload, passage;
 		if (!json_member(&w.value, "id", &id) ||
 		    !json_member(&w.value, "score", &score) ||
 		    score.type != JSON_NUMBER)
@@ -223,6 +238,8 @@ print_hits(const struct json *points, size_t *n, struct error *err)
 			    "expected hits with \"id\" and \"score\" from the server");
 		printf("%3zu  %7.4f  ", ++*n, json_double(&score));
 		print_value(&id, width - 14);
+		if (json_member(&w.value, "passage", &passage))
+			print_passage(&passage);
 		if (json_member(&w.value, "payload", &payload))
 			print_payload(&payload, &id, width);
 	}

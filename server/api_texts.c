@@ -114,7 +114,7 @@ api_texts_utf8(size_t *n, const struct json *text, size_t max, struct error *err
 	if (*n > max)
 		error_set(err, ERR_TOO_LARGE,
 		    "text: expected at most %zu bytes (max_text_bytes), not %zu; cut "
-		    "it into passages, or send \"chunk\": true with it",
+		    "it into passages; of a point, \"chunk\": true takes it whole",
 		    max, *n);
 	else
 		error_set(err, ERR_INPUT, "text: expected some text, not ''");
@@ -214,7 +214,7 @@ api_texts_vector(const struct api_texts *texts, size_t i, struct error *err)
 {
 	if (!texts->items[i].failed)
 		return texts->items[i].vector;
-	encoder_failure(texts->items[i].n, err);
+	encoder_failure(texts->model->encoder, texts->items[i].n, err);
 	error_prefix(err, "text");
 	return NULL;
 }

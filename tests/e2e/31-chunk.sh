@@ -54,6 +54,8 @@ check "the range is text" grep -qF "interest rates" <<<"$passage"
 expect "its own words" 200 "" POST $Q "$(jq -nc --arg t "$passage" '{query:{text:$t},limit:1}')"
 equal "its own words" '[.result.points[0].id,.result.points[0].score > 0.9]' '[1,true]'
 equal "its own words" '.result.points[0].passage|[.start,.end]' "$range"
+"$BIN/halftone" search --url "$URL" --collection "${C##*/}" --limit 1 "interest rates of the central bank" >"$WORK/said"
+check "halftone search tells it" grep -q "passage [0-9]*: bytes $(jq '.[0]' <<<"$range") to $(jq '.[1]' <<<"$range") of the text" "$WORK/said"
 # Every limit and offset gives the same order, each point once.
 expect "all" 200 "" POST $Q '{"query":{"text":"cat on a roof"},"limit":9}'
 all=$(jq -c '[.result.points[].id]' <<<"$ANSWER")

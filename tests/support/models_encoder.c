@@ -397,13 +397,15 @@ models_write_edited(const char *dir, const char *name,
 	add_tables(w);
 	for (w->layer = 0; w->layer < shape->n_layers; w->layer++)
 		add_layer(w);
+	const struct tensors_pair metadata[] = {
+	    {"format", "halftone-encoder"}, {"format_version", "1"}};
 	void *data[TENSORS_MAX];
 	for (size_t i = 0; i < w->n; i++)
 		data[i] = (void *)(uintptr_t)w->list[i].data;
 	if (edit)
 		edit(context, w->list, w->n);
 	snprintf(path, sizeof path, "%s/%s/model.safetensors", dir, name);
-	check(tensors_save(path, w->list, w->n, NULL, 0, &err) == 0, err.text);
+	check(tensors_save(path, w->list, w->n, metadata, 2, &err) == 0, err.text);
 	for (size_t i = 0; i < w->n; i++)
 		free(data[i]);
 	free(w);

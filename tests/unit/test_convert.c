@@ -282,9 +282,10 @@ test_folders(void **state)
 	bert_refused(&options, ERR_NOT_FOUND, "/nowhere/at/all");
 	options = bert_options(LINEAR_FLOAT);
 	options.from = "/nowhere";
-	bert_refused(&options, ERR_UNSUPPORTED, "how it pools");
+	bert_refused(&options, ERR_NOT_FOUND, "/nowhere/config.json");
 	options.pooling = "mean";
 	bert_refused(&options, ERR_NOT_FOUND, "/nowhere/config.json");
+	options = bert_options(LINEAR_FLOAT);
 	options.pooling = "max";
 	bert_refused(&options, ERR_INPUT, "\"max\"");
 	char *longest = calloc(CONVERT_PREFIX_MAX + 2, 1);
@@ -293,6 +294,17 @@ test_folders(void **state)
 	options = bert_options(LINEAR_FLOAT);
 	options.query_prefix = longest;
 	bert_refused(&options, ERR_INPUT, "at most 1000 bytes, not 1001");
+	options.query_prefix = "a a a a a a a a a";
+	bert_refused(&options, ERR_INPUT, "query prefix of at most 10 pieces");
+	options.query_prefix = NULL;
+	options.document_prefix = "a a a a a a a a a";
+	bert_refused(&options, ERR_INPUT, "document prefix of at most 10 pieces");
+	options.document_prefix = "a a a a a a a a";
+	assert_int_equal(
+	    convert_model(&(struct convert_summary){0}, &options, &(struct error){0}),
+	    0);
+	options = bert_options(LINEAR_FLOAT);
+	options.query_prefix = longest;
 	longest[CONVERT_PREFIX_MAX] = '\0';
 	struct convert_summary summary;
 	assert_int_equal(convert_model(&summary, &options, &err), 0);

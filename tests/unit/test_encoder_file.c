@@ -134,6 +134,46 @@ replace(const char *file, const char *from, const char *to)
 	free(text);
 }
 
+/* In a binary file, `from` becomes as many bytes `to`. */
+static void
+patch(const char *file, const char *from, const char *to)
+{
+	char path[500];
+	size_t n;
+	char *bytes = read_text(file, &n), *at = memmem(bytes, n, from, strlen(from));
+
+	if (!at) {
+		fail_msg("expected '%s' in %s", from, file);
+		return;
+	}
+	assert_int_equal(strlen(to), strlen(from));
+	memcpy(at, to, strlen(to));
+	snprintf(path, sizeof path, "%s/%s", model(), file);
+	FILE *f = fopen(path, "wb");
+	assert_non_null(f);
+	assert_int_equal(fwrite(bytes, 1, n, f), n);
+	fclose(f);
+	free(bytes);
+}
+
+static void
+other_weights_are_refused(void **state)
+{
+	(void)state;
+	const struct models_encoder shape = good_shape();
+
+	models_write_encoder(test_folder(), MODEL, &shape, 1);
+	opens();
+	patch("model.safetensors", "\"format_version\":\"1\"",
+	    "\"format_version\":\"2\"");
+	refused(ERR_UNSUPPORTED, (const char *const[4]){"model.safetensors",
+				     "format_version 1, not \"2\"", "newer"});
+	models_write_encoder(test_folder(), MODEL, &shape, 1);
+	patch("model.safetensors", "\"halftone-encoder\"", "\"halftone-uncoder\"");
+	refused(ERR_UNSUPPORTED, (const char *const[4]){"model.safetensors",
+				     "format halftone-encoder", "halftone-uncoder"});
+}
+
 struct config_case {
 	const char *from, *to;
 	enum error_code code;
@@ -272,7 +312,8 @@ long_texts_in_configs_are_refused(void **state)
 	models_write_encoder(test_folder(), MODEL, &shape, 1);
 	memset(text, 0, sizeof text);
 	strcpy(text, "\"query_prefix\": \"");
-	/* As long as may be, in escapes six times that. */
+	/* As long as may be, in escapes six times that; a word too long is one piece.
+	 */
 	for (size_t i = 0; i < 1000; i++)
 		strcat(text, "\\u0041");
 	strcat(text, "\", \"coordinates\": \"test\"");
@@ -289,6 +330,28 @@ long_texts_in_configs_are_refused(void **state)
 	replace("config.json", "\"coordinates\": \"test\"", text);
 	refused(ERR_FORMAT, (const char *const[4]){"config.json",
 				"\"coordinates\" of at most 80 bytes", "not 81"});
+}
+
+static void
+prefixes_leave_room(void **state)
+{
+	(void)state;
+	const struct models_encoder shape = good_shape(); /* 32 pieces */
+	const char query[] =
+	    "\"query_prefix\": \"a a a a a a a a a a a a a a\", \"coordinates\"";
+
+	models_write_encoder(test_folder(), MODEL, &shape, 1);
+	replace("config.json", "\"coordinates\"", query);
+	opens();
+	replace("config.json", "\"a a", "\"a a a");
+	refused(ERR_FORMAT, (const char *const[4]){"config.json",
+				"query_prefix of at most 16 pieces", "not 17"});
+	models_write_encoder(test_folder(), MODEL, &shape, 1);
+	replace("config.json", "\"coordinates\"",
+	    "\"document_prefix\": \"a b c d e f g h i j k l m n o p\", "
+	    "\"coordinates\"");
+	refused(ERR_FORMAT, (const char *const[4]){
+				"config.json", "document_prefix of at most 16 pieces"});
 }
 
 static void
@@ -517,6 +580,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(configs_are_refused),
 	    cmocka_unit_test(long_texts_in_configs_are_refused),
+	    cmocka_unit_test(other_weights_are_refused),
+	    cmocka_unit_test(prefixes_leave_room),
 	    cmocka_unit_test(vocabularies_are_refused),
 	    cmocka_unit_test(tensors_are_refused),
 	    cmocka_unit_test(levels_and_anchors_are_refused),
