@@ -113,8 +113,9 @@ api_texts_utf8(size_t *n, const struct json *text, size_t max, struct error *err
 		return utf8;
 	if (*n > max)
 		error_set(err, ERR_TOO_LARGE,
-		    "text: expected at most %zu bytes (max_text_bytes), not %zu; cut "
-		    "it into passages; of a point, \"chunk\": true takes it whole",
+		    "text: expected at most %zu bytes (max_text_bytes), not %zu; in "
+		    "a point, \"chunk\": true takes it whole; else cut it into "
+		    "passages",
 		    max, *n);
 	else
 		error_set(err, ERR_INPUT, "text: expected some text, not ''");
@@ -232,8 +233,8 @@ api_texts_notes(struct text *out, const struct api_texts *texts)
 		return;
 	struct text warning = {0};
 	text_printf(&warning,
-	    "%zu of %zu texts: more than a quarter of the pieces are unknown to model "
-	    "'%s'; is it made for their language?",
+	    "%zu of %zu texts or passages: more than a quarter of the pieces are "
+	    "unknown to model '%s'; is it made for their language?",
 	    texts->n_unknown, texts->n, texts->model->name);
 	text_string(out, ",\"warnings\":[");
 	text_json(out, warning.bytes ? warning.bytes : "", warning.n);

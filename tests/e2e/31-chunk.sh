@@ -107,6 +107,11 @@ batch=$(jq -nc --arg t "$text" '{batch:{ids:[5,6],vectors:[{text:$t,chunk:true},
 expect "batch" 200 "completed" PUT $P "$batch"
 expect "count" 200 '"count":5' POST $P/count '{}'
 
+# Passages of pieces that the model does not know are counted as what they are.
+foxes=$(printf 'cat 🦊 %.0s' {1..600})
+expect "foreign" 200 "completed" PUT $P "$(points "$(point 5 "$foxes" true)")"
+check "foreign" jq -e '.warnings[0]|test("^([0-9]+) of [0-9]+ texts or passages: ") and (test("^1 of 1 ")|not)' <<<"$ANSWER" >/dev/null
+
 # By the client: many long texts, and nothing but texts.
 for i in $(seq 30); do jq -nc --arg t "$text" --argjson i "$i" '{id:$i,text:"\($i) \($t)",n:$i}'; done >"$WORK/long.jsonl"
 check "import" "$BIN/halftone" import --url "$URL" --collection long --chunk "$WORK/long.jsonl"
@@ -130,6 +135,9 @@ expect "no boolean" 400 "chunk: expected true or false" PUT $P '{"points":[{"id"
 expect "empty" 400 "point 0: text: expected some text" PUT $P '{"points":[{"id":7,"vector":{"text":"","chunk":true}}]}'
 expect "nothing in it" 400 "point 0: text" PUT $P '{"points":[{"id":7,"vector":{"text":" \n ","chunk":true}}]}'
 expect "too long" 413 "max_passages" PUT $P "$(points "$(point 7 "$text $text $text $text $text" true)")"
+long=$(jq -nc --arg t "$(printf "$text%.0s" {1..4})" '{t:$t}')
+expect "a query too long" 413 'else cut it into passages' POST $Q "$(jq -c '{query:{text:.t}}' <<<"$long")"
+expect "an embedding too long" 413 'else cut it into passages' POST /v1/embeddings "$(jq -c '{model:"static",input:.t}' <<<"$long")"
 expect "nothing came in" 200 '"count":5' POST $P/count '{}'
 expect "metrics count points" 200 'halftone_points{collection="c"} 5' GET /metrics
 stop

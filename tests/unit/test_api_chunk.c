@@ -242,7 +242,7 @@ test_limits(void **state)
 	    read_document(&f, words(200, 0, 0, ",\"chunk\":false"), &err), -1);
 	assert_int_equal(err.code, ERR_TOO_LARGE);
 	assert_non_null(strstr(err.text, "max_text_bytes"));
-	assert_non_null(strstr(err.text, "\"chunk\": true"));
+	assert_non_null(strstr(err.text, "in a point, \"chunk\": true"));
 	close_fixture(&f);
 }
 
