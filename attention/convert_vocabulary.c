@@ -148,7 +148,7 @@ check_prefix(const struct wordpiece *wordpiece, const struct convert_config *con
 	if (wordpiece_encode(wordpiece, &pieces, prefix, strlen(prefix), err) != 0)
 		return error_prefix(err, "the %s", name);
 	if (prefix[0] && pieces.n + 2 > max)
-		return error_set(err, ERR_INPUT,
+		return error_set(err, ERR_UNSUPPORTED,
 		    "expected a %s of at most %zu pieces, [CLS] and [SEP] among them, "
 		    "not %zu: it must leave half of the model's %zu to the text",
 		    name, max, pieces.n + 2, config->pieces_max);
@@ -168,14 +168,7 @@ look_up(struct convert_config *config, const char *text, size_t n, struct error 
 	    !wordpiece_find(wordpiece, "[CLS]", &config->cls_id)   ? "[CLS]"
 	    : !wordpiece_find(wordpiece, "[SEP]", &config->sep_id) ? "[SEP]"
 								   : NULL;
-	int rc =
-	    check_prefix(wordpiece, config, "query prefix", config->query_prefix, err);
-	if (rc == 0)
-		rc = check_prefix(
-		    wordpiece, config, "document prefix", config->document_prefix, err);
 	wordpiece_close(wordpiece);
-	if (rc != 0)
-		return -1;
 	if (config->vocabulary > config->rows)
 		return error_set(err, ERR_FORMAT,
 		    "expected at most %zu lines (vocab_size in config.json), not %zu",
@@ -184,6 +177,23 @@ look_up(struct convert_config *config, const char *text, size_t n, struct error 
 		return error_set(err, ERR_FORMAT,
 		    "expected the piece %s, which is missing", missing);
 	return 0;
+}
+
+static int
+check_prefixes(
+    const struct convert_config *config, const char *text, size_t n, struct error *err)
+{
+	struct wordpiece *wordpiece = wordpiece_new(text, n, err);
+
+	if (!wordpiece)
+		return -1;
+	int rc =
+	    check_prefix(wordpiece, config, "query prefix", config->query_prefix, err);
+	if (rc == 0)
+		rc = check_prefix(
+		    wordpiece, config, "document prefix", config->document_prefix, err);
+	wordpiece_close(wordpiece);
+	return rc;
 }
 
 char *
@@ -205,6 +215,10 @@ convert_vocabulary_read(struct convert_config *config, size_t *n, struct error *
 	}
 	if (bytes && look_up(config, bytes, *n, err) != 0) {
 		error_prefix(err, "%s", path);
+		free(bytes);
+		return NULL;
+	}
+	if (bytes && check_prefixes(config, bytes, *n, err) != 0) {
 		free(bytes);
 		return NULL;
 	}

@@ -182,10 +182,10 @@ int
 encoder_failure(const struct encoder *encoder, size_t n, struct error *err)
 {
 	if (encoder->config.kind == ENCODER_LAYERS)
-		return error_set(err, ERR_INPUT,
+		return error_set(err, ERR_FORMAT,
 		    "the model's numbers for this text of %zu pieces have no direction "
 		    "(they are not finite, or all zero): its weights are damaged; "
-		    "convert or export it again",
+		    "export or convert it again",
 		    n);
 	return error_set(err, ERR_INPUT,
 	    "expected a text with a word that the model knows: none of its %zu pieces "

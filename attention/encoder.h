@@ -99,7 +99,9 @@ struct encoder_item {
 void encoder_run(const struct encoder *encoder, struct encoder_scratch *scratch,
     struct encoder_item *items, size_t n);
 
-/* *err := why an item of n pieces failed in this encoder; returns -1. */
+/* *err := why an item of n pieces failed in this encoder; returns -1.  ERR_INPUT: a
+ * static model knows none of the pieces; ERR_FORMAT: the numbers of a transformer are
+ * not finite, or all zero. */
 int encoder_failure(const struct encoder *encoder, size_t n, struct error *err);
 
 struct encoder_output {
@@ -109,8 +111,8 @@ struct encoder_output {
 	bool truncated; /* the text has more */
 };
 
-/* Embed n bytes of UTF-8.  ERR_INPUT: as encoder_tokenize, or the item failed.  Does
- * not allocate. */
+/* Embed n bytes of UTF-8.  As encoder_tokenize and encoder_failure.  Does not
+ * allocate. */
 int encoder_embed(const struct encoder *encoder, struct encoder_scratch *scratch,
     struct encoder_output *out, enum encoder_role role, const char *text, size_t n,
     struct error *err);

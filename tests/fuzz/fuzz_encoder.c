@@ -99,7 +99,7 @@ embed(const struct encoder *encoder, struct encoder_scratch *scratch, const char
 		FUZZ_CHECK(out.pieces <= encoder_pieces_max(encoder));
 		FUZZ_CHECK(out.unknown <= out.pieces);
 	} else {
-		FUZZ_CHECK(err.code == ERR_INPUT);
+		FUZZ_CHECK(err.code == ERR_INPUT || err.code == ERR_FORMAT);
 	}
 	free(vector);
 }

@@ -295,10 +295,10 @@ test_folders(void **state)
 	options.query_prefix = longest;
 	bert_refused(&options, ERR_INPUT, "at most 1000 bytes, not 1001");
 	options.query_prefix = "a a a a a a a a a";
-	bert_refused(&options, ERR_INPUT, "query prefix of at most 10 pieces");
+	bert_refused(&options, ERR_UNSUPPORTED, "query prefix of at most 10 pieces");
 	options.query_prefix = NULL;
 	options.document_prefix = "a a a a a a a a a";
-	bert_refused(&options, ERR_INPUT, "document prefix of at most 10 pieces");
+	bert_refused(&options, ERR_UNSUPPORTED, "document prefix of at most 10 pieces");
 	options.document_prefix = "a a a a a a a a";
 	assert_int_equal(
 	    convert_model(&(struct convert_summary){0}, &options, &(struct error){0}),

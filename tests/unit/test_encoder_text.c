@@ -263,6 +263,44 @@ what_is_no_text_is_refused(void **state)
 	free(text);
 }
 
+/* Scales so large that the numbers of a text overflow. */
+static void
+overflow(void *context, struct tensor *list, size_t n)
+{
+	(void)context;
+	for (struct tensor *t = list; t < list + n; t++)
+		if (strcmp(t->name, "layers.0.value.scale") == 0 ||
+		    strcmp(t->name, "layers.0.output.scale") == 0)
+			for (size_t i = 0; i < t->size_bytes / sizeof(float); i++)
+				((float *)(uintptr_t)t->data)[i] = 1e38f;
+}
+
+/* A model whose numbers overflow says so, and does not blame the text. */
+static void
+overflow_is_the_models_fault(void **state)
+{
+	(void)state;
+	const struct models_encoder shape = models_encoder(LINEAR_TERNARY);
+	struct error err = {ERR_NONE, ""};
+	char path[400];
+	float vector[64];
+	struct encoder_output out = {.vector = vector};
+
+	models_write_edited(test_folder(), "large", &shape, 1, overflow, NULL);
+	snprintf(path, sizeof path, "%s/large", test_folder());
+	struct encoder *large = encoder_open(path, &err);
+	struct encoder_scratch *its = large ? encoder_scratch_new(large, &err) : NULL;
+	assert_non_null(its);
+	assert_int_equal(
+	    encoder_embed(large, its, &out, ENCODER_PLAIN, "the", 3, &err), -1);
+	assert_int_equal(err.code, ERR_FORMAT);
+	assert_non_null(strstr(err.text, "3 pieces"));
+	assert_non_null(strstr(err.text, "not finite"));
+	assert_non_null(strstr(err.text, "convert it again"));
+	encoder_scratch_free(its);
+	encoder_close(large);
+}
+
 int
 main(void)
 {
@@ -272,6 +310,7 @@ main(void)
 	    cmocka_unit_test(prefixes_are_as_if_written),
 	    cmocka_unit_test(long_texts_are_cut),
 	    cmocka_unit_test(what_is_no_text_is_refused),
+	    cmocka_unit_test(overflow_is_the_models_fault),
 	};
 
 	return cmocka_run_group_tests(tests, open_model, close_model);
