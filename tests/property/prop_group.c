@@ -154,7 +154,7 @@ static void
 walk(struct game *g, const struct wish *wish, struct answer *answer)
 {
 	size_t end = wish->offset + wish->limit, counted = 0, n_hits = 0;
-	size_t n_points = g->snapshot->n_live - g->snapshot->n_extra, n_left = n_points;
+	size_t n_points = g->snapshot->n_live - g->snapshot->n_extra, n_left;
 	size_t k = api_group_rows(end + (wish->without ? 1 : 0), g->c);
 	struct db_record record;
 	struct error err;
