@@ -157,43 +157,27 @@ check_prefix(const struct wordpiece *wordpiece, const struct convert_config *con
 
 /* What config says of the pieces. */
 static int
-look_up(struct convert_config *config, const char *text, size_t n, struct error *err)
+look_up(struct convert_config *config, const struct wordpiece *wordpiece,
+    const char *path, struct error *err)
 {
-	struct wordpiece *wordpiece = wordpiece_new(text, n, err);
-
-	if (!wordpiece)
-		return -1;
 	config->vocabulary = wordpiece_size(wordpiece);
 	const char *missing =
 	    !wordpiece_find(wordpiece, "[CLS]", &config->cls_id)   ? "[CLS]"
 	    : !wordpiece_find(wordpiece, "[SEP]", &config->sep_id) ? "[SEP]"
 								   : NULL;
-	wordpiece_close(wordpiece);
 	if (config->vocabulary > config->rows)
 		return error_set(err, ERR_FORMAT,
-		    "expected at most %zu lines (vocab_size in config.json), not %zu",
-		    config->rows, config->vocabulary);
+		    "%s: expected at most %zu lines (vocab_size in config.json), not "
+		    "%zu",
+		    path, config->rows, config->vocabulary);
 	if (missing)
 		return error_set(err, ERR_FORMAT,
-		    "expected the piece %s, which is missing", missing);
-	return 0;
-}
-
-static int
-check_prefixes(
-    const struct convert_config *config, const char *text, size_t n, struct error *err)
-{
-	struct wordpiece *wordpiece = wordpiece_new(text, n, err);
-
-	if (!wordpiece)
+		    "%s: expected the piece %s, which is missing", path, missing);
+	if (check_prefix(
+		wordpiece, config, "query prefix", config->query_prefix, err) != 0)
 		return -1;
-	int rc =
-	    check_prefix(wordpiece, config, "query prefix", config->query_prefix, err);
-	if (rc == 0)
-		rc = check_prefix(
-		    wordpiece, config, "document prefix", config->document_prefix, err);
-	wordpiece_close(wordpiece);
-	return rc;
+	return check_prefix(
+	    wordpiece, config, "document prefix", config->document_prefix, err);
 }
 
 char *
@@ -213,12 +197,14 @@ convert_vocabulary_read(struct convert_config *config, size_t *n, struct error *
 		bytes = text.bytes;
 		*n = text.n;
 	}
-	if (bytes && look_up(config, bytes, *n, err) != 0) {
-		error_prefix(err, "%s", path);
-		free(bytes);
+	if (!bytes)
 		return NULL;
-	}
-	if (bytes && check_prefixes(config, bytes, *n, err) != 0) {
+	struct wordpiece *wordpiece = wordpiece_new(bytes, *n, err);
+	if (!wordpiece)
+		error_prefix(err, "%s", path);
+	int rc = wordpiece ? look_up(config, wordpiece, path, err) : -1;
+	wordpiece_close(wordpiece);
+	if (rc != 0) {
 		free(bytes);
 		return NULL;
 	}

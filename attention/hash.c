@@ -9,7 +9,6 @@
 
 #include "attention/hash_plan.h"
 #include "base/alloc.h"
-#include "base/log.h"
 #include "base/rng.h"
 
 /* Widths are rounded up to the lanes of a vector. */
@@ -347,31 +346,25 @@ agrees(const struct hash_kernel *kernel)
 
 static const struct hash_kernel *best;
 
+static enum cpu_level
+level_of(size_t i)
+{
+	return kernels[i]->level;
+}
+
+static bool
+agrees_with_scalar(size_t i)
+{
+	return agrees(kernels[i]);
+}
+
 static void
 choose(void)
 {
-	enum cpu_level ceiling;
-	struct error err;
+	const struct cpu_kernels all = {
+	    "hash_kernel", KERNELS, level_of, agrees_with_scalar};
 
-	best = &hash_scalar;
-	if (cpu_ceiling(&ceiling, &err) != 0) {
-		log_event(
-		    LOG_WARN, "hash_kernel", "kernel=scalar reason=\"%s\"", err.text);
-		return;
-	}
-	for (size_t i = KERNELS; i-- > 1;) { /* the first that agrees */
-		const struct hash_kernel *kernel = kernels[i];
-		if (kernel->level > ceiling || !cpu_has(kernel->level))
-			continue;
-		if (agrees(kernel)) {
-			best = kernel;
-			return;
-		}
-		log_event(LOG_WARN, "hash_kernel",
-		    "kernel=%s reason=\"differs from scalar in the self-test; "
-		    "not used\"",
-		    kernel->name);
-	}
+	best = kernels[cpu_choose(&all)];
 }
 
 const struct hash_kernel *

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "attention/linear_kernels.h"
-#include "base/log.h"
 
 const char *
 linear_form_name(enum linear_form form)
@@ -187,31 +186,25 @@ linear_find(enum cpu_level level)
 
 static const struct linear_kernel *best;
 
+static enum cpu_level
+level_of(size_t i)
+{
+	return kernels[i]->level;
+}
+
+static bool
+agrees_with_scalar(size_t i)
+{
+	return linear_agrees(kernels[i]);
+}
+
 static void
 choose(void)
 {
-	enum cpu_level ceiling;
-	struct error err;
+	const struct cpu_kernels all = {
+	    "linear_kernel", KERNELS, level_of, agrees_with_scalar};
 
-	best = &linear_scalar;
-	if (cpu_ceiling(&ceiling, &err) != 0) {
-		log_event(
-		    LOG_WARN, "linear_kernel", "kernel=scalar reason=\"%s\"", err.text);
-		return;
-	}
-	for (size_t i = KERNELS; i-- > 1;) { /* the first that agrees */
-		const struct linear_kernel *kernel = kernels[i];
-		if (kernel->level > ceiling || !cpu_has(kernel->level))
-			continue;
-		if (linear_agrees(kernel)) {
-			best = kernel;
-			return;
-		}
-		log_event(LOG_WARN, "linear_kernel",
-		    "kernel=%s reason=\"differs from scalar in the self-test; "
-		    "not used\"",
-		    kernel->name);
-	}
+	best = kernels[cpu_choose(&all)];
 }
 
 const struct linear_kernel *

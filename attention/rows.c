@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "attention/rows_kernels.h"
-#include "base/log.h"
 #include "base/rng.h"
 
 /* Ascending levels. */
@@ -84,31 +83,25 @@ agrees(const struct rows_kernel *kernel)
 
 static const struct rows_kernel *best;
 
+static enum cpu_level
+level_of(size_t i)
+{
+	return kernels[i]->level;
+}
+
+static bool
+agrees_with_scalar(size_t i)
+{
+	return agrees(kernels[i]);
+}
+
 static void
 choose(void)
 {
-	enum cpu_level ceiling;
-	struct error err;
+	const struct cpu_kernels all = {
+	    "rows_kernel", KERNELS, level_of, agrees_with_scalar};
 
-	best = &rows_scalar;
-	if (cpu_ceiling(&ceiling, &err) != 0) {
-		log_event(
-		    LOG_WARN, "rows_kernel", "kernel=scalar reason=\"%s\"", err.text);
-		return;
-	}
-	for (size_t i = KERNELS; i-- > 1;) { /* the first that agrees */
-		const struct rows_kernel *kernel = kernels[i];
-		if (kernel->level > ceiling || !cpu_has(kernel->level))
-			continue;
-		if (agrees(kernel)) {
-			best = kernel;
-			return;
-		}
-		log_event(LOG_WARN, "rows_kernel",
-		    "kernel=%s reason=\"differs from scalar in the self-test; "
-		    "not used\"",
-		    kernel->name);
-	}
+	best = kernels[cpu_choose(&all)];
 }
 
 const struct rows_kernel *

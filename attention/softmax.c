@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "attention/softmax_kernels.h"
-#include "base/log.h"
 #include "base/rng.h"
 
 /* Ascending levels. */
@@ -73,30 +72,25 @@ agrees(softmax_fn *function)
 
 static softmax_fn *best;
 
+static enum cpu_level
+level_of(size_t i)
+{
+	return kernels[i].level;
+}
+
+static bool
+agrees_with_scalar(size_t i)
+{
+	return agrees(kernels[i].function);
+}
+
 static void
 choose(void)
 {
-	enum cpu_level ceiling;
-	struct error err;
+	const struct cpu_kernels all = {
+	    "softmax_kernel", KERNELS, level_of, agrees_with_scalar};
 
-	best = softmax_scalar;
-	if (cpu_ceiling(&ceiling, &err) != 0) {
-		log_event(LOG_WARN, "softmax_kernel", "kernel=scalar reason=\"%s\"",
-		    err.text);
-		return;
-	}
-	for (size_t i = KERNELS; i-- > 1;) { /* the first that agrees */
-		if (kernels[i].level > ceiling || !cpu_has(kernels[i].level))
-			continue;
-		if (agrees(kernels[i].function)) {
-			best = kernels[i].function;
-			return;
-		}
-		log_event(LOG_WARN, "softmax_kernel",
-		    "kernel=%s reason=\"differs from scalar in the self-test; "
-		    "not used\"",
-		    cpu_level_name(kernels[i].level));
-	}
+	best = kernels[cpu_choose(&all)].function;
 }
 
 softmax_fn *

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <pthread.h>
@@ -106,4 +108,29 @@ cpu_ceiling(enum cpu_level *level, struct error *err)
 	}
 	return error_set(err, ERR_INPUT,
 	    "SIMD=%.32s: expected one of scalar, neon, avx2, avx512, amx", wish);
+}
+
+size_t
+cpu_choose(const struct cpu_kernels *kernels)
+{
+	enum cpu_level ceiling;
+	struct error err;
+
+	if (cpu_ceiling(&ceiling, &err) != 0) {
+		log_event(
+		    LOG_WARN, kernels->event, "kernel=scalar reason=\"%s\"", err.text);
+		return 0;
+	}
+	for (size_t i = kernels->n; i-- > 1;) {
+		enum cpu_level level = kernels->level(i);
+		if (level > ceiling || !cpu_has(level))
+			continue;
+		if (kernels->agrees(i))
+			return i;
+		log_event(LOG_WARN, kernels->event,
+		    "kernel=%s reason=\"differs from scalar in the self-test; not "
+		    "used\"",
+		    cpu_level_name(level));
+	}
+	return 0;
 }

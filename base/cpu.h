@@ -2,6 +2,7 @@
 #define BASE_CPU_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/error.h"
 
@@ -31,5 +32,18 @@ bool cpu_has(enum cpu_level level);
  * a name that does not exist, ERR_UNSUPPORTED for one that this processor lacks.
  * Programs call it once at start. */
 int cpu_ceiling(enum cpu_level *level, struct error *err);
+
+/* A module's kernels, from scalar (number 0, which every processor runs) to the best.
+ */
+struct cpu_kernels {
+	const char *event; /* names them in the log: "linear_kernel" */
+	size_t n;
+	enum cpu_level (*level)(size_t i);
+	bool (*agrees)(size_t i); /* kernel i with the scalar ones, in a self-test */
+};
+
+/* The best of them at or below cpu_ceiling() that agrees; one that does not is logged
+ * and passed over.  A module calls it once. */
+size_t cpu_choose(const struct cpu_kernels *kernels);
 
 #endif /* BASE_CPU_H */
