@@ -11,6 +11,8 @@ scales of a GELU table reach what all but one in 10,000 numbers do.
 import torch
 import torch.nn.functional as F
 
+import ksh
+
 
 def centres(x, k, generator, rounds=8):
     """x (n, d) unit -> (k, d) unit."""
@@ -24,8 +26,20 @@ def centres(x, k, generator, rounds=8):
     return centre
 
 
+def learn_planes(hash_layer, q, k, mask, generator, texts=24):
+    """From the order in which the queries' and keys' own products put a text's tokens."""
+    q, mask = q[:texts].detach(), mask[:texts]
+    k = q if k is None else k[:texts].detach()
+    score = torch.einsum("bnhd,bmhd->bhnm", q, k)
+    both = [hash_layer.features(x).detach() for x in (q, k)]
+    mean = torch.cat([f[mask] for f in both]).mean(0)
+    fq, fk = ((f - mean) * mask[..., None, None] for f in both)
+    with torch.enable_grad():
+        return ksh.planes(fq, fk, score, mask, hash_layer.spec.bits, generator)
+
+
 @torch.no_grad()
-def calibrate_hash(hash_layer, q, k, mask, generator):
+def calibrate_hash(hash_layer, q, k, mask, generator, learned=False):
     """q, k (B, N, H, d); k None where shared."""
     seen = q[mask] if k is None else torch.cat([q[mask], k[mask]])
     seen = F.normalize(seen.float(), dim=-1)  # (n, H, d)
@@ -36,8 +50,10 @@ def calibrate_hash(hash_layer, q, k, mask, generator):
             # |x - a|^2 = 2 - 2 <x, a>
             sigma = (2 - 2 * seen[:, h] @ anchor.T).mean().clamp_min(1e-3)
             hash_layer.inverse_sigma[h] = 1 / sigma
-    planes = torch.randn(hash_layer.planes.shape, generator=generator)
-    hash_layer.planes.copy_(planes)
+    if learned:
+        hash_layer.planes.copy_(learn_planes(hash_layer, q, k, mask, generator))
+    else:
+        hash_layer.planes.copy_(torch.randn(hash_layer.planes.shape, generator=generator))
     z = torch.einsum("...hm,hrm->...hr", hash_layer.features(seen), hash_layer.planes)
     z, half = z.sort(0).values, len(z) // 2
     hash_layer.threshold.copy_((z[half - 1] + z[half]) / 2)
@@ -54,14 +70,14 @@ def calibrate_gelu(gelu, y):
 
 
 @torch.no_grad()
-def calibrate(model, ids, mask, seed=1):
+def calibrate(model, ids, mask, seed=1, learned=False):
     generator = torch.Generator().manual_seed(seed)
     x = model.embed_pieces(ids)
     size = lambda t: t[mask].square().mean(-1).sqrt().mean()
     for layer in model.layers:
         q, k, v = layer.project_inputs(x)
         if layer.hash is not None:
-            calibrate_hash(layer.hash, q, k, mask, generator)
+            calibrate_hash(layer.hash, q, k, mask, generator, learned)
         context = layer.attend(x, mask, None, "quadratic", None)
         if model.config.sub_norm:
             layer.context_norm.weight.fill_(size(context))

@@ -28,9 +28,31 @@ class Sign(torch.autograd.Function):
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         size, power = x.abs(), ctx.power
+        if power == 1:
+            return grad * (size <= 1.5), None
         slope = size.clamp_min(0.1) ** ((1 - power) / power) / power
         slope = torch.where(size <= 0.1, 0.1 ** (1 / power - 1), slope)
         return grad * slope * (size <= 1.5), None
+
+
+class OneHot(torch.autograd.Function):
+    """Bits (..., r) of +-1 -> (..., 2^r): 1 for the bucket that they name.  With the gradient
+    of prod (1 + h_i c_i) / 2, c the bits of a bucket's number: at +-1 it is h_i / 2 times what
+    the own bucket has more than the one of which bit i alone differs."""
+
+    @staticmethod
+    def forward(ctx, h):
+        word = to_words(h)
+        ctx.save_for_backward(h, word)
+        out = torch.zeros(h.shape[:-1] + (2 ** h.shape[-1],), device=h.device)
+        return out.scatter_(-1, word[..., None], 1.0)
+
+    @staticmethod
+    def backward(ctx, grad):
+        h, word = ctx.saved_tensors
+        places = 1 << torch.arange(h.shape[-1], device=h.device)
+        other = grad.gather(-1, word[..., None] ^ places)
+        return h / 2 * (grad.gather(-1, word[..., None]) - other)
 
 
 def to_words(h):
@@ -74,8 +96,6 @@ class Hash(nn.Module):
                 raise ValueError(f"expected bucket_bits to divide {spec.bits}, "
                                  f"not {spec.bucket_bits}")
             self.floor = nn.Parameter(torch.full((heads,), 0.1))
-            codes = from_words(torch.arange(2 ** spec.bucket_bits), spec.bucket_bits)
-            self.register_buffer("buckets", codes, persistent=False)
         elif spec.similarity == "table":
             agree = 1 - 2 * torch.arange(spec.bits + 1) / spec.bits
             self.table = nn.Parameter(torch.exp(4 * agree).repeat(heads, 1))
@@ -107,15 +127,20 @@ class Hash(nn.Module):
             if not self.training:
                 return torch.where(z >= self.threshold, 1.0, -1.0)
             z = z - self.threshold
-            real = z.detach()[mask]
-            deviation = real.std(0, unbiased=False).clamp_min(1e-6)
-            return Sign.apply(z / deviation, self.power)
+            return Sign.apply(z / self.deviation(z.detach(), mask), self.power)
+
+    @staticmethod
+    def deviation(z, mask):
+        """Standard deviation over the real tokens: (H, b) of z (B, N, H, b)."""
+        real = mask[..., None, None].to(z.dtype)
+        n = real.sum()
+        mean = (z * real).sum((0, 1)) / n
+        return (((z - mean) * real).square().sum((0, 1)) / n).sqrt().clamp_min(1e-6)
 
     def one_hot(self, h):
         """(B, H, N, b) -> (B, H, N, groups * 2^bucket_bits): 1 for the bucket a group of
-        bits names, 0 for the others; a polynomial in the bits, so it has a gradient."""
-        groups = h.unflatten(-1, (-1, 1, self.spec.bucket_bits))
-        return ((1 + groups * self.buckets) / 2).prod(-1).flatten(-2)
+        bits names, 0 for the others."""
+        return OneHot.apply(h.unflatten(-1, (-1, self.spec.bucket_bits))).flatten(-2)
 
     def weights(self, q, k):
         """w (B, H, N, N) of the signs (B, H, N, b); not for general."""

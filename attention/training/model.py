@@ -19,7 +19,7 @@ from torch import nn
 
 import ordered
 from hashing import Hash, softmax
-from quantize import GeluTable, Linear, TokenTable
+from quantize import GeluTable, Linear, TokenTable, drawn_tokens
 
 MATRICES = ("query", "key", "value", "output", "up", "down")
 
@@ -194,10 +194,15 @@ class Layer(nn.Module):
 
     def project_inputs(self, x):
         """Queries, keys (None where shared), values: (B, N, H, d)."""
-        take = lambda linear: self.take(linear, x, self.attention_smooth).unflatten(
-            -1, (self.heads, -1))
-        key = None if self.key is None else take(self.key)
-        return take(self.query), key, take(self.value)
+        some = [linear for linear in (self.query, self.key, self.value) if linear is not None]
+        if self.attention_smooth is None and not any(
+                linear.form == "float" or linear.exact for linear in some):
+            near = drawn_tokens(x, self.query.mix)  # once for all of them
+            out = [linear.soft(near) for linear in some]
+        else:
+            out = [self.take(linear, x, self.attention_smooth) for linear in some]
+        out = [one.unflatten(-1, (self.heads, -1)) for one in out]
+        return (out[0], None, out[1]) if self.key is None else tuple(out)
 
     def attend(self, x, mask, trace, order, inject):
         q, k, v = self.project_inputs(x)

@@ -33,15 +33,37 @@ def divided(tensor, number):
     return tensor / torch.full_like(tensor, number)
 
 
+class Straight(torch.autograd.Function):
+    """x for backward, what it became for forward: drawn() with mix 1, in one pass."""
+
+    @staticmethod
+    def forward(ctx, x, became):
+        return became
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad, None
+
+
 def drawn(x, quantised, mix):
     """x + mix (quantised - x), with the gradient of x."""
-    return x + mix * (quantised - x).detach()
+    if mix == 1:
+        return Straight.apply(x, quantised.detach())
+    return x + mix * (quantised.detach() - x).detach()
 
 
 def quantize_tokens(x):
     """x (..., in) -> q (..., in) whole numbers in -127 .. 127, scale (..., 1)."""
     top = x.abs().amax(-1, keepdim=True).clamp_min(1e-5)
     return torch.round(x * over(127, top)).clamp(-127, 127), divided(top, 127)
+
+
+def drawn_tokens(x, mix):
+    """x drawn towards its int8 self."""
+    with torch.no_grad():
+        top = x.abs().amax(-1, keepdim=True).clamp_min(1e-5).float()
+        near = (x * (127 / top)).round_().clamp_(-127, 127).mul_(top / 127)
+    return drawn(x, near, mix)
 
 
 def quantize_rows(w, top):
@@ -126,10 +148,12 @@ class Linear(nn.Module):
         """From inputs that have been drawn already."""
         if self.form == "float":
             return F.linear(x, self.weight, self.bias)
-        codes, scale = self.quantised()
         if self.codes is not None:
-            return F.linear(x, codes * scale, self.bias)
-        return F.linear(x, drawn(self.weight, codes * scale, self.mix), self.bias)
+            return F.linear(x, self.codes * self.scale[:, None], self.bias)
+        with torch.no_grad():
+            codes, scale = self.quantised()
+            near = codes * scale
+        return F.linear(x, drawn(self.weight, near, self.mix), self.bias)
 
     def integer(self, q, scale):
         """((acc scale_row) scale_token) + bias with an exact acc; q (..., in), scale
@@ -146,10 +170,9 @@ class Linear(nn.Module):
             if self.ordered and not self.training:
                 return ordered.product(x, self.weight.T, self.bias)
             return self.soft(x)
-        q, scale = quantize_tokens(x.float())
         if self.exact:
-            return self.integer(q, scale)
-        return self.soft(drawn(x, q * scale, self.mix))
+            return self.integer(*quantize_tokens(x.float()))
+        return self.soft(drawn_tokens(x, self.mix))
 
 
 class TokenTable(nn.Module):

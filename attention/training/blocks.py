@@ -1,0 +1,122 @@
+"""Before anything is trained end to end: layer by layer, each asked for its teacher's output.
+
+AdaQuant's idea (Hubara et al., arXiv:2006.10518) with a whole layer as the block.  A layer
+gets what the layers before it, quantised and done, really give.  Its matrices are first set in
+closed form (ternarize.py), its hash from the activations that come of that (calibrate.py);
+then all of it learns by gradient to give what the teacher's layer gives for the same text.  A
+layer is small and its target has 384 numbers a piece, so minutes do what an end to end loss
+takes long for.
+"""
+import torch
+import torch.nn.functional as F
+
+import losses
+from calibrate import calibrate_hash
+from quantize import drawn_tokens
+from ternarize import Sums, fit
+
+
+class Text:
+    """A batch on its way through both models: what goes into the layer at hand."""
+
+    def __init__(self, student, teacher, ids, mask):
+        self.mask = mask
+        self.ours, self.theirs = student.embed_pieces(ids), teacher.embed_pieces(ids)
+
+
+def attended(layer, x, mask):
+    return layer.attend(x, mask, None, "quadratic", None)
+
+
+def fit_matrices(texts, linears, inputs, wanted):
+    """linears share their inputs; inputs(text) and [wanted(text)] -> (B, N, in or out)."""
+    linears = [one for one in linears if one is not None]
+    if any(one.form != "ternary" for one in linears):
+        return
+    sums = [Sums() for _ in linears]
+    for text in texts:
+        x = drawn_tokens(inputs(text), 1)[text.mask]
+        for total, y in zip(sums, wanted(text)):
+            total.add(x, y[text.mask])
+    for linear, total in zip(linears, sums):
+        fit(linear, total)
+
+
+@torch.no_grad()
+def fit_layer(ours, theirs, texts, generator):
+    """Each matrix in turn: with what the ones before it really give, so that sums are the
+    teacher's."""
+    both = [(getattr(ours, n), getattr(theirs, n)) for n in ("query", "key", "value")
+            if getattr(ours, n) is not None]
+    fit_matrices(texts, [a for a, _ in both], lambda t: t.ours,
+                 lambda t: [b(t.theirs) for _, b in both])
+    if ours.hash is not None:
+        q, k, _ = ours.project_inputs(texts[0].ours)
+        calibrate_hash(ours.hash, q, k, texts[0].mask, generator)
+    for t in texts:
+        t.context = ours.context_norm(attended(ours, t.ours, t.mask))
+        t.sum = t.theirs + theirs.output(attended(theirs, t.theirs, t.mask))
+    fit_matrices(texts, [ours.output], lambda t: t.context, lambda t: [t.sum - t.ours])
+    for t in texts:
+        t.middle = ours.attention_norm(t.ours + ours.output(t.context))
+        t.wanted = theirs.attention_norm(t.sum)
+    fit_matrices(texts, [ours.up], lambda t: t.middle, lambda t: [theirs.up(t.wanted)])
+    fit_matrices(texts, [ours.down], lambda t: ours.inner_norm(F.gelu(ours.up(t.middle))),
+                 lambda t: [t.wanted + theirs.feed_forward(t.wanted) - t.middle])
+    for t in texts:
+        del t.context, t.sum, t.middle, t.wanted
+
+
+def distance(ours, theirs, texts):
+    """Of a layer's outputs, 1 being the variance of the teacher's; [] of what the teacher's gives
+    and of its attention's output are kept in the texts for training."""
+    with torch.no_grad():
+        for t in texts:
+            t.wanted_context = attended(theirs, t.theirs, t.mask)
+            t.wanted = theirs(t.theirs, t.mask)
+        states = torch.cat([t.wanted[t.mask] for t in texts])
+    return losses.Directions([None, states[None]], torch.ones(1, len(states), dtype=torch.bool),
+                             states.shape[1])
+
+
+def train_layer(layer, texts, directions, rate, rounds, say):
+    parameters = list(layer.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
+    total, step = rounds * len(texts), 0
+    for r in range(rounds):
+        mean = 0.0
+        for t in texts:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1, 10 * (step + 1) / total) * (1 - step / total)
+            context = attended(layer, t.ours, t.mask)
+            y = layer.attention_norm(t.ours + layer.output(layer.context_norm(context)))
+            y = layer.feed_forward_norm(y + layer.feed_forward(y))
+            apart = directions.loss(0, y, t.wanted, t.mask)
+            loss = apart + 0.3 * losses.contexts(context, t.wanted_context, t.mask)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            for module in layer.modules():
+                if hasattr(module, "project"):
+                    module.project()
+            mean += apart.item() / len(texts)
+            step += 1
+        say({"round": r, "apart": round(mean, 4)})
+
+
+def train_blocks(student, teacher, batches, seed=1, rounds=3, rate=5e-4, say=print):
+    """All layers, the first one first.  batches: [(ids, mask)], looked at again and again; of
+    the first one hashes are made."""
+    student.train()
+    student.set_mix(1)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        texts = [Text(student, teacher, ids, mask) for ids, mask in batches]
+    for i, (ours, theirs) in enumerate(zip(student.layers, teacher.layers)):
+        fit_layer(ours, theirs, texts, generator)
+        train_layer(ours, texts, distance(ours, theirs, texts), rate, rounds,
+                    lambda line: say({"layer": i} | line))
+        with torch.no_grad():
+            for t in texts:
+                t.ours, t.theirs = ours(t.ours, t.mask), t.wanted
