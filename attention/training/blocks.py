@@ -84,7 +84,7 @@ def train_layer(layer, texts, directions, rate, rounds, say):
     optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
     total, step = rounds * len(texts), 0
     for r in range(rounds):
-        mean = 0.0
+        mean = [0.0, 0.0]
         for t in texts:
             for group in optimizer.param_groups:
                 group["lr"] = rate * min(1, 10 * (step + 1) / total) * (1 - step / total)
@@ -92,7 +92,8 @@ def train_layer(layer, texts, directions, rate, rounds, say):
             y = layer.attention_norm(t.ours + layer.output(layer.context_norm(context)))
             y = layer.feed_forward_norm(y + layer.feed_forward(y))
             apart = directions.loss(0, y, t.wanted, t.mask)
-            loss = apart + 0.3 * losses.contexts(context, t.wanted_context, t.mask)
+            context_apart = losses.contexts(context, t.wanted_context, t.mask)
+            loss = apart + 0.3 * context_apart
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -100,9 +101,9 @@ def train_layer(layer, texts, directions, rate, rounds, say):
             for module in layer.modules():
                 if hasattr(module, "project"):
                     module.project()
-            mean += apart.item() / len(texts)
+            mean = [mean[0] + apart.item() / len(texts), mean[1] + context_apart.item() / len(texts)]
             step += 1
-        say({"round": r, "apart": round(mean, 4)})
+        say({"round": r, "apart": round(mean[0], 4), "context": round(mean[1], 4)})
 
 
 def train_blocks(student, teacher, batches, seed=1, rounds=3, rate=5e-4, say=print):
