@@ -55,7 +55,7 @@ class Stream:
         rows.sort(key=len)
         # a window of neighbours: from a random one on, until the batch is full
         first = int(rng.integers(0, max(1, len(rows) - len(rows) // POOL)))
-        last, total = first, 0
+        last = first
         while last < len(rows) and (len(rows[last]) + 2) * (last + 1 - first) <= self.pieces:
             last += 1
         return batch(rows[first:max(last, first + 1)]) + (kind,)
