@@ -69,7 +69,8 @@ def fit(linear, sums, pull=0.1):
     codes = round_columns(w, xx, scale, ternary)
     against = ((codes @ xx) * codes).sum(1).clamp_min(1e-12)
     scale = ((yx * codes).sum(1) / against)[:, None].clamp_min(1e-6)
-    # survivors at the scale, zeros well inside the threshold of quantize_ternary's rules
-    linear.weight.copy_(torch.where(codes != 0, codes * scale,
-                                    w.clamp(-0.3 * scale, 0.3 * scale)))
+    # survivors at the scale, zeros inside twn's threshold: .7 of the mean, to which survivors
+    # alone give their share of the scale
+    inside = 0.5 * codes.abs().mean(1, keepdim=True) * scale
+    linear.weight.copy_(torch.where(codes != 0, codes * scale, w.clamp(-inside, inside)))
     linear.bias.copy_(my - (codes * scale) @ mx)
