@@ -63,6 +63,12 @@ class Set:
         return out
 
 
+def digest(model):
+    """What a folder's model is known by."""
+    return hashlib.sha256((model / "model.safetensors").read_bytes()
+                          + (model / "config.json").read_bytes()).hexdigest()[:12]
+
+
 class Embedder:
     """halftone embed, and what it said before."""
 
@@ -72,9 +78,7 @@ class Embedder:
 
     def __call__(self, model, name, texts):
         model = Path(model)
-        digest = hashlib.sha256((model / "model.safetensors").read_bytes()
-                                + (model / "config.json").read_bytes()).hexdigest()[:12]
-        path = self.folder / f"{name}-{digest}.npy"
+        path = self.folder / f"{name}-{digest(model)}.npy"
         if not path.exists():
             text = self.folder / f"{name}.txt"
             # white space is white space to a tokenizer; a line must not be empty
