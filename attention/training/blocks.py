@@ -43,16 +43,21 @@ def fit_matrices(texts, linears, inputs, wanted):
 
 
 @torch.no_grad()
-def fit_layer(ours, theirs, texts, generator):
+def start_hash(layer, text, generator, learned):
+    if layer.hash is not None:
+        q, k, _ = layer.project_inputs(text.ours)
+        calibrate_hash(layer.hash, q, k, text.mask, generator, learned)
+
+
+@torch.no_grad()
+def fit_layer(ours, theirs, texts, generator, learned):
     """Each matrix in turn: with what the ones before it really give, so that sums are the
     teacher's."""
     both = [(getattr(ours, n), getattr(theirs, n)) for n in ("query", "key", "value")
             if getattr(ours, n) is not None]
     fit_matrices(texts, [a for a, _ in both], lambda t: t.ours,
                  lambda t: [b(t.theirs) for _, b in both])
-    if ours.hash is not None:
-        q, k, _ = ours.project_inputs(texts[0].ours)
-        calibrate_hash(ours.hash, q, k, texts[0].mask, generator)
+    start_hash(ours, texts[0], generator, learned)
     for t in texts:
         t.context = ours.context_norm(attended(ours, t.ours, t.mask))
         t.sum = t.theirs + theirs.output(attended(theirs, t.theirs, t.mask))
@@ -106,16 +111,21 @@ def train_layer(layer, texts, directions, rate, rounds, say):
         say({"round": r, "apart": round(mean[0], 4), "context": round(mean[1], 4)})
 
 
-def train_blocks(student, teacher, batches, seed=1, rounds=3, rate=5e-4, say=print):
+def train_blocks(student, teacher, batches, seed=1, rounds=3, rate=5e-4, say=print, closed=True,
+                 learned=False):
     """All layers, the first one first.  batches: [(ids, mask)], looked at again and again; of
-    the first one hashes are made."""
+    the first one hashes are made.  closed: matrices start in closed form, else rounded; learned:
+    planes of hashes start from ksh.py."""
     student.train()
     student.set_mix(1)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         texts = [Text(student, teacher, ids, mask) for ids, mask in batches]
     for i, (ours, theirs) in enumerate(zip(student.layers, teacher.layers)):
-        fit_layer(ours, theirs, texts, generator)
+        if closed:
+            fit_layer(ours, theirs, texts, generator, learned)
+        else:
+            start_hash(ours, texts[0], generator, learned)
         train_layer(ours, texts, distance(ours, theirs, texts), rate, rounds,
                     lambda line: say({"layer": i} | line))
         with torch.no_grad():

@@ -86,6 +86,9 @@ class Trainer:
         with torch.no_grad():
             t = self.teacher(ids, mask, trace=self.traced)
         s = self.student(ids, mask, trace=self.traced)
+        return self.compare(s, t, mask)
+
+    def compare(self, s, t, mask):
         want, have = (t.vectors, s.vectors) if self.traced else (t, s)
         w, out = self.weights, {"cosine": losses.cosine(have, want)}
         if w.get("similarities") and len(self.queue):
@@ -171,13 +174,19 @@ def make_student(teacher_folder, path, seed):
                         positions=said["positions"], rule=said["rule"])
 
 
+def first_batches(texts, seed, pieces, share=1.0):
+    """[(ids, mask)] for train_blocks."""
+    of_64 = (batch for batch in map(Stream(texts, seed + 100, 6000).step, range(1000))
+             if batch[0].shape[1] == 64)
+    stream, batches = Stream(texts, seed + 200, 4096, share), [next(of_64)[:2]]
+    while sum(int(mask.sum()) for _, mask in batches) < pieces:
+        batches.append(stream.step(len(batches))[:2])
+    return batches
+
+
 def run_calibrate(student, teacher, texts, path, log, args):
     """Hashes from activations, then block by block (calibrate.py, blocks.py)."""
-    of_64 = (batch for batch in map(Stream(texts, args.seed + 100, 6000).step, range(1000))
-             if batch[0].shape[1] == 64)
-    stream, batches = Stream(texts, args.seed + 200, 4096, args.share), [next(of_64)[:2]]
-    while sum(int(mask.sum()) for _, mask in batches) < (args.pieces or CALIBRATION):
-        batches.append(stream.step(len(batches))[:2])
+    batches = first_batches(texts, args.seed, args.pieces or CALIBRATION, args.share)
     train_blocks(student, teacher, batches, args.seed, rate=args.rate or 5e-4,
                  say=lambda line: print(json.dumps(line), file=log, flush=True))
     save({"student": student.state_dict(), "step": 0, "pieces": 0}, path)
