@@ -4,6 +4,7 @@
 # make test-long   the same with more rounds of kill -9
 # make fuzz        libFuzzer on what reads text and models, FUZZ_SECONDS=60 each (clang)
 # make bench       figures against rivals and limits
+# make training    build/training.so: what makes training on processors fast
 # make lint        format, layers, names, sizes, clang-tidy
 # make deps        install what building and testing need (apt-get)
 # V=1 shows the compiler's command lines; WERROR=1 makes warnings errors.
@@ -52,6 +53,9 @@ SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/support/*.c))
 # A fuzz target is a test too: it replays the inputs in tests/fuzz/corpus.
 FUZZERS := $(patsubst %.c,$(OBJ)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_MAIN := $(if $(FUZZ),,$(OBJ)/tests/fuzz/replay.o)
+# What attention/training/fast.py calls, and what that needs of the engine.
+TRAINING := $(patsubst %.c,$(OBJ)/%.o,$(wildcard attention/training/fast/*.c \
+	attention/linear*.c attention/rows*.c) $(addprefix base/,cpu.c error.c log.c rng.c))
 BENCHES := $(patsubst %.c,$(OBJ)/%,$(wildcard bench/bench_*.c))
 BENCH_SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(wildcard bench/bench_*.c),$(wildcard bench/*.c)))
 
@@ -105,6 +109,10 @@ $(BENCHES): %: %.o $(BENCH_SUPPORT) \
 	@echo '  link $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+$(BIN)/training.so: $(TRAINING)
+	@echo '  link $@'
+	$(Q)$(CC) -shared -pthread $(OPENMP) $(LDFLAGS) -o $@ $^ -lm
+
 # A build that a target starts uses every processor.
 BUILD := $(MAKE) $(if $(findstring j,$(firstword $(MAKEFLAGS))),,-j$(shell nproc))
 
@@ -130,6 +138,8 @@ bench:
 	tools/deps.sh build bench
 	+$(BUILD) all bench-programs
 	bench/run.sh $(OBJ)
+training:
+	+$(BUILD) OBJ=$(OBJ)/shared CFLAGS='$(CFLAGS) -fPIC' $(BIN)/training.so
 lint:
 	tools/deps.sh build lint
 	tests/lint/run.sh
@@ -140,5 +150,5 @@ clean:
 	rm -rf build
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
-.PHONY: all deps demo test test-long fuzz bench lint test-programs fuzz-programs bench-programs clean
+.PHONY: all deps demo test test-long fuzz bench training lint test-programs fuzz-programs bench-programs clean
 .SECONDARY:

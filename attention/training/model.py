@@ -19,7 +19,7 @@ from torch import nn
 
 import ordered
 from hashing import Hash, softmax
-from quantize import GeluTable, Linear, TokenTable, drawn_tokens
+from quantize import GeluTable, Linear, TokenTable, linears
 
 MATRICES = ("query", "key", "value", "output", "up", "down")
 
@@ -197,8 +197,7 @@ class Layer(nn.Module):
         some = [linear for linear in (self.query, self.key, self.value) if linear is not None]
         if self.attention_smooth is None and not any(
                 linear.form == "float" or linear.exact for linear in some):
-            near = drawn_tokens(x, self.query.mix)  # once for all of them
-            out = [linear.soft(near) for linear in some]
+            out = linears(x, some)
         else:
             out = [self.take(linear, x, self.attention_smooth) for linear in some]
         out = [one.unflatten(-1, (self.heads, -1)) for one in out]

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import fast
 import ordered
 
 FORMS = ("ternary", "four-level", "int8", "float")
@@ -62,7 +63,7 @@ def drawn_tokens(x, mix):
     """x drawn towards its int8 self."""
     with torch.no_grad():
         top = x.abs().amax(-1, keepdim=True).clamp_min(1e-5).float()
-        near = (x * (127 / top)).round_().clamp_(-127, 127).mul_(top / 127)
+        near = (x * over(127, top)).round_().clamp_(-127, 127).mul_(divided(top, 127))
     return drawn(x, near, mix)
 
 
@@ -172,7 +173,15 @@ class Linear(nn.Module):
             return self.soft(x)
         if self.exact:
             return self.integer(*quantize_tokens(x.float()))
-        return self.soft(drawn_tokens(x, self.mix))
+        return linears(x, [self])[0]
+
+
+def linears(x, some):
+    """What each of some Linears makes, softly, of x: bytes are made of it once."""
+    if fast.takes(x, some):
+        return fast.linears(x, some)
+    near = drawn_tokens(x, some[0].mix)
+    return [one.soft(near) for one in some]
 
 
 class TokenTable(nn.Module):
