@@ -53,9 +53,9 @@ SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/support/*.c))
 # A fuzz target is a test too: it replays the inputs in tests/fuzz/corpus.
 FUZZERS := $(patsubst %.c,$(OBJ)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_MAIN := $(if $(FUZZ),,$(OBJ)/tests/fuzz/replay.o)
-# What attention/training/fast.py calls, and what that needs of the engine.
+# What attention/training/fast*.py call, and what that needs of the engine.
 TRAINING := $(patsubst %.c,$(OBJ)/%.o,$(wildcard attention/training/fast/*.c \
-	attention/linear*.c attention/rows*.c) $(addprefix base/,cpu.c error.c log.c rng.c))
+	attention/linear*.c attention/rows*.c) $(addprefix base/,alloc.c cpu.c error.c log.c rng.c))
 BENCHES := $(patsubst %.c,$(OBJ)/%,$(wildcard bench/bench_*.c))
 BENCH_SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(wildcard bench/bench_*.c),$(wildcard bench/*.c)))
 
@@ -109,6 +109,8 @@ $(BENCHES): %: %.o $(BENCH_SUPPORT) \
 	@echo '  link $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+# Sums while a model learns have no order of their own.
+$(OBJ)/attention/training/fast/hash.o: ISA := -O3 -ffp-contract=fast -Wno-psabi
 $(BIN)/training.so: $(TRAINING)
 	@echo '  link $@'
 	$(Q)$(CC) -shared -pthread $(OPENMP) $(LDFLAGS) -o $@ $^ -lm

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import fast_hash
 import ordered
 
 SIMILARITIES = ("positive", "general", "buckets", "table")
@@ -194,7 +195,10 @@ class Hash(nn.Module):
     def forward(self, q, k, v, mask, order="quadratic", inject=None):
         """q, k, v (B, N, H, d), k None where shared; mask (B, N) bool.  inject: words
         (B, N, H) of queries and of keys (None where shared) to use instead.  Returns
-        (B, N, H, d) and the pair of words that were used."""
+        (B, N, H, d) and the pair of words that were used.  fast_hash.py does the same
+        where it can."""
+        if inject is None and fast_hash.serves(self, q, v, order):
+            return fast_hash.attend(self, q, k, v, mask)
         if inject is not None:
             bits = self.spec.bits
             hq = from_words(inject[0], bits)
