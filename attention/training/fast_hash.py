@@ -60,7 +60,10 @@ class Attend(torch.autograd.Function):
     def backward(ctx, grad, *_):
         length, *inputs, deviation_q, deviation_k = ctx.saved_tensors
         grad = grad.contiguous()
-        out = [None if t is None else torch.zeros_like(t) for t in inputs]  # added to
+        out = [None if t is None else torch.empty_like(t) for t in inputs]
+        for t in out[3:]:
+            if t is not None:
+                t.zero_()  # parameters': added to
         call("fast_hash_backward", Arguments(
             **ctx.sizes, length=length.data_ptr(), **pointers(INPUTS, inputs),
             **pointers(OUTPUTS[3:], (deviation_q, deviation_k))),
