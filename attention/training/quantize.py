@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import fast
+import fast_linear
 import ordered
 
 FORMS = ("ternary", "four-level", "int8", "float")
@@ -178,8 +178,8 @@ class Linear(nn.Module):
 
 def linears(x, some):
     """What each of some Linears makes, softly, of x: bytes are made of it once."""
-    if fast.takes(x, some):
-        return fast.linears(x, some)
+    if fast_linear.takes(x, some):
+        return fast_linear.linears(x, some)
     near = drawn_tokens(x, some[0].mix)
     return [one.soft(near) for one in some]
 

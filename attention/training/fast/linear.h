@@ -8,7 +8,7 @@
 
 /*
  * Ternary layers while they learn: latent float weights to codes, activations and
- * gradients to bytes, and the engine's products of both, on every core.  fast.py calls
+ * gradients to bytes, and the engine's products of both, on every core.  fast_linear.py calls
  * these.
  *
  * A matrix is packed twice, as (out, in) for y = x W^T and turned, as (in, out), for

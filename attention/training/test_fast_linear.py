@@ -1,4 +1,4 @@
-"""Tests of the fast products: python test_fast.py, behind `make training`; seconds.
+"""Tests of the fast products: python test_fast_linear.py, behind `make training`; seconds.
 
 Claims: bytes of tokens and levels of weights are quantize.py's to the bit; both packings are
 linear_pack()'s; what linears() makes of an input is what quantize.py makes of it, and so are
@@ -10,7 +10,7 @@ import itertools
 
 import torch
 
-import fast
+import fast_linear
 import quantize
 
 SHAPES = ((384, 384), (384, 1536), (1536, 384))
@@ -45,7 +45,7 @@ def both(some, x):
     """Outputs and gradients (x's, then those of parameters), the fast way and quantize.py's."""
     slow = lambda x: [one.soft(quantize.drawn_tokens(x, 1)) for one in some]
     goals = [torch.randn(*x.shape[:-1], one.outputs) for one in some]
-    for way in (lambda x: fast.linears(x, some), slow):
+    for way in (lambda x: fast_linear.linears(x, some), slow):
         x = x.detach().requires_grad_()
         for one in some:
             one.zero_grad()
@@ -74,7 +74,7 @@ def test_tokens():
     for dims, n in itertools.product((384, 1536), TOKENS):
         x, factors = tokens(n, dims), torch.rand(dims)
         for by, rows in ((None, x), (factors, x * factors)):
-            q, scale, total = fast.quantize(x, by)
+            q, scale, total = fast_linear.quantize(x, by)
             want, want_scale = quantize.quantize_tokens(rows)
             assert torch.equal(q.float(), want) and torch.equal(scale[:, None], want_scale)
             assert torch.equal(total, want.sum(1).int())
@@ -84,7 +84,7 @@ def test_levels():
     for inputs, outputs in SHAPES:
         weight = make(inputs, outputs)[0].weight.detach()
         weight[3] = 0
-        levels, scale = fast.ternarize(weight)
+        levels, scale = fast_linear.ternarize(weight)
         want, want_scale = quantize.quantize_ternary(weight, "twn")
         assert torch.equal(levels.float(), want)
         assert 0.4 < levels.abs().float().mean() < 0.7
@@ -95,9 +95,9 @@ def test_packing():
     """Against the engine's own."""
     for inputs, outputs in SHAPES:
         levels = torch.randint(-1, 2, (outputs, inputs), dtype=torch.int8)
-        for got, of in zip(fast.pack(levels), (levels, levels.T.contiguous())):
+        for got, of in zip(fast_linear.pack(levels), (levels, levels.T.contiguous())):
             want = torch.empty_like(got)
-            fast.library().linear_pack(
+            fast_linear.library().linear_pack(
                 ctypes.c_void_p(want.data_ptr()), ctypes.c_void_p(of.data_ptr()), 0,
                 *map(ctypes.c_size_t, of.shape[::-1]))
             assert torch.equal(got, want)
@@ -121,24 +121,24 @@ def test_one_input():
 def test_refused():
     x = torch.randn(3, 128)
     linear = quantize.Linear(128, 64, "ternary")
-    assert fast.takes(x, [linear])
-    assert not fast.takes(x.double(), [linear])
+    assert fast_linear.takes(x, [linear])
+    assert not fast_linear.takes(x.double(), [linear])
     for name, value in (("mix", 0.5), ("form", "int8"), ("rule", "tbt"), ("training", False),
                         ("inputs", 96)):
         other = quantize.Linear(128, 64, "ternary")
         setattr(other, name, value)
-        assert not fast.takes(x, [linear, other]), name
+        assert not fast_linear.takes(x, [linear, other]), name
 
 
 def test_used():
     """quantize.Linear takes this way."""
     linear, x = make(384, 384)[0], torch.randn(9, 384)
-    assert torch.equal(linear(x), fast.linears(x, [linear])[0])
+    assert torch.equal(linear(x), fast_linear.linears(x, [linear])[0])
     assert type(linear(x).grad_fn.next_functions[0][0]).__name__ == "ProductsBackward"
 
 
 def main():
-    if fast.library() is None:
+    if fast_linear.library() is None:
         print("skipped: there is no build/training.so (make training)")
         return
     for name, test in list(globals().items()):

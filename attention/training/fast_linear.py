@@ -5,16 +5,15 @@ products, bytes times codes.
     dx = dy W     dy, times the scales of rows, as bytes with a scale a token: within 1 %
     dW = dy^T x   in float32, torch's
 
-`make training` builds the library (fast/linear.h); $HALFTONE_TRAINING_LIBRARY names
-another.  Without it, and for all that takes() refuses, quantize.py computes in floats.
+`make training` builds the library (fast/linear.h).  Without it, and for all that takes() refuses, quantize.py computes in floats.
 """
 import ctypes
 import functools
-import os
-from pathlib import Path
 
 import torch
 from torch.autograd.function import once_differentiable
+
+import fast_library
 
 STEP = 64  # LINEAR_DIMS_STEP
 
@@ -42,11 +41,9 @@ class Bytes(ctypes.Structure):  # struct fast_linear_bytes
 @functools.cache
 def library():
     """The library; None if it is not there."""
-    built = Path(__file__).resolve().parents[2] / "build/training.so"
-    path = os.environ.get("HALFTONE_TRAINING_LIBRARY", built)
-    if not Path(path).exists():
+    loaded, at, size = fast_library.library(), ctypes.c_void_p, ctypes.c_size_t
+    if loaded is None:
         return None
-    loaded, at, size = ctypes.CDLL(path), ctypes.c_void_p, ctypes.c_size_t
     loaded.fast_linear_quantize.argtypes = [ctypes.POINTER(Bytes), at, at, size, size]
     loaded.fast_linear_ternarize.argtypes = [at, at, at, size, size]
     loaded.fast_linear_pack.argtypes = [at, at, at, size, size]
