@@ -28,18 +28,25 @@ def attended(layer, x, mask):
     return layer.attend(x, mask, None, "quadratic", None)
 
 
-def fit_matrices(texts, linears, inputs, wanted):
-    """linears share their inputs; inputs(text) and [wanted(text)] -> (B, N, in or out)."""
+def fit_matrices(texts, linears, inputs, wanted, norm=lambda t: 1):
+    """linears share their inputs; inputs(text) and [wanted(text)] -> (B, N, in or out).  norm:
+    what outputs are divided by before anyone sees them; pieces count by what is seen."""
     linears = [one for one in linears if one is not None]
     if any(one.form != "ternary" for one in linears):
         return
     sums = [Sums() for _ in linears]
     for text in texts:
         x = drawn_tokens(inputs(text), 1)[text.mask]
+        weight = (torch.ones_like(text.mask[..., None]) / norm(text) ** 2)[text.mask]
         for total, y in zip(sums, wanted(text)):
-            total.add(x, y[text.mask])
+            total.add(x, y[text.mask], weight)
     for linear, total in zip(linears, sums):
         fit(linear, total)
+
+
+def spread(x):
+    """What a layer norm divides by; some pieces' sums are many times as large as others'."""
+    return x.std(-1, keepdim=True)
 
 
 @torch.no_grad()
@@ -61,15 +68,17 @@ def fit_layer(ours, theirs, texts, generator, learned):
     for t in texts:
         t.context = ours.context_norm(attended(ours, t.ours, t.mask))
         t.sum = t.theirs + theirs.output(attended(theirs, t.theirs, t.mask))
-    fit_matrices(texts, [ours.output], lambda t: t.context, lambda t: [t.sum - t.ours])
+    fit_matrices(texts, [ours.output], lambda t: t.context, lambda t: [t.sum - t.ours],
+                 lambda t: spread(t.sum))
     for t in texts:
         t.middle = ours.attention_norm(t.ours + ours.output(t.context))
         t.wanted = theirs.attention_norm(t.sum)
+        t.last = t.wanted + theirs.feed_forward(t.wanted)
     fit_matrices(texts, [ours.up], lambda t: t.middle, lambda t: [theirs.up(t.wanted)])
     fit_matrices(texts, [ours.down], lambda t: ours.inner_norm(F.gelu(ours.up(t.middle))),
-                 lambda t: [t.wanted + theirs.feed_forward(t.wanted) - t.middle])
+                 lambda t: [t.last - t.middle], lambda t: spread(t.last))
     for t in texts:
-        del t.context, t.sum, t.middle, t.wanted
+        del t.context, t.sum, t.middle, t.wanted, t.last
 
 
 def distance(ours, theirs, texts):

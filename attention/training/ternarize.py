@@ -11,15 +11,17 @@ import torch
 
 
 class Sums:
-    """Of x (n, in) and y (n, out): what regression needs."""
+    """Of x (n, in) and y (n, out), rows counting w (n, 1) or 1: what regression needs."""
 
     def __init__(self):
         self.n = self.x = self.y = self.xx = self.yx = 0
 
-    def add(self, x, y):
-        self.n += len(x)
-        self.x, self.y = self.x + x.sum(0), self.y + y.sum(0)
-        self.xx, self.yx = self.xx + x.T @ x, self.yx + y.T @ x
+    def add(self, x, y, w=None):
+        w = torch.ones(len(x), 1) if w is None else w
+        wx, wy = w * x, w * y
+        self.n += w.sum()
+        self.x, self.y = self.x + wx.sum(0), self.y + wy.sum(0)
+        self.xx, self.yx = self.xx + wx.T @ x, self.yx + wy.T @ x
 
     def centred(self):
         mx, my = self.x / self.n, self.y / self.n
@@ -59,7 +61,7 @@ def ternary(z):
 
 
 @torch.no_grad()
-def fit(linear, sums, pull=0.1):
+def fit(linear, sums, pull=1e-3):
     """Set a ternary Linear's latent weight and bias; its codes and scales are what was found."""
     mx, my, xx, yx = sums.centred()
     w = regress(xx, yx, linear.weight, pull)

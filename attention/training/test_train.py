@@ -228,6 +228,16 @@ def test_regress():
     assert slope.abs().max() < 1e-3 * yx.abs().max() and (found - w).abs().max() > 0.1
 
 
+def test_weighted_sums():
+    """A row that counts three times is three rows; a weight of 0 is none."""
+    x, y, times = torch.randn(60, 12), torch.randn(60, 5), torch.randint(0, 4, (60,))
+    weighted, repeated = ternarize.Sums(), ternarize.Sums()
+    weighted.add(x, y, times[:, None].float())
+    repeated.add(x.repeat_interleave(times, 0), y.repeat_interleave(times, 0))
+    for a, b in zip(weighted.centred(), repeated.centred()):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
 def one_by_one(w, xx, scale):
     """What round_columns does, by solving for the columns not yet rounded."""
     order = xx.diagonal().argsort(descending=True)

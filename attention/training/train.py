@@ -187,7 +187,7 @@ def first_batches(texts, seed, pieces, share=1.0):
 def run_calibrate(student, teacher, texts, path, log, args):
     """Hashes from activations, then block by block (calibrate.py, blocks.py)."""
     batches = first_batches(texts, args.seed, args.pieces or CALIBRATION, args.share)
-    train_blocks(student, teacher, batches, args.seed, rate=args.rate or 5e-4,
+    train_blocks(student, teacher, batches, args.seed, rate=args.rate or 1e-3,
                  say=lambda line: print(json.dumps(line), file=log, flush=True))
     save({"student": student.state_dict(), "step": 0, "pieces": 0}, path)
 
