@@ -82,8 +82,8 @@ def fit_layer(ours, theirs, texts, generator, learned):
 
 
 def distance(ours, theirs, texts):
-    """Of a layer's outputs, 1 being the variance of the teacher's; [] of what the teacher's gives
-    and of its attention's output are kept in the texts for training."""
+    """Of a layer's outputs from the teacher's, 1 being the teacher's variance: a Directions of all
+    dimensions.  What the teacher's layer and its attention give is kept in the texts."""
     with torch.no_grad():
         for t in texts:
             t.wanted_context = attended(theirs, t.theirs, t.mask)

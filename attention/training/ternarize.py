@@ -70,7 +70,8 @@ def fit(linear, sums, pull=1e-3):
     scale = (size * kept).sum(1, keepdim=True) / kept.sum(1, keepdim=True)
     codes = round_columns(w, xx, scale, ternary)
     against = ((codes @ xx) * codes).sum(1).clamp_min(1e-12)
-    scale = ((yx * codes).sum(1) / against)[:, None].clamp_min(1e-6)
+    scale = ((yx * codes).sum(1) / against)[:, None]
+    codes, scale = codes * scale.sign(), scale.abs().clamp_min(1e-6)
     # survivors at the scale, zeros inside twn's threshold: .7 of the mean, to which survivors
     # alone give their share of the scale
     inside = 0.5 * codes.abs().mean(1, keepdim=True) * scale
