@@ -12,9 +12,9 @@
 /* ---- Memory ---- */
 
 struct work {
-	struct head *heads;  /* (heads) */
-	struct sums *sums;   /* (threads, heads) */
-	float *scratch;      /* (threads, scratch_size) */
+	struct head *heads; /* (heads) */
+	struct sums *sums;  /* (threads, heads) */
+	float *scratch;     /* (threads, scratch_size) */
 	size_t scratch_size;
 };
 
@@ -116,8 +116,8 @@ head_init(struct head *head, const struct piece *p, size_t h)
 	    hash->planes + h * hash->bits * p->features, hash->bits, p->features);
 	memcpy(head->threshold, hash->threshold + h * hash->bits,
 	    hash->bits * sizeof(float));
-	memcpy(head->table, hash->table + h * (groups + 1),
-	    (groups + 1) * sizeof(float));
+	memcpy(
+	    head->table, hash->table + h * (groups + 1), (groups + 1) * sizeof(float));
 	/* By both neighbours; at the ends, by the one there is. */
 	for (size_t g = 0; g <= groups; g++) {
 		const size_t from = g ? g - 1 : 0, to = g < groups ? g + 1 : groups;

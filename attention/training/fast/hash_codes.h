@@ -31,9 +31,14 @@ make_features(const struct piece *p, struct side *s)
 
 	for (size_t i = 0; i < size; i++)
 		s->near[i] = -1;
-	product_add((struct product){.c = s->near, .a = s->x,
-	    .b = p->head->anchor_turned, .a_row = p->wide.dims, .a_step = 1,
-	    .rows = p->n, .inner = p->hash->dims, .cols = p->wide.features});
+	product_add((struct product){.c = s->near,
+	    .a = s->x,
+	    .b = p->head->anchor_turned,
+	    .a_row = p->wide.dims,
+	    .a_step = 1,
+	    .rows = p->n,
+	    .inner = p->hash->dims,
+	    .cols = p->wide.features});
 	for (size_t i = 0; i < size; i += LANES)
 		lanes_store(s->feature + i,
 		    lanes_exp(lanes_load(s->near + i) * p->head->inverse_sigma));
@@ -67,9 +72,14 @@ make_codes(const struct piece *p, struct side *s, const float *from)
 	for (size_t i = 0; i < p->n; i++)
 		for (size_t r = 0; r < bits; r++)
 			s->z[i * bits + r] = -p->head->threshold[r];
-	product_add((struct product){.c = s->z, .a = s->feature,
-	    .b = p->head->planes_turned, .a_row = p->wide.features, .a_step = 1,
-	    .rows = p->n, .inner = p->features, .cols = bits});
+	product_add((struct product){.c = s->z,
+	    .a = s->feature,
+	    .b = p->head->planes_turned,
+	    .a_row = p->wide.features,
+	    .a_step = 1,
+	    .rows = p->n,
+	    .inner = p->features,
+	    .cols = bits});
 	for (size_t i = 0; i < p->n; i++)
 		s->word[i] = word_of(s->z + i * bits, p->hash->bits);
 }
@@ -85,8 +95,7 @@ sign_slope(lanes x, float power)
 		const float curve = (1 - power) / power;
 		const lanes base = lanes_choose(size < 0.1f, lanes_set(0.1f), size);
 		slope = lanes_exp(lanes_log(base) * curve) / power;
-		slope =
-		    lanes_choose(size <= 0.1f, lanes_set(powf(0.1f, curve)), slope);
+		slope = lanes_choose(size <= 0.1f, lanes_set(powf(0.1f, curve)), slope);
 	}
 	return lanes_where(size <= 1.5f, slope);
 }
@@ -125,13 +134,23 @@ features_gradient(const struct piece *p, struct side *s)
 		lanes_store(s->feature_d + i, d * p->head->inverse_sigma);
 	}
 	p->sums->inverse_sigma += lanes_sum(sigma);
-	product_add((struct product){.c = p->sums->anchor, .a = s->feature_d, .b = s->x,
-	    .a_row = 1, .a_step = width, .rows = p->features, .inner = p->n,
+	product_add((struct product){.c = p->sums->anchor,
+	    .a = s->feature_d,
+	    .b = s->x,
+	    .a_row = 1,
+	    .a_step = width,
+	    .rows = p->features,
+	    .inner = p->n,
 	    .cols = dims});
 	clear(s->x_d, p->n, dims);
-	product_add((struct product){.c = s->x_d, .a = s->feature_d,
-	    .b = p->head->anchor, .a_row = width, .a_step = 1, .rows = p->n,
-	    .inner = p->features, .cols = dims});
+	product_add((struct product){.c = s->x_d,
+	    .a = s->feature_d,
+	    .b = p->head->anchor,
+	    .a_row = width,
+	    .a_step = 1,
+	    .rows = p->n,
+	    .inner = p->features,
+	    .cols = dims});
 }
 
 /* x_d was the gradient by the unit vector and becomes that by q or k. */
@@ -147,9 +166,9 @@ units_gradient(const struct piece *p, struct side *s)
 		/* A length below the least divides by a constant. */
 		const float along = s->inverse[i] < 1e6f ? lanes_sum(sum) : 0;
 		for (size_t d = 0; d < p->wide.dims; d += LANES)
-			lanes_store(x_d + d,
-			    (lanes_load(x_d + d) - along * lanes_load(x + d)) *
-				s->inverse[i]);
+			lanes_store(
+			    x_d + d, (lanes_load(x_d + d) - along * lanes_load(x + d)) *
+					 s->inverse[i]);
 	}
 }
 
@@ -160,13 +179,23 @@ codes_gradient(const struct piece *p, struct side *s, const float *deviation)
 	const size_t bits = p->wide.bits, width = p->wide.features;
 
 	signs_gradient(p, s, deviation);
-	product_add((struct product){.c = p->sums->planes, .a = s->z_d, .b = s->feature,
-	    .a_row = 1, .a_step = bits, .rows = p->hash->bits, .inner = p->n,
+	product_add((struct product){.c = p->sums->planes,
+	    .a = s->z_d,
+	    .b = s->feature,
+	    .a_row = 1,
+	    .a_step = bits,
+	    .rows = p->hash->bits,
+	    .inner = p->n,
 	    .cols = width});
 	clear(s->feature_d, p->n, width);
-	product_add((struct product){.c = s->feature_d, .a = s->z_d,
-	    .b = p->head->planes, .a_row = bits, .a_step = 1, .rows = p->n,
-	    .inner = p->hash->bits, .cols = width});
+	product_add((struct product){.c = s->feature_d,
+	    .a = s->z_d,
+	    .b = p->head->planes,
+	    .a_row = bits,
+	    .a_step = 1,
+	    .rows = p->n,
+	    .inner = p->hash->bits,
+	    .cols = width});
 	if (p->hash->anchors)
 		features_gradient(p, s);
 	units_gradient(p, s);

@@ -50,8 +50,13 @@ attend(struct piece *p)
 		p->total[i] = total;
 	}
 	clear(p->out, p->n, p->wide.dims);
-	product_add((struct product){.c = p->out, .a = p->weight, .b = p->v,
-	    .a_row = width, .a_step = 1, .rows = p->n, .inner = p->n,
+	product_add((struct product){.c = p->out,
+	    .a = p->weight,
+	    .b = p->v,
+	    .a_row = width,
+	    .a_step = 1,
+	    .rows = p->n,
+	    .inner = p->n,
 	    .cols = p->wide.dims});
 	for (size_t i = 0; i < p->n; i++)
 		for (size_t d = 0; d < p->wide.dims; d++)
@@ -81,12 +86,23 @@ weights_gradient(struct piece *p)
 	for (size_t j = 0; j < p->n; j++)
 		for (size_t d = 0; d < p->hash->dims; d++)
 			p->v_turned[d * width + j] = p->v[j * dims + d];
-	product_add((struct product){.c = p->weight_d, .a = p->out_d, .b = p->v_turned,
-	    .a_row = dims, .a_step = 1, .rows = p->n, .inner = p->hash->dims,
+	product_add((struct product){.c = p->weight_d,
+	    .a = p->out_d,
+	    .b = p->v_turned,
+	    .a_row = dims,
+	    .a_step = 1,
+	    .rows = p->n,
+	    .inner = p->hash->dims,
 	    .cols = width});
 	clear(p->v_d, p->n, dims);
-	product_add((struct product){.c = p->v_d, .a = p->weight, .b = p->out_d,
-	    .a_row = 1, .a_step = width, .rows = p->n, .inner = p->n, .cols = dims});
+	product_add((struct product){.c = p->v_d,
+	    .a = p->weight,
+	    .b = p->out_d,
+	    .a_row = 1,
+	    .a_step = width,
+	    .rows = p->n,
+	    .inner = p->n,
+	    .cols = dims});
 	for (size_t i = 0; i < p->n; i++)
 		for (size_t j = 0; j < p->n; j++) {
 			const uint32_t differ = p->differ[i * width + j];
@@ -161,8 +177,13 @@ bits_gradient(const struct piece *p, const struct side *own, const struct side *
 		buckets_gradient(p, own, other, row, step);
 		return;
 	}
-	product_add((struct product){.c = own->z_d, .a = p->weight_d, .b = other->h,
-	    .a_row = row, .a_step = step, .rows = p->n, .inner = p->n,
+	product_add((struct product){.c = own->z_d,
+	    .a = p->weight_d,
+	    .b = other->h,
+	    .a_row = row,
+	    .a_step = step,
+	    .rows = p->n,
+	    .inner = p->n,
 	    .cols = p->wide.bits});
 }
 

@@ -48,13 +48,13 @@ struct piece {
 	struct sums *sums;
 	struct widths wide;
 	size_t n, features;
-	struct side queries, keys;    /* one and the same where shared */
-	float *v, *v_turned, *v_d;    /* (n, dims), (dims, n) */
-	float *out, *out_d;           /* (n, dims) */
-	float *weight, *weight_d;     /* (n, n) */
-	float *total;                 /* (n) sums of a row's weights */
-	uint32_t *differ;             /* (n, n) groups that differ */
-	uint32_t *equal, *apart;      /* (n) see movable_bits() */
+	struct side queries, keys; /* one and the same where shared */
+	float *v, *v_turned, *v_d; /* (n, dims), (dims, n) */
+	float *out, *out_d;        /* (n, dims) */
+	float *weight, *weight_d;  /* (n, n) */
+	float *total;              /* (n) sums of a row's weights */
+	uint32_t *differ;          /* (n, n) groups that differ */
+	uint32_t *equal, *apart;   /* (n) see movable_bits() */
 };
 
 /* to (n, width of dims) := rows of one head of a text. */

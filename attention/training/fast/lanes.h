@@ -138,8 +138,8 @@ struct product {
 
 /* Inlined with constant `rows` and `wide`: all sums are in registers. */
 INLINE void
-product_tile(const struct product *p, size_t i, size_t j, const size_t rows,
-    const size_t wide)
+product_tile(
+    const struct product *p, size_t i, size_t j, const size_t rows, const size_t wide)
 {
 	const float *a = p->a + i * p->a_row, *b = p->b + j;
 	float *c = p->c + i * p->cols + j;

@@ -8,8 +8,8 @@
 
 /*
  * Ternary layers while they learn: latent float weights to codes, activations and
- * gradients to bytes, and the engine's products of both, on every core.  fast_linear.py calls
- * these.
+ * gradients to bytes, and the engine's products of both, on every core.  fast_linear.py
+ * calls these.
  *
  * A matrix is packed twice, as (out, in) for y = x W^T and turned, as (in, out), for
  * dx = dy W.  in and out are multiples of LINEAR_DIMS_STEP, LINEAR_DIMS_MAX at most.
