@@ -15,6 +15,8 @@ from calibrate import calibrate_hash
 from quantize import drawn_tokens
 from ternarize import Sums, fit
 
+RATE = 1e-3
+
 
 class Text:
     """A batch on its way through both models: what goes into the layer at hand."""
@@ -120,7 +122,7 @@ def train_layer(layer, texts, directions, rate, rounds, say):
         say({"round": r, "apart": round(mean[0], 4), "context": round(mean[1], 4)})
 
 
-def train_blocks(student, teacher, batches, seed=1, rounds=3, rate=5e-4, say=print, closed=True,
+def train_blocks(student, teacher, batches, seed=1, rounds=3, rate=RATE, say=print, closed=True,
                  learned=False):
     """All layers, the first one first.  batches: [(ids, mask)], looked at again and again; of
     the first one hashes are made.  closed: matrices start in closed form, else rounded; learned:

@@ -70,14 +70,14 @@ def calibrate_gelu(gelu, y):
 
 
 @torch.no_grad()
-def calibrate(model, ids, mask, seed=1, learned=False):
+def calibrate(model, ids, mask, seed=1):
     generator = torch.Generator().manual_seed(seed)
     x = model.embed_pieces(ids)
     size = lambda t: t[mask].square().mean(-1).sqrt().mean()
     for layer in model.layers:
         q, k, v = layer.project_inputs(x)
         if layer.hash is not None:
-            calibrate_hash(layer.hash, q, k, mask, generator, learned)
+            calibrate_hash(layer.hash, q, k, mask, generator)
         context = layer.attend(x, mask, None, "quadratic", None)
         if model.config.sub_norm:
             layer.context_norm.weight.fill_(size(context))

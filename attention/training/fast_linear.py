@@ -5,7 +5,8 @@ products, bytes times codes.
     dx = dy W     dy, times the scales of rows, as bytes with a scale a token: within 1 %
     dW = dy^T x   in float32, torch's
 
-`make training` builds the library (fast/linear.h).  Without it, and for all that takes() refuses, quantize.py computes in floats.
+`make training` builds the library (fast/linear.h).  Without it, and for all that
+takes() refuses, quantize.py computes in floats.
 """
 import ctypes
 import functools

@@ -7,16 +7,15 @@
 #   PART      of the texts and of every phase's length: 1 (default), or .1 to try the recipe
 # Needs `make`, `make demo ONCE=1` (the packages' descriptions) and the Python of requirements.txt
 # as python3; DEBS=DIR names unpacked Debian packages (wordnet-base, dict-foldoc, dict-jargon).
-set -eu
+set -euo pipefail
 data=$1 work=$2 teacher=$3 name=$4 seed=${5:-1} part=${6:-1}
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..
 program=$root/build/halftone
 
-pieces() { awk -v n="$1" -v part="$part" 'BEGIN { print n * part }'; }
-train() { # PHASE PIECES
+train() { # PHASE
 	python3 "$here/train.py" "$1" --teacher "$teacher" --work "$work" --name "$name" \
-		--seed "$seed" --share "$part" --pieces "$(pieces "$2")"
+		--seed "$seed" --share "$part"
 }
 
 mkdir -p "$work"
@@ -24,10 +23,10 @@ mkdir -p "$work"
 	--packages "$root/build/demo/packages.jsonl" ${DEBS:+--debs "$DEBS"}
 [ -e "$work/teacher/config.json" ] || "$program" convert --from "$teacher" --layers float \
 	--output "$work/teacher"
-[ -e "$work/$name/calibrate.pt" ] || train calibrate 1.2e5
-train ternary 6e6
-train polish 4e5
-train freeze 3e5
+[ -e "$work/$name/calibrate.pt" ] || train calibrate
+train ternary
+train polish
+train freeze
 python3 "$here/finish.py" --teacher "$teacher" --work "$work" --name "$name" \
 	--vocab "$data/vocab/vocab.txt" --vectors "$work/teacher" --output "$work/$name/model"
 python3 "$here/evaluate.py" --dev "$data/dev" --work "$work" --teacher "$work/teacher" \

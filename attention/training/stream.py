@@ -26,7 +26,6 @@ class Stream:
         self.texts, self.seed, self.pieces = texts, seed, pieces
         asked = np.isin(texts.source, [texts.names.index(n) for n in ASKED if n in texts.names])
         used = np.random.default_rng(0).random(len(texts)) < share
-        used[:8192] = True  # so that the smallest share has every kind
         self.of = {"questions": np.flatnonzero(asked & ~texts.passage & used),
                    "titles": np.flatnonzero(~asked & ~texts.passage & used),
                    "passages": np.flatnonzero(texts.passage & used)}

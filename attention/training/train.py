@@ -5,8 +5,9 @@
 
 PHASE is calibrate, hash, ternary, polish or freeze (README.md); each begins where the one
 before it in WORK/NAME ended, writes PHASE.pt there and a line of PHASE.jsonl every few steps,
-and goes on from its own checkpoint when it is started again.  --model says what the student
-is (students/*.json); --after another phase to begin from.
+and goes on from its own checkpoint when it is started again (calibrate begins anew).  --model
+says what the student is (students/*.json), --after another phase to begin from, --share how
+much of the texts and of a phase's usual length is taken.
 """
 import argparse
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 
 import losses
-from blocks import train_blocks
+from blocks import RATE as BLOCKS_RATE, train_blocks
 from corpus import Texts
 from export import load_teacher
 from model import LayerConfig
@@ -27,7 +28,7 @@ from stream import Stream
 PHASES = {
     "hash": dict(after="calibrate", pieces=1.0e6, rate=3e-4, ramp=None,
                  weights=dict(cosine=1, similarities=.2, hidden=1, contexts=.3)),
-    "ternary": dict(after="calibrate", pieces=6.0e6, rate=1.5e-4, ramp=0,
+    "ternary": dict(after="calibrate", pieces=6.0e6, rate=3e-4, ramp=0,
                     weights=dict(cosine=1, similarities=.2, hidden=.5)),
     "polish": dict(after="ternary", pieces=0.6e6, rate=5e-5, ramp=0,
                    weights=dict(cosine=1, similarities=.5, bits=.2)),
@@ -38,7 +39,7 @@ QUEUE = 8192       # teacher embeddings
 DIRECTIONS = 96    # of 384
 WARM_UP = .05
 BATCH = 2048       # pieces
-CALIBRATION = 1.2e5
+CALIBRATION = 1.2e5  # pieces
 
 
 def groups(model, rate):
@@ -61,7 +62,7 @@ def schedule(done):
 class Trainer:
     def __init__(self, student, teacher, stream, phase, rate, pieces, seed):
         self.student, self.teacher, self.stream = student, teacher, stream
-        self.phase, self.rate, self.total = phase, rate, pieces
+        self.phase, self.total = phase, pieces
         self.weights = phase["weights"]
         self.step, self.pieces = 0, 0
         self.queue = torch.zeros(0, teacher.config.hidden_size)
@@ -186,8 +187,9 @@ def first_batches(texts, seed, pieces, share=1.0):
 
 def run_calibrate(student, teacher, texts, path, log, args):
     """Hashes from activations, then block by block (calibrate.py, blocks.py)."""
-    batches = first_batches(texts, args.seed, args.pieces or CALIBRATION, args.share)
-    train_blocks(student, teacher, batches, args.seed, rate=args.rate or 1e-3,
+    batches = first_batches(texts, args.seed, args.pieces or CALIBRATION * args.share,
+                            args.share)
+    train_blocks(student, teacher, batches, args.seed, rate=args.rate or BLOCKS_RATE,
                  say=lambda line: print(json.dumps(line), file=log, flush=True))
     save({"student": student.state_dict(), "step": 0, "pieces": 0}, path)
 
@@ -202,7 +204,7 @@ def main():
     parser.add_argument("--pieces", type=float, help="length of the phase in word pieces")
     parser.add_argument("--rate", type=float)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--share", type=float, default=1.0, help="of the training texts")
+    parser.add_argument("--share", type=float, default=1.0, help="of the texts and of the length")
     parser.add_argument("--after", help="the phase to begin from")
     args = parser.parse_args()
     folder = args.work / args.name
@@ -220,7 +222,7 @@ def main():
         student.freeze()
     stream = Stream(texts, args.seed, BATCH, args.share)
     trainer = Trainer(student, teacher, stream, phase, args.rate or phase["rate"],
-                      args.pieces or phase["pieces"], args.seed)
+                      args.pieces or phase["pieces"] * args.share, args.seed)
     if path.exists():
         trainer.restore(torch.load(path))
     trainer.run(path, log)
