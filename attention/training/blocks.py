@@ -1,19 +1,19 @@
 """Before anything is trained end to end: layer by layer, each asked for its teacher's output.
 
 AdaQuant's idea (Hubara et al., arXiv:2006.10518) with a whole layer as the block.  A layer
-gets what the layers before it, quantised and done, really give.  Its matrices are first set in
-closed form (ternarize.py), its hash from the activations that come of that (calibrate.py);
-then all of it learns by gradient to give what the teacher's layer gives for the same text.  A
-layer is small and its target has 384 numbers a piece, so minutes do what an end to end loss
-takes long for.
+gets what the layers before it, quantised and done, really give.  Its hash is what its twin of
+float matrices learned (hashes.py); its matrices are set in closed form to give what those of the
+twin give (ternarize.py); then all of it learns by gradient to give what the teacher's layer
+gives for the same text.  A layer is small and its target has 384 numbers a piece, so minutes do
+what an end to end loss takes long for.
 """
 import torch
 import torch.nn.functional as F
 
 import losses
-from calibrate import calibrate_hash
+from hashes import learn_hashes, parameter_groups, slope, spread
 from quantize import drawn_tokens
-from ternarize import Sums, fit
+from ternarize import Sums, fit, settle
 
 RATE = 1e-3
 
@@ -46,27 +46,26 @@ def fit_matrices(texts, linears, inputs, wanted, norm=lambda t: 1):
         fit(linear, total)
 
 
-def spread(x):
-    """What a layer norm divides by; some pieces' sums are many times as large as others'."""
-    return x.std(-1, keepdim=True)
+@torch.no_grad()
+def take_over(ours, twin):
+    """The twin's hash and matrices of attention."""
+    pairs = [(getattr(ours, n), getattr(twin, n)) for n in ("query", "key", "value", "output")]
+    for mine, its in pairs:
+        if mine is not None:
+            mine.weight.copy_(its.weight)
+            mine.bias.copy_(its.bias)
+    if ours.hash is not None:
+        ours.hash.load_state_dict(twin.hash.state_dict(), strict=False)
 
 
 @torch.no_grad()
-def start_hash(layer, text, generator, learned):
-    if layer.hash is not None:
-        q, k, _ = layer.project_inputs(text.ours)
-        calibrate_hash(layer.hash, q, k, text.mask, generator, learned)
-
-
-@torch.no_grad()
-def fit_layer(ours, theirs, texts, generator, learned):
+def fit_layer(ours, twin, theirs, texts):
     """Each matrix in turn: with what the ones before it really give, so that sums are the
     teacher's."""
-    both = [(getattr(ours, n), getattr(theirs, n)) for n in ("query", "key", "value")
+    both = [(getattr(ours, n), getattr(twin, n)) for n in ("query", "key", "value")
             if getattr(ours, n) is not None]
     fit_matrices(texts, [a for a, _ in both], lambda t: t.ours,
                  lambda t: [b(t.theirs) for _, b in both])
-    start_hash(ours, texts[0], generator, learned)
     for t in texts:
         t.context = ours.context_norm(attended(ours, t.ours, t.mask))
         t.sum = t.theirs + theirs.output(attended(theirs, t.theirs, t.mask))
@@ -83,43 +82,48 @@ def fit_layer(ours, theirs, texts, generator, learned):
         del t.context, t.sum, t.middle, t.wanted, t.last
 
 
-def distance(ours, theirs, texts):
+def distance(theirs, texts):
     """Of a layer's outputs from the teacher's, 1 being the teacher's variance: a Directions of all
-    dimensions.  What the teacher's layer and its attention give is kept in the texts."""
+    dimensions.  What the teacher's layer and its attention leave is kept in the texts."""
     with torch.no_grad():
         for t in texts:
-            t.wanted_context = attended(theirs, t.theirs, t.mask)
-            t.wanted = theirs(t.theirs, t.mask)
+            t.wanted_middle = middle(theirs, t.theirs, t.mask)
+            t.wanted = theirs.feed_forward_norm(
+                t.wanted_middle + theirs.feed_forward(t.wanted_middle))
         states = torch.cat([t.wanted[t.mask] for t in texts])
     return losses.Directions([None, states[None]], torch.ones(1, len(states), dtype=torch.bool),
                              states.shape[1])
 
 
+def middle(layer, x, mask):
+    """What a layer's feed-forward part gets."""
+    return layer.attention_norm(x + layer.output(layer.context_norm(attended(layer, x, mask))))
+
+
 def train_layer(layer, texts, directions, rate, rounds, say):
-    parameters = list(layer.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(parameter_groups(layer, rate), lr=rate, betas=(0.9, 0.98),
+                                  weight_decay=0.0)
     total, step = rounds * len(texts), 0
     for r in range(rounds):
         mean = [0.0, 0.0]
         for t in texts:
             for group in optimizer.param_groups:
-                group["lr"] = rate * min(1, 10 * (step + 1) / total) * (1 - step / total)
-            context = attended(layer, t.ours, t.mask)
-            y = layer.attention_norm(t.ours + layer.output(layer.context_norm(context)))
+                group["lr"] = group["rate"] * slope(step, total)
+            y = middle(layer, t.ours, t.mask)
+            half_apart = losses.contexts(y, t.wanted_middle, t.mask)
             y = layer.feed_forward_norm(y + layer.feed_forward(y))
             apart = directions.loss(0, y, t.wanted, t.mask)
-            context_apart = losses.contexts(context, t.wanted_context, t.mask)
-            loss = apart + 0.3 * context_apart
+            loss = apart + 0.3 * half_apart
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            torch.nn.utils.clip_grad_norm_(layer.parameters(), 1.0)
             optimizer.step()
             for module in layer.modules():
                 if hasattr(module, "project"):
                     module.project()
-            mean = [mean[0] + apart.item() / len(texts), mean[1] + context_apart.item() / len(texts)]
+            mean = [mean[0] + apart.item() / len(texts), mean[1] + half_apart.item() / len(texts)]
             step += 1
-        say({"round": r, "apart": round(mean[0], 4), "context": round(mean[1], 4)})
+        say({"round": r, "apart": round(mean[0], 4), "middle": round(mean[1], 4)})
 
 
 def train_blocks(student, teacher, batches, seed=1, rounds=3, rate=RATE, say=print, closed=True,
@@ -129,16 +133,19 @@ def train_blocks(student, teacher, batches, seed=1, rounds=3, rate=RATE, say=pri
     planes of hashes start from ksh.py."""
     student.train()
     student.set_mix(1)
-    generator = torch.Generator().manual_seed(seed)
+    twins = learn_hashes(student, teacher, batches, torch.Generator().manual_seed(seed),
+                         rounds=2 * rounds, say=say, learned=learned)
     with torch.no_grad():
         texts = [Text(student, teacher, ids, mask) for ids, mask in batches]
-    for i, (ours, theirs) in enumerate(zip(student.layers, teacher.layers)):
+    for i, (ours, twin, theirs) in enumerate(zip(student.layers, twins, teacher.layers)):
+        take_over(ours, twin)
         if closed:
-            fit_layer(ours, theirs, texts, generator, learned)
-        else:
-            start_hash(ours, texts[0], generator, learned)
-        train_layer(ours, texts, distance(ours, theirs, texts), rate, rounds,
+            fit_layer(ours, twin, theirs, texts)
+        train_layer(ours, texts, distance(theirs, texts), rate, rounds,
                     lambda line: say({"layer": i} | line))
+        for module in ours.modules() if closed else ():
+            if getattr(module, "form", None) == "ternary":
+                settle(module)
         with torch.no_grad():
             for t in texts:
                 t.ours, t.theirs = ours(t.ours, t.mask), t.wanted

@@ -1,6 +1,7 @@
 """Training texts to word pieces: WORK/texts.npz, once.
 
     python corpus.py --data DATA --work WORK --packages packages.jsonl [--debs DEBS]
+                     [--vocab vocab.txt]
 
 DATA holds train/ and vocab/ as attention/training/README.md lists them; packages.jsonl is what
 `make demo` fetches; DEBS a folder of Debian packages, unpacked with dpkg-deb -x, of which
@@ -100,6 +101,7 @@ class Texts:
         self.ids, self.starts = kept["ids"], kept["starts"]
         self.source, self.passage = kept["source"], kept["passage"]  # of each text
         self.names = list(kept["names"])                             # of the sources
+        self.cls, self.sep = map(int, kept["marks"])                 # pieces around a text
 
     def __len__(self):
         return len(self.starts) - 1
@@ -117,9 +119,11 @@ def main():
     parser.add_argument("--work", type=Path, required=True, help="where texts.npz goes")
     parser.add_argument("--packages", type=Path, default=Path("build/demo/packages.jsonl"))
     parser.add_argument("--debs", type=Path, help="folder of unpacked Debian packages")
+    parser.add_argument("--vocab", type=Path, help="the teacher's (DATA/vocab/vocab.txt)")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    vocab = (args.data / "vocab/vocab.txt").read_text(encoding="utf-8").splitlines()
+    vocab = args.vocab or args.data / "vocab/vocab.txt"
+    vocab = vocab.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     pieces = tokenizer(vocab)
     names, ids, sizes, source, passage = [], [], [], [], []
     for name, short, long in sources(args.data, args.packages, args.debs):
@@ -141,7 +145,7 @@ def main():
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     np.savez(args.work / "texts.npz", ids=np.concatenate(ids), starts=starts,
              source=np.asarray(source, np.uint8), passage=np.asarray(passage),
-             names=np.asarray(names))
+             names=np.asarray(names), marks=[vocab.index("[CLS]"), vocab.index("[SEP]")])
     print(f"{len(sizes)} texts, {starts[-1]} pieces")
 
 

@@ -77,3 +77,13 @@ def fit(linear, sums, pull=1e-3):
     inside = 0.5 * codes.abs().mean(1, keepdim=True) * scale
     linear.weight.copy_(torch.where(codes != 0, codes * scale, w.clamp(-inside, inside)))
     linear.bias.copy_(my - (codes * scale) @ mx)
+
+
+@torch.no_grad()
+def settle(linear):
+    """Latent weights of a ternary Linear (twn) to where no small step turns a code: those that are
+    kept at the scale, zeros deep inside the threshold.  Codes and scales are as they were."""
+    codes, scale = linear.quantised()
+    threshold = 0.7 * codes.abs().mean(1, keepdim=True) * scale  # at least
+    inside = linear.weight.clamp(-0.6 * threshold, 0.6 * threshold) / 2
+    linear.weight.copy_(torch.where(codes != 0, codes * scale, inside))

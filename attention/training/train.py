@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ import losses
 from blocks import RATE as BLOCKS_RATE, train_blocks
 from corpus import Texts
 from export import load_teacher
+from hashes import HASH_RATE
 from model import LayerConfig
 from stream import Stream
 
@@ -43,15 +45,17 @@ CALIBRATION = 1.2e5  # pieces
 
 
 def groups(model, rate):
-    """Latent matrices, the table, and all else, which does not decay."""
+    """Latent matrices, the table, what belongs to hashes, and all else; matrices alone decay."""
     matrices = [m.weight for n, m in model.named_modules()
                 if hasattr(m, "codes") and n != "token" and m.weight is not None]
     table = [] if model.token.weight is None else [model.token.weight]
-    taken = {id(p) for p in matrices + table}
+    hashes = [p for n, p in model.named_parameters() if ".hash." in n]
+    taken = {id(p) for p in matrices + table + hashes}
     rest = [p for p in model.parameters() if id(p) not in taken]
     return [dict(params=matrices, rate=rate, weight_decay=0.01),
             dict(params=table, rate=rate * .3, weight_decay=0.0),
-            dict(params=rest, rate=rate, weight_decay=0.0)]
+            dict(params=rest, rate=rate, weight_decay=0.0),
+            dict(params=hashes, rate=rate * HASH_RATE, weight_decay=0.0)]
 
 
 def schedule(done):
@@ -59,9 +63,28 @@ def schedule(done):
     return min(1, done / WARM_UP) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
 
 
+class Ahead:
+    """Steps of a stream and what the teacher makes of them, the next one already in a thread: what
+    the student leaves idle of the processors is used."""
+
+    def __init__(self, stream, teacher, trace):
+        self.stream, self.teacher, self.trace = stream, teacher, trace
+        self.thread, self.coming = ThreadPoolExecutor(1), {}
+
+    @torch.no_grad()
+    def make(self, i):
+        ids, mask, kind = self.stream.step(i)
+        return ids, mask, kind, self.teacher(ids, mask, trace=self.trace)
+
+    def step(self, i):
+        asked = self.coming.get(i) or self.thread.submit(self.make, i)
+        self.coming = {i + 1: self.thread.submit(self.make, i + 1)}
+        return asked.result()
+
+
 class Trainer:
     def __init__(self, student, teacher, stream, phase, rate, pieces, seed):
-        self.student, self.teacher, self.stream = student, teacher, stream
+        self.student = student
         self.phase, self.total = phase, pieces
         self.weights = phase["weights"]
         self.step, self.pieces = 0, 0
@@ -72,6 +95,7 @@ class Trainer:
         dims = teacher.config.hidden_size
         self.rotation = torch.linalg.qr(torch.randn(dims, dims)).Q
         ids, mask, _ = Stream(stream.texts, 10 ** 6, 16384).step(3)
+        self.ahead = Ahead(stream, teacher, self.traced)
         self.directions = None
         if self.weights.get("hidden"):
             with torch.no_grad():
@@ -82,10 +106,8 @@ class Trainer:
     def traced(self):
         return any(self.weights.get(k) for k in ("hidden", "values", "contexts"))
 
-    def parts(self, ids, mask):
-        """Every loss with a weight, by name."""
-        with torch.no_grad():
-            t = self.teacher(ids, mask, trace=self.traced)
+    def parts(self, ids, mask, t):
+        """Every loss with a weight, by name; t: what the teacher makes of the texts."""
         s = self.student(ids, mask, trace=self.traced)
         return self.compare(s, t, mask)
 
@@ -111,14 +133,14 @@ class Trainer:
         return out
 
     def run_step(self):
-        ids, mask, kind = self.stream.step(self.step)
+        ids, mask, kind, t = self.ahead.step(self.step)
         done = self.pieces / self.total
         ramp = self.phase["ramp"]
         self.student.set_mix(0 if ramp is None else min(1, done / ramp) if ramp else 1)
         self.student.set_power(1 + (1 - math.cos(math.pi * done)))  # ReSTE: 1 to 3
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * schedule(done)
-        parts = self.parts(ids, mask)
+        parts = self.parts(ids, mask, t)
         loss = sum(self.weights[name] * part for name, part in parts.items())
         self.optimizer.zero_grad()
         loss.backward()
@@ -166,9 +188,10 @@ def save(state, path):
     path.with_suffix(".tmp").rename(path)
 
 
-def make_student(teacher_folder, path, seed):
-    """The student of a file in students/, with the teacher's weights."""
-    said = json.loads(Path(path).read_text())
+def make_student(teacher_folder, path, seed, **other):
+    """The student of a file in students/, with the teacher's weights; other: instead of what
+    the file says."""
+    said = json.loads(Path(path).read_text()) | other
     torch.manual_seed(seed)
     layers = [LayerConfig.from_json(layer) for layer in said["layers"]]
     return load_teacher(teacher_folder, layers, said["token_embedding"],

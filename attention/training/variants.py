@@ -220,9 +220,11 @@ class WideBranch(Trainer):
     """EQ-Net's guidance (ICCV 2023): the int8 network on the same latent weights learns from the
     teacher, and the ternary one from both."""
 
-    def parts(self, ids, mask):
-        with torch.no_grad():
-            t = self.teacher(ids, mask, trace=True)
+    @property
+    def traced(self):
+        return True
+
+    def parts(self, ids, mask, t):
         s = self.student(ids, mask, trace=True)
         with form_of(self.student, "int8"):
             wide = self.student(ids, mask)
