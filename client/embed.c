@@ -24,7 +24,8 @@ static const char help[] =
     "model,\n"
     "without a server.\n"
     "\n"
-    "  --model DIR        the model (default: models/static beside this program)\n"
+    "  --model DIR        the model (default: models/" OPTIONS_TEXT_MODEL
+    "\n                     beside this program)\n"
     "  --input-type T     what the lines are, for a model that puts words before "
     "queries\n"
     "                     or documents; without it they are taken as they are\n"

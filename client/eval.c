@@ -34,7 +34,7 @@ static const char help[] =
     "                     knows), or untrained (default: the one beside the model)\n"
     "  --text-model NAME  the server's model (default: the last part of --model DIR, "
     "or\n"
-    "                     static)\n"
+    "                     " OPTIONS_TEXT_MODEL ")\n"
     "  --api-key-file F   file with the API key (default: $HALFTONE_API_KEY)\n"
     "  --json             print one JSON object\n"
     "\n"
@@ -169,7 +169,8 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 	return OPTIONS_OK;
 }
 
-/* name (cap) := the last part of the path of a folder, or "static". */
+/* name (cap) := the last part of the path of a folder, or
+ * OPTIONS_TEXT_MODEL. */
 static void
 default_text_model(char *name, size_t cap, const char *model)
 {
@@ -180,7 +181,7 @@ default_text_model(char *name, size_t cap, const char *model)
 	while (start > 0 && model[start - 1] != '/')
 		start--;
 	if (n == start)
-		snprintf(name, cap, "static");
+		snprintf(name, cap, OPTIONS_TEXT_MODEL);
 	else
 		snprintf(name, cap, "%.*s", (int)(n - start), model + start);
 }

@@ -47,7 +47,7 @@ static const char help[] =
     "For a collection that is made:\n"
     "  --bits B           bits of a dimension, 1 to 4\n"
     "  --dims M           dimensions of a code, a multiple of 64\n"
-    "  --text-model NAME  what embeds text (default: static)\n"
+    "  --text-model NAME  what embeds text (default: " OPTIONS_TEXT_MODEL ")\n"
     "  --distance D       Cosine, Dot or Euclid (default Cosine)\n"
     "\n"
     "The last line on stderr says how many documents were stored in how many seconds.\n"

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/json.h"
 #include "client/import_job.h"
+#include "client/options.h"
 #include "client/stop.h"
 
 /* A request that waits while the server says "later"; for the few before the
@@ -86,7 +87,7 @@ compose(struct text *body, const struct import_job *job, enum import_kind kind,
 		text_printf(body, "\"vectors\":{\"distance\":\"%s\"},", s->distance);
 	}
 	if (kind == IMPORT_TEXT) {
-		const char *model = s->text_model == NULL ? "static" : s->text_model;
+		const char *model = s->text_model == NULL ? OPTIONS_TEXT_MODEL : s->text_model;
 		text_string(body, "\"text_model\":");
 		text_json(body, model, strlen(model));
 		text_string(body, ",");

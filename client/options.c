@@ -71,7 +71,8 @@ options_number(
 int
 options_default_model(char *out, size_t cap, struct error *err)
 {
-	static const char *const places[] = {"models/static", "../models/static"};
+	static const char *const places[] = {
+	    "models/" OPTIONS_TEXT_MODEL, "../models/" OPTIONS_TEXT_MODEL};
 	char self[4096];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 	if (n == -1)
@@ -86,6 +87,6 @@ options_default_model(char *out, size_t cap, struct error *err)
 			return 0;
 	}
 	return error_set(err, ERR_NOT_FOUND,
-	    "expected a model in models/static beside this program; name one with "
-	    "--model DIR");
+	    "expected a model in models/" OPTIONS_TEXT_MODEL " beside this program; name "
+	    "one with --model DIR");
 }

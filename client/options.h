@@ -35,8 +35,11 @@ int options_refused(const struct error *err);
 bool options_number(
     uint32_t *out, const char *option, const char *text, uint32_t min, uint32_t max);
 
-/* out (cap) := the model directory to use when none is named: models/static beside
- * this program, or beside the folder it is in.  ERR_NOT_FOUND. */
+/* The text model to use where none is named. */
+#define OPTIONS_TEXT_MODEL "halftone-mini"
+
+/* out (cap) := the directory of that model: in models/ beside this program, or beside the
+ * folder it is in.  ERR_NOT_FOUND. */
 int options_default_model(char *out, size_t cap, struct error *err);
 
 #endif /* CLIENT_OPTIONS_H */

@@ -37,7 +37,7 @@ check "text: last line" grep -q '^3 documents stored in .* s, .*reading.*waiting
 counted text 3
 expect "text: info" 200 "" GET /collections/text
 equal "text: bits" '.result.config.params.codes.bits' 2
-equal "text: model" '.result.config.params.text_model' '"static"'
+equal "text: model" '.result.config.params.text_model' '"halftone-mini"'
 nearest "text: meaning" text '{"text":"weather forecast, storm"}' 4
 expect "text: payload" 200 '"n":1.50' POST /collections/text/points '{"ids":[7],"with_payload":true}'
 equal "text: text is not kept" '.result[0].payload|keys' '["kind","n"]'
