@@ -87,7 +87,8 @@ compose(struct text *body, const struct import_job *job, enum import_kind kind,
 		text_printf(body, "\"vectors\":{\"distance\":\"%s\"},", s->distance);
 	}
 	if (kind == IMPORT_TEXT) {
-		const char *model = s->text_model == NULL ? OPTIONS_TEXT_MODEL : s->text_model;
+		const char *model =
+		    s->text_model == NULL ? OPTIONS_TEXT_MODEL : s->text_model;
 		text_string(body, "\"text_model\":");
 		text_json(body, model, strlen(model));
 		text_string(body, ",");

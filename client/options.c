@@ -87,6 +87,7 @@ options_default_model(char *out, size_t cap, struct error *err)
 			return 0;
 	}
 	return error_set(err, ERR_NOT_FOUND,
-	    "expected a model in models/" OPTIONS_TEXT_MODEL " beside this program; name "
+	    "expected a model in models/" OPTIONS_TEXT_MODEL
+	    " beside this program; name "
 	    "one with --model DIR");
 }

@@ -38,8 +38,8 @@ bool options_number(
 /* The text model to use where none is named. */
 #define OPTIONS_TEXT_MODEL "halftone-mini"
 
-/* out (cap) := the directory of that model: in models/ beside this program, or beside the
- * folder it is in.  ERR_NOT_FOUND. */
+/* out (cap) := the directory of that model: in models/ beside this program, or beside
+ * the folder it is in.  ERR_NOT_FOUND. */
 int options_default_model(char *out, size_t cap, struct error *err);
 
 #endif /* CLIENT_OPTIONS_H */

@@ -3,6 +3,7 @@
     make test-programs
     python parity.py --program ../../build/release/tests/parity/parity --vocab vocab.txt \
         --texts texts.txt --n 10000 --work /tmp/parity [--teacher FOLDER] [--forms a,b]
+    python parity.py ... --model FOLDER
 
 For each form of attention a model of 6 layers is made (ternary matrices, int8 table, seeded
 hashes), exported, and run by both.  Printed are the mean cosine, the share of texts of .999
@@ -12,7 +13,8 @@ number of an embedding.  Exits 1 where a bar is missed.
 
 The weights: with --teacher, those of a BERT folder (all-MiniLM-L6-v2) made ternary; without,
 random ones.  Hashes are calibrated on the first 256 texts that are not counted: anchors by
-k-means, thresholds in the middle, so that bits are balanced.
+k-means, thresholds in the middle, so that bits are balanced.  With --model a folder is taken as
+it is, instead of all forms.
 """
 import argparse
 import subprocess
@@ -49,6 +51,10 @@ FORMS = {
 
 def make(form, args, vocab, lists):
     """The model, as the folder has it."""
+    if args.model:
+        model = export.load(args.model)[0]
+        model.set_ordered(not args.unordered)
+        return model
     torch.manual_seed(args.seed)
     layer = LayerConfig(*[args.layers] * 6, args.gelu, FORMS[form])
     if args.teacher:
@@ -84,7 +90,7 @@ def reference(model, lists):
 def engine(args, form, inject=None):
     """The file that the program writes."""
     out = args.work / "engine.bin"
-    command = [args.program, args.work / form, args.work / "texts.txt", out]
+    command = [args.program, args.model or args.work / form, args.work / "texts.txt", out]
     if inject is not None:
         (args.work / "codes.bin").write_bytes(b"".join(c.tobytes() for c in inject))
         command += ["--inject", args.work / "codes.bin"]
@@ -122,9 +128,10 @@ def run(form, args, vocab, lists, first):
     line = (f"{form:22} {cosine.mean():.7f} {cosine.min():.5f} "
             f"{100 * (cosine >= 0.999).mean():8.3f}")
     if words:
-        rate = 1e4 * differ / (words * FORMS[form].bits)
+        words *= np.mean([one.hash.spec.bits for one in model.layers if one.hash is not None])
+        rate = 1e4 * differ / words
         again, largest, own, _ = compare(engine(args, form, codes), lists, vectors, codes)
-        alone = 1e4 * own / (words * FORMS[form].bits)
+        alone = 1e4 * own / words
         good &= rate < 1 and largest < 1e-3
         line += f" {rate:9.4f} {alone:9.4f} {largest:10.2e} {again.min():.7f}"
     print(f"{line}  {'ok' if good else 'MISSED'} ({time.process_time() - start:.0f} s)", flush=True)
@@ -144,6 +151,7 @@ def main():
     parser.add_argument("--texts", required=True, help="a text a line")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--teacher")
+    parser.add_argument("--model", type=Path, help="a folder of halftone's")
     parser.add_argument("--forms", default=",".join(FORMS))
     parser.add_argument("--layers", default="ternary")
     parser.add_argument("--gelu", default="exact")
@@ -161,11 +169,13 @@ def main():
     (args.work / "texts.txt").write_text("".join(t + "\n" for t in texts[256:]))
     first, lists = lists[:256], lists[256:]
     length = sorted(map(len, lists))
+    weights = "the teacher's" if args.teacher else "random"
+    what = args.model or (f"weights: {weights}, {args.layers}, gelu {args.gelu}, "
+                          f"sub_norm {args.sub_norm}")
     print(f"{len(lists)} texts of {length[0]} to {length[-1]} pieces, half up to "
-          f"{length[len(length) // 2]}; weights: {args.teacher and 'the teacher' or 'random'}, "
-          f"{args.layers}, gelu {args.gelu}, sub_norm {args.sub_norm}")
+          f"{length[len(length) // 2]}; {what}")
     print("form                   mean cos  min cos  % >=.999   bits/10k  injected   max diff  min cos")
-    good = [run(form, args, vocab, lists, first) for form in args.forms.split(",")]
+    good = [run(form, args, vocab, lists, first) for form in (["as it is"] if args.model else args.forms.split(","))]
     sys.exit(not all(good))
 
 

@@ -30,11 +30,11 @@ from stream import Stream
 PHASES = {
     "hash": dict(after="calibrate", pieces=1.0e6, rate=3e-4, ramp=None,
                  weights=dict(cosine=1, similarities=.2, hidden=1, contexts=.3)),
-    "ternary": dict(after="calibrate", pieces=6.0e6, rate=3e-4, ramp=0,
+    "ternary": dict(after="calibrate", pieces=4.5e6, rate=3e-4, ramp=0,
                     weights=dict(cosine=1, similarities=.2, hidden=.5)),
-    "polish": dict(after="ternary", pieces=0.6e6, rate=5e-5, ramp=0,
+    "polish": dict(after="ternary", pieces=0.2e6, rate=5e-5, ramp=0,
                    weights=dict(cosine=1, similarities=.5, bits=.2)),
-    "freeze": dict(after="polish", pieces=0.3e6, rate=1e-4, ramp=0,
+    "freeze": dict(after="polish", pieces=0.1e6, rate=1e-4, ramp=0,
                    weights=dict(cosine=1, similarities=.2)),
 }
 QUEUE = 8192       # teacher embeddings
