@@ -53,7 +53,7 @@ for distance in Dot Euclid; do
 	counted text-$distance 3
 	expect "text $distance: info" 200 "" GET /collections/text-$distance
 	equal "text $distance: made" '.result.config.params|[.vectors.size,.vectors.distance]' \
-		"[256,\"$distance\"]"
+		"[384,\"$distance\"]"
 	nearest "text $distance: meaning" text-$distance '{"text":"weather forecast, storm"}' 4
 done
 

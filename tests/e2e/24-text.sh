@@ -7,7 +7,7 @@ start
 printf '%s\n' '{"text":"A cat sleeps on the roof"}' '{"text":"The bank raised its rates"}' >"$WORK/t.jsonl"
 for distance in Cosine Dot Euclid; do
 	expect "create $distance" 200 "" PUT /collections/$distance "{\"vectors\":{\"distance\":\"$distance\"},\"text_model\":\"static\"}"
-	check "import $distance" "$BIN/halftone" import --url "$URL" --collection "i$distance" --distance $distance "$WORK/t.jsonl"
+	check "import $distance" "$BIN/halftone" import --url "$URL" --collection "i$distance" --text-model static --distance $distance "$WORK/t.jsonl"
 	expect "info" 200 "" GET /collections/i$distance
 	equal "info $distance" .result.config.params.vectors "{\"size\":256,\"distance\":\"$distance\"}"
 	expect "query" 200 "" POST /collections/i$distance/points/query '{"query":{"text":"interest rates of banks"},"limit":1}'

@@ -221,7 +221,7 @@ test_nothing_lost(void **state)
 		assert_true(
 		    store.stored >= 3000 && (faults < 60 || store.stored > 3000));
 		assert_string_equal(
-		    store.created, "{\"text_model\":\"static\",\"codes\":{}}");
+		    store.created, "{\"text_model\":\"halftone-mini\",\"codes\":{}}");
 	}
 }
 
