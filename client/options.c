@@ -88,6 +88,5 @@ options_default_model(char *out, size_t cap, struct error *err)
 	}
 	return error_set(err, ERR_NOT_FOUND,
 	    "expected a model in models/" OPTIONS_TEXT_MODEL
-	    " beside this program; name "
-	    "one with --model DIR");
+	    " beside this program; name one with --model DIR");
 }

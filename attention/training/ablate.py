@@ -31,7 +31,7 @@ from evaluate import Embedder, Set
 from export import load_teacher
 from model import MATRICES, LayerConfig
 from stream import KINDS, Stream
-from text import batches, padded, tokenize
+from text import embedded, tokenize
 from train import BATCH, PHASES, Trainer, first_batches
 
 BASE = Path(__file__).parent / "students/mini.json"
@@ -149,14 +149,6 @@ class Judge:
         """{set: nDCG@10 as a share of the teacher's}"""
         return {one.name: one.ndcg(embedded(model, lists), documents).mean() / theirs
                 for one, lists, documents, theirs in self.sets}
-
-
-@torch.no_grad()
-def embedded(model, lists):
-    out = np.zeros((len(lists), model.config.hidden_size), np.float32)
-    for numbers in batches(lists):
-        out[numbers] = model(*padded([lists[i] for i in numbers])).numpy()
-    return out
 
 
 def build(variant, world):

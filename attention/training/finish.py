@@ -2,7 +2,6 @@
 
     python finish.py --teacher DIR --work WORK --name NAME [--phase freeze] --vocab vocab.txt
                      --vectors DIR --output DIR [--credit TEXT]
-                     [--positions N]
 
 --vectors is the teacher as halftone converted it: its name for the space of the embeddings
 becomes the student's, so that documents of the one may be searched with queries of the other.
@@ -52,12 +51,11 @@ def main():
     parser.add_argument("--phase", default="freeze")
     parser.add_argument("--model", type=Path, default=Path(__file__).parent / "students/mini.json")
     parser.add_argument("--seed", type=int, default=1, help="of the binarizer's rotation")
-    parser.add_argument("--positions", type=int, help="of texts (as --model has it)")
     parser.add_argument("--credit", default=TEACHER, help="the teacher's name and licence")
     args = parser.parse_args()
-    other = {"positions": args.positions} if args.positions else {}
-    model = make_student(args.teacher, args.model, 1, **other).eval()
+    model = make_student(args.teacher, args.model, 1).eval()
     kept = torch.load(args.work / args.name / f"{args.phase}.pt")["student"]
+    # --model may have fewer positions than what was trained
     kept["position.weight"] = kept["position.weight"][:len(model.position.weight)]
     if any(key.endswith(".codes") for key in kept):
         model.freeze()

@@ -22,7 +22,7 @@ import torch
 
 from evaluate import Set, digest
 from export import load
-from text import batches, padded, tokenize
+from text import embedded, tokenize
 
 COST = 2  # points
 
@@ -60,15 +60,6 @@ def mean(hashes):
 LESIONS = {"shuffled": shuffled, "mean": mean}
 
 
-@torch.no_grad()
-def embed(model, vocab, texts):
-    lists = tokenize(vocab, texts, model.config.max_position_embeddings)
-    out = np.zeros((len(lists), model.config.hidden_size), np.float32)
-    for batch in batches(lists):
-        out[batch] = model(*padded([lists[i] for i in batch])).numpy()
-    return out
-
-
 def kept(path, make):
     """What make() gives, or gave."""
     if path is None:
@@ -84,8 +75,10 @@ def report(model, vocab, sets, hashes, alone, path):
     def line(label, lesion=nullcontext, *what):
         def find():
             with lesion(*what):
-                return one.ndcg(*(embed(model, vocab, one.texts[kind])
-                                  for kind in ("queries", "documents")))
+                return one.ndcg(*(
+                    embedded(model, tokenize(vocab, one.texts[kind],
+                                             model.config.max_position_embeddings))
+                    for kind in ("queries", "documents")))
         points = []
         for one in sets:
             points.append(100 * kept(path(f"{one.name}-{label}"), find).mean())

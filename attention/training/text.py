@@ -1,4 +1,5 @@
 """Texts to batches: the pieces that the engine's tokenizer gives."""
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
@@ -40,3 +41,12 @@ def batches(lists, pieces=4096):
         batch.append(i)
     if batch:
         yield batch
+
+
+@torch.no_grad()
+def embedded(model, lists):
+    """Lists of ids -> embeddings (n, D) of float32."""
+    out = np.zeros((len(lists), model.config.hidden_size), np.float32)
+    for numbers in batches(lists):
+        out[numbers] = model(*padded([lists[i] for i in numbers])).numpy()
+    return out

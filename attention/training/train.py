@@ -188,10 +188,9 @@ def save(state, path):
     path.with_suffix(".tmp").rename(path)
 
 
-def make_student(teacher_folder, path, seed, **other):
-    """The student of a file in students/, with the teacher's weights; other: instead of what
-    the file says."""
-    said = json.loads(Path(path).read_text()) | other
+def make_student(teacher_folder, path, seed):
+    """The student of a file in students/, with the teacher's weights."""
+    said = json.loads(Path(path).read_text())
     torch.manual_seed(seed)
     layers = [LayerConfig.from_json(layer) for layer in said["layers"]]
     return load_teacher(teacher_folder, layers, said["token_embedding"],
