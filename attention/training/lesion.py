@@ -11,7 +11,8 @@ nDCG@10 where the model embeds queries and documents, as it is and with its hash
 
 A model that has both cost it 2 points of the mean over the sets uses what its bits say.
 --layers: also each of these layers alone; --heads: what the similarities have learned.  With
---work what was found is kept in WORK/lesion.
+--work what was found is kept in WORK/lesion.  The arithmetic is training's, as it is the fast
+one (`make training`).
 """
 import argparse
 from contextlib import contextmanager, nullcontext
@@ -22,6 +23,7 @@ import torch
 
 from evaluate import Set, digest
 from export import load
+from hashing import to_words
 from text import embedded, tokenize
 
 COST = 2  # points
@@ -41,13 +43,17 @@ def replaced(hashes, name, make):
 
 def shuffled(hashes):
     def make(one, i):
-        own, generator = one.signs, torch.Generator().manual_seed(i)
+        own, generator = one.forward, torch.Generator().manual_seed(i)
 
-        def signs(x, mask):
+        def moved(x, mask):
             place = torch.rand(mask.shape, generator=generator).masked_fill(~mask, 2).argsort(1)
-            return own(x, mask).take_along_dim(place[..., None, None], 1)
-        return signs
-    return replaced(hashes, "signs", make)
+            return to_words(one.signs(x, mask)).take_along_dim(place[..., None], 1)
+
+        def forward(q, k, v, mask, order, inject):
+            words = moved(q, mask), None if k is None else moved(k, mask)
+            return own(q, k, v, mask, order, words)
+        return forward
+    return replaced(hashes, "forward", make)
 
 
 def mean(hashes):
@@ -125,6 +131,7 @@ def main():
     parser.add_argument("--work", type=Path, help="where nDCG is kept")
     args = parser.parse_args()
     model, vocab = load(args.model)
+    model.train()
     hashes = {i: layer.hash for i, layer in enumerate(model.layers) if layer.hash is not None}
     alone = [int(i) for i in args.layers.split(",") if i]
     if not hashes or not set(alone) <= hashes.keys():
