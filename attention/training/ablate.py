@@ -137,12 +137,12 @@ class World:
 class Judge:
     """The dev sets, with the teacher's documents and its figures."""
 
-    def __init__(self, dev, names, vocab, embed, teacher_vectors):
+    def __init__(self, dev, names, vocab, pieces_max, embed, teacher_vectors):
         self.sets = []
         for one in (Set(dev / name) for name in names):
             queries, documents = (embed(teacher_vectors, f"{one.name}-{kind}", one.texts[kind])
                                   for kind in ("queries", "documents"))
-            lists = tokenize(vocab, one.texts["queries"], 512)
+            lists = tokenize(vocab, one.texts["queries"], pieces_max)
             self.sets.append((one, lists, documents, one.ndcg(queries, documents).mean()))
 
     def __call__(self, model):
@@ -266,7 +266,8 @@ def main():
     if args.sensitivity:
         return print_sensitivity(world.sensitivity())
     vocab = (args.teacher / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    judge = Judge(args.dev, SETS, vocab, Embedder(args.program, args.work), args.teacher_vectors)
+    judge = Judge(args.dev, SETS, vocab, json.loads(BASE.read_text())["positions"],
+                  Embedder(args.program, args.work), args.teacher_vectors)
     for variant in VARIANTS:
         if variant.name not in only or variant.name in kept(path, same):
             continue
