@@ -69,7 +69,7 @@ def judge_of(world):
     """As if halftone had embedded the set: by the teacher in torch."""
     def embed(model, name, texts):
         return ablate.embedded(world.teacher, ablate.tokenize(VOCAB, texts, 512))
-    return ablate.Judge(world.work / "dev", ["some"], VOCAB, embed, None)
+    return ablate.Judge(world.work / "dev", ["some"], VOCAB, 64, embed, None)
 
 
 def padded_batch(world):
