@@ -15,6 +15,12 @@
 static const float steps[CODE_BITS_MAX + 1] = {
     0.0f, 0.797885f, 0.995687f, 1.172039f, 1.340802f};
 
+float
+recurrent_step(uint32_t bits)
+{
+	return steps[bits];
+}
+
 double
 recurrent_dot(const float *a, const float *b, size_t n)
 {
@@ -40,41 +46,50 @@ check_mean(const float *mean, size_t n, struct error *err)
 }
 
 struct recurrent *
-recurrent_new(const struct recurrent_rotation_config *config, struct error *err)
+recurrent_base_new(
+    uint32_t input_dims, struct code_shape shape, const float *mean, struct error *err)
 {
-	size_t d = config->input_dims;
-	if (code_shape_check(config->shape, err) != 0)
+	if (code_shape_check(shape, err) != 0)
 		return NULL;
-	if (d == 0 || d > RECURRENT_INPUT_DIMS_MAX) {
-		error_set(err, ERR_INPUT,
-		    "expected vectors of 1 to %d numbers, not %zu",
-		    RECURRENT_INPUT_DIMS_MAX, d);
+	if (input_dims == 0 || input_dims > RECURRENT_INPUT_DIMS_MAX) {
+		error_set(err, ERR_INPUT, "expected vectors of 1 to %d numbers, not %u",
+		    RECURRENT_INPUT_DIMS_MAX, input_dims);
 		return NULL;
 	}
-	if (config->mean && check_mean(config->mean, d, err) != 0)
+	if (mean && check_mean(mean, input_dims, err) != 0)
 		return NULL;
 	struct recurrent *model = array_new(1, sizeof *model);
 	if (!model)
 		goto no_memory;
-	model->info.kind = RECURRENT_ROTATION;
-	model->info.input_dims = config->input_dims;
-	model->info.shape = config->shape;
-	model->info.seed = config->seed;
-	model->mean = array_new(d, sizeof *model->mean);
+	model->info.input_dims = input_dims;
+	model->info.shape = shape;
+	model->mean = array_new(input_dims, sizeof *model->mean);
 	if (!model->mean)
 		goto no_memory;
-	if (config->mean)
-		memcpy(model->mean, config->mean, d * sizeof *model->mean);
+	if (mean)
+		memcpy(model->mean, mean, input_dims * sizeof *model->mean);
 	model->info.mean = model->mean;
+	return model;
+no_memory:
+	error_set(err, ERR_MEMORY, "out of memory for a binarizer");
+	recurrent_free(model);
+	return NULL;
+}
+
+struct recurrent *
+recurrent_new(const struct recurrent_rotation_config *config, struct error *err)
+{
+	struct recurrent *model =
+	    recurrent_base_new(config->input_dims, config->shape, config->mean, err);
+	if (!model)
+		return NULL;
+	model->info.kind = RECURRENT_ROTATION;
+	model->info.seed = config->seed;
 	if (recurrent_rotation_init(model, err) != 0) {
 		recurrent_free(model);
 		return NULL;
 	}
 	return model;
-no_memory:
-	error_set(err, ERR_MEMORY, "out of memory for a rotation");
-	recurrent_free(model);
-	return NULL;
 }
 
 void
@@ -83,6 +98,8 @@ recurrent_free(struct recurrent *model)
 	if (!model)
 		return;
 	tensors_close(model->file);
+	refine_free(model->refine);
+	free(model->map);
 	free(model->signs);
 	free(model->mean);
 	free(model);
@@ -176,12 +193,18 @@ centre(float *u, const float *x, const float *mean, size_t n)
 static void
 project(const struct recurrent *model, struct recurrent_scratch *s)
 {
-	if (model->info.kind == RECURRENT_LEARNED) {
+	switch (model->info.kind) {
+	case RECURRENT_LEARNED:
 		recurrent_blocks_linear(s->y, s->u, model->query, NULL);
-		return;
+		break;
+	case RECURRENT_REFINED:
+		refine_project(model->refine, s->y, s->u, 1);
+		break;
+	case RECURRENT_ROTATION:
+		memcpy(s->y, s->u, model->info.input_dims * sizeof *s->y);
+		recurrent_rotation_forward(model, s->y);
+		break;
 	}
-	memcpy(s->y, s->u, model->info.input_dims * sizeof *s->y);
-	recurrent_rotation_forward(model, s->y);
 }
 
 /* v := the values of u's code, from its rotation y: sign by sign what is left of y at
@@ -197,7 +220,7 @@ code_rotated(const struct recurrent *model, struct recurrent_scratch *s)
 		s->r[i] = s->y[i] * scale;
 		s->v[i] = 0.0f;
 	}
-	float weight = 1.0f, step = steps[model->info.shape.bits];
+	float weight = 1.0f, step = recurrent_step(model->info.shape.bits);
 	for (uint32_t p = 0; p < model->info.shape.bits; p++) {
 #pragma omp simd
 		for (size_t i = 0; i < m; i++) {
@@ -214,10 +237,17 @@ static double
 code_values(const struct recurrent *model, struct recurrent_scratch *s)
 {
 	project(model, s);
-	if (model->info.kind == RECURRENT_LEARNED)
+	switch (model->info.kind) {
+	case RECURRENT_LEARNED:
 		recurrent_blocks_code(model, s);
-	else
+		break;
+	case RECURRENT_REFINED:
+		refine_code(model->refine, s->v, s->r, s->y, 1);
+		break;
+	case RECURRENT_ROTATION:
 		code_rotated(model, s);
+		break;
+	}
 	return recurrent_dot(s->y, s->v, model->info.shape.dims);
 }
 

@@ -13,7 +13,7 @@
  * A model takes x (input_dims floats) to u = (x - mu) / |x - mu|, mu being its mean
  * (zeros: none), and u to a code of `bits` sign planes: plane 0 is the sign of a
  * projection of u, each further plane the sign of what the planes before it have
- * missed.  There are two kinds:
+ * missed.  There are three kinds:
  *
  * RECURRENT_ROTATION needs no training.  P is a seeded random rotation; with
  *     y = sqrt(dims) * P u / |P u|     (its coordinates are about unit Gaussian)
@@ -29,6 +29,9 @@
  *     v = sign(W(u));   v += 2^-p * sign(R_p(u - B_p(v) / |B_p(v)|)),  p = 1 .. bits-1
  * where W, B_p, R_p are perceptrons with batch norm folded in.  A linear map Q (tensor
  * query.weight) takes the place of P for queries and factors.
+ *
+ * RECURRENT_REFINED has that map alone, learned by fit.h: v is the code that misses
+ * little of u under it, found level by level (refine.h).
  *
  * With v the values of x's code (base/code.h), the inner product with any q is
  * estimated without x by
@@ -46,6 +49,7 @@
 enum recurrent_kind {
 	RECURRENT_ROTATION,
 	RECURRENT_LEARNED,
+	RECURRENT_REFINED,
 };
 
 #define RECURRENT_INPUT_DIMS_MAX 65536
@@ -74,6 +78,18 @@ struct recurrent_rotation_config {
 /* An untrained model.  NULL: ERR_INPUT, ERR_MEMORY. */
 struct recurrent *recurrent_new(
     const struct recurrent_rotation_config *config, struct error *err);
+
+/* What fit.h has found. */
+struct recurrent_refined_config {
+	uint32_t input_dims;
+	struct code_shape shape;
+	const float *mean; /* (input_dims), copied */
+	const float *map;  /* Q (dims, input_dims), copied */
+};
+
+/* A refined model.  NULL: ERR_INPUT, ERR_MEMORY. */
+struct recurrent *recurrent_new_refined(
+    const struct recurrent_refined_config *config, struct error *err);
 
 /* What the file at `path` holds (docs/formats.md), without loading it: for a rotation
  * shape is 0 x 0, as it makes codes of any shape.  ERR_NOT_FOUND, ERR_IO, ERR_FORMAT,

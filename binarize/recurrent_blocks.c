@@ -70,10 +70,9 @@ recurrent_blocks_code(const struct recurrent *model, struct recurrent_scratch *s
 	}
 }
 
-/* The F32 tensor called `name` of this shape, all of it finite. */
-static const struct tensor *
-expect(struct recurrent *model, const char *name, size_t n_dims, const size_t shape[],
-    struct error *err)
+const struct tensor *
+recurrent_blocks_expect(struct recurrent *model, const char *name, size_t n_dims,
+    const size_t shape[], struct error *err)
 {
 	const struct tensor *t =
 	    tensors_expect(model->file, name, TENSOR_F32, n_dims, shape, err);
@@ -113,7 +112,8 @@ open_block(struct recurrent *model, struct recurrent_block *block,
 		struct recurrent_linear *layer = &block->layers[j];
 		size_t out = j + 1 == plan->layers ? plan->out : 0;
 		snprintf(name, sizeof name, "%s.%zu.weight", stem, j);
-		layer->weight = expect(model, name, 2, (const size_t[]){out, in}, err);
+		layer->weight = recurrent_blocks_expect(
+		    model, name, 2, (const size_t[]){out, in}, err);
 		if (!layer->weight)
 			return -1;
 		in = layer->weight->shape[0];
@@ -122,7 +122,8 @@ open_block(struct recurrent *model, struct recurrent_block *block,
 			    "expected layers of at most %d outputs, not '%s' of %zu",
 			    RECURRENT_WIDTH_MAX, name, in);
 		snprintf(name, sizeof name, "%s.%zu.bias", stem, j);
-		layer->bias = expect(model, name, 1, (const size_t[]){in}, err);
+		layer->bias =
+		    recurrent_blocks_expect(model, name, 1, (const size_t[]){in}, err);
 		if (!layer->bias)
 			return -1;
 		if (in > model->width)
@@ -153,6 +154,7 @@ recurrent_blocks_open(struct recurrent *model, struct error *err)
 		if (open_block(model, &model->residual[p], &plan, err) != 0)
 			return -1;
 	}
-	model->query = expect(model, "query.weight", 2, (const size_t[]){m, d}, err);
+	model->query = recurrent_blocks_expect(
+	    model, "query.weight", 2, (const size_t[]){m, d}, err);
 	return model->query ? 0 : -1;
 }
