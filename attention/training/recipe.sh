@@ -4,7 +4,8 @@
 # usage: recipe.sh DATA WORK TEACHER NAME [SEED] [PART]
 #   DATA      holds train/, dev/ and vocab/           WORK   for everything made
 #   TEACHER   a BERT folder of Hugging Face           NAME   of the run, in WORK
-#   PART      of the texts and of every phase's length: 1 (default), or .1 to try the recipe
+#   PART      of the texts and of every phase's length: 1 (default), or .1 to try the recipe,
+#             which is then measured on the smallest dev set alone
 # Needs `make`, `make demo ONCE=1` (the packages' descriptions) and the Python of requirements.txt
 # as python3; DEBS=DIR names unpacked Debian packages (wordnet-base, dict-foldoc, dict-jargon).
 set -euo pipefail
@@ -30,4 +31,5 @@ train freeze
 python3 "$here/finish.py" --teacher "$teacher" --work "$work" --name "$name" \
 	--vocab "$data/vocab/vocab.txt" --vectors "$work/teacher" --output "$work/$name/model"
 python3 "$here/evaluate.py" --dev "$data/dev" --work "$work" --teacher "$work/teacher" \
-	--model "$work/$name/model" --program "$program" | tee "$work/$name/dev.json"
+	--model "$work/$name/model" --program "$program" $([ "$part" = 1 ] || echo --sets med) |
+	tee "$work/$name/dev.json"
