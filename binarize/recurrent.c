@@ -15,6 +15,13 @@
 static const float steps[CODE_BITS_MAX + 1] = {
     0.0f, 0.797885f, 0.995687f, 1.172039f, 1.340802f};
 
+float
+recurrent_step(uint32_t bits)
+{
+	assert(bits >= 1 && bits <= CODE_BITS_MAX);
+	return steps[bits];
+}
+
 double
 recurrent_dot(const float *a, const float *b, size_t n)
 {

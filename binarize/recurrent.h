@@ -26,9 +26,10 @@
  *
  * RECURRENT_LEARNED is the model of the paper (Gan et al., "Binary Embedding-based
  * Retrieval at Tencent", KDD 2023, arXiv:2302.08714, section 3.2):
- *     v = sign(W(u));   v += 2^-p * sign(R_p(u - B_p(v) / |B_p(v)|)),  p = 1 .. bits-1
- * where W, B_p, R_p are perceptrons with batch norm folded in.  A linear map Q (tensor
- * query.weight) takes the place of P for queries and factors.
+ *     v = sign(W(u));   v += 2^-p * sign(R_p(u - g_p B_p(v) / |B_p(v)|)),  p = 1 ..
+ * bits-1 where W, B_p, R_p are perceptrons with batch norm folded in, and g_p is 1 (as
+ * in the paper) unless the model says otherwise.  A linear map Q (tensor query.weight)
+ * takes the place of P for queries and factors.
  *
  * With v the values of x's code (base/code.h), the inner product with any q is
  * estimated without x by

@@ -37,8 +37,9 @@ struct recurrent {
 	struct recurrent_block base;
 	struct recurrent_block reconstruct[CODE_BITS_MAX];
 	struct recurrent_block residual[CODE_BITS_MAX];
-	const struct tensor *query; /* F32 (dims, input_dims) */
-	size_t width;               /* of the widest layer */
+	const struct tensor *length[CODE_BITS_MAX]; /* F32 (1) of g_p; NULL: 1 */
+	const struct tensor *query;                 /* F32 (dims, input_dims) */
+	size_t width;                               /* of the widest layer */
 };
 
 struct recurrent_scratch {
@@ -52,6 +53,9 @@ struct recurrent_scratch {
 
 /* sum a_i b_i, in double and in one fixed order. */
 double recurrent_dot(const float *a, const float *b, size_t n);
+
+/* The step t of rotations with this number of bits. */
+float recurrent_step(uint32_t bits);
 
 /* Fill model->n and signs from its info; ERR_MEMORY. */
 int recurrent_rotation_init(struct recurrent *model, struct error *err);

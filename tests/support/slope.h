@@ -15,14 +15,14 @@ struct slope {
 	void *context;
 	float *x;
 	size_t n;
-	float step; /* of the larger of two differences, in units of x */
+	float step; /* in units of x */
 };
 
 /* Fails the running test unless `gradient` (n) gives the slopes of central differences
  * along several random directions and several single coordinates, to 1 in 100 of what
  * such a slope typically is.  Where differences of two steps disagree the
- * function has a kink between them (ReLU) and the direction does not count; fails too
- * if more than half do not. */
+ * function has a kink there (ReLU) and the direction does not count; fails too if more
+ * than half do not. */
 void slope_check(const struct slope *slope, const float *gradient, struct rng *rng);
 
 #endif /* TESTS_SUPPORT_SLOPE_H */

@@ -148,7 +148,7 @@ test_backward(void **state)
 		rig_init(&r, &all[k], &rng);
 		(void)value(&r);
 		estimator_backward(&r.e, &r.batch, r.dx, r.weights);
-		struct slope slope = {"x", value, &r, r.x, ROWS * N, 0.01f};
+		struct slope slope = {"x", value, &r, r.x, ROWS * N, 0.002f};
 		slope_check(&slope, r.dx, &rng);
 		for (size_t j = 0; j < N; j++) {
 			double along = 0;
