@@ -26,6 +26,9 @@ struct blas {
 	void (*dpotrs)(const char *half, const int *n, const int *columns,
 	    const double *a, const int *a_stride, double *b, const int *b_stride,
 	    int *info);
+	void (*dsyevd)(const char *vectors, const char *half, const int *n, double *a,
+	    const int *stride, double *values, double *work, const int *work_n,
+	    int *iwork, const int *iwork_n, int *info);
 };
 
 /* *function := the library's function `name`: memcpy, as C casts no object to a
@@ -67,7 +70,8 @@ blas_open(int threads, struct error *err)
 	if (find(&blas->set_threads, library, "openblas_set_num_threads", err) != 0 ||
 	    find(&blas->sgemm, library, "cblas_sgemm", err) != 0 ||
 	    find(&blas->dpotrf, library, "dpotrf_", err) != 0 ||
-	    find(&blas->dpotrs, library, "dpotrs_", err) != 0)
+	    find(&blas->dpotrs, library, "dpotrs_", err) != 0 ||
+	    find(&blas->dsyevd, library, "dsyevd_", err) != 0)
 		goto err0;
 	blas->set_threads(threads);
 	return blas;
@@ -121,5 +125,51 @@ blas_solve(const struct blas *blas, double *matrix, double *rhs, size_t n, size_
 		    info);
 	blas->dpotrs("L", &size, &columns, matrix, &size, rhs, &size, &info);
 	assert(info == 0);
+	return 0;
+}
+
+/* LAPACK gives the smallest first. */
+static void
+largest_first(double *values, double *matrix, size_t n)
+{
+	for (size_t i = 0, j = n - 1; i < j; i++, j--) {
+		double value = values[i];
+		values[i] = values[j];
+		values[j] = value;
+		for (size_t k = 0; k < n; k++) {
+			double x = matrix[i * n + k];
+			matrix[i * n + k] = matrix[j * n + k];
+			matrix[j * n + k] = x;
+		}
+	}
+}
+
+int
+blas_eigen(const struct blas *blas, double *values, double *matrix, size_t n,
+    struct error *err)
+{
+	int size = size_of(n), info = 0, ask = -1, ints_n = 0;
+	double floats_n = 0.0;
+
+	if (n == 0)
+		return 0;
+	blas->dsyevd("V", "L", &size, matrix, &size, values, &floats_n, &ask, &ints_n,
+	    &ask, &info);
+	int work_n = (int)floats_n;
+	double *work = array_new((size_t)work_n, sizeof *work);
+	int *ints = array_new((size_t)ints_n, sizeof *ints);
+	if (work && ints)
+		blas->dsyevd("V", "L", &size, matrix, &size, values, work, &work_n,
+		    ints, &ints_n, &info);
+	bool room = work && ints;
+	free(work);
+	free(ints);
+	if (!room)
+		return error_set(err, ERR_MEMORY,
+		    "out of memory for the eigenvalues of %zu dimensions", n);
+	if (info != 0)
+		return error_set(err, ERR_INPUT,
+		    "expected a matrix with eigenvalues: the iteration does not end");
+	largest_first(values, matrix, n);
 	return 0;
 }

@@ -51,4 +51,10 @@ void blas_gemm(const struct blas *blas, const struct blas_gemm *product);
 int blas_solve(const struct blas *blas, double *matrix, double *rhs, size_t n, size_t k,
     struct error *err);
 
+/* values (n) := the eigenvalues of matrix (n, n), symmetric, from the largest on; rows
+ * of matrix := their eigenvectors, of length 1.  ERR_MEMORY, ERR_INPUT where the
+ * iteration does not end (a matrix that is not finite); the matrix is then spoilt. */
+int blas_eigen(const struct blas *blas, double *values, double *matrix, size_t n,
+    struct error *err);
+
 #endif /* BINARIZE_BLAS_H */

@@ -31,34 +31,93 @@ struct fit {
 	bool coded;      /* whether codes hold anything */
 };
 
-/* Q of the untrained rotation: y = sqrt(m) P u is near t v, so u is near
- * t / sqrt(m) P^T v. */
+static void
+add(double *sum, const float *part, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		sum[i] += (double)part[i];
+}
+
+/* covariance (d, d) := U^T U / n */
+static void
+find_covariance(const struct fit *fit, double *covariance, float *part)
+{
+	size_t d = fit->config.input_dims;
+
+	for (size_t block = 0; block < fit->n; block += BLOCK) {
+		const float *u = fit->u + block * d;
+		struct blas_gemm squares = {.m = d,
+		    .n = d,
+		    .k = fit->n - block < BLOCK ? fit->n - block : BLOCK,
+		    .alpha = 1.0f / (float)fit->n,
+		    .a = {.data = u, .stride = d, .transpose = true},
+		    .b = {.data = u, .stride = d},
+		    .c = part,
+		    .c_stride = d};
+		blas_gemm(fit->config.blas, &squares);
+		add(covariance, part, d * d);
+	}
+}
+
+/* Q := c P L^(1/4) E: rows of E (k, d) are the directions in which the vectors vary
+ * most, L their variances, P (m, k) a random rotation.  A vector's coordinates under
+ * the inverse, P L^(-1/4) E u, are about Gaussian and alike; c scales them to the step
+ * that suits such numbers. */
 static int
-begin(struct fit *fit, struct error *err)
+spread(struct fit *fit, const double *values, const double *vectors, struct error *err)
 {
 	size_t d = fit->config.input_dims, m = fit->config.shape.dims;
-	const struct recurrent_rotation_config rotation = {.input_dims = (uint32_t)d,
+	size_t k = d < m ? d : m;
+	const struct recurrent_rotation_config config = {.input_dims = (uint32_t)k,
 	    .shape = fit->config.shape,
 	    .seed = fit->config.seed};
-	struct recurrent *model = recurrent_new(&rotation, err);
-	if (!model)
+	struct recurrent *rotation = recurrent_new(&config, err);
+	if (!rotation)
 		return -1;
-	float *column = array_new_aligned(model->n > m ? model->n : m, sizeof *column);
-	float scale = recurrent_step(fit->config.shape.bits) / sqrtf((float)m);
-	if (column) {
-		for (size_t j = 0; j < d; j++) {
-			memset(column, 0, model->n * sizeof *column);
-			column[j] = 1.0f;
-			recurrent_rotation_forward(model, column);
-			for (size_t i = 0; i < m; i++)
-				fit->Q[i * d + j] = column[i] * scale;
-		}
+	float *column = array_new_aligned(rotation->n, sizeof *column);
+	double variance = 0.0;
+	for (size_t j = 0; j < k; j++)
+		variance += sqrt(fmax(values[j], 0.0)) / (double)m;
+	double scale = sqrt(variance) * (double)recurrent_step(fit->config.shape.bits);
+	for (size_t j = 0; column && j < k; j++) {
+		float part = (float)(scale * sqrt(sqrt(fmax(values[j], 0.0))));
+		memset(column, 0, rotation->n * sizeof *column);
+		column[j] = part;
+		recurrent_rotation_forward(rotation, column);
+		for (size_t i = 0; i < m; i++)
+			for (size_t l = 0; l < d; l++)
+				fit->Q[i * d + l] +=
+				    column[i] * (float)vectors[j * d + l];
 	}
-	recurrent_free(model);
+	recurrent_free(rotation);
 	if (!column)
 		return error_set(err, ERR_MEMORY, "out of memory for fitting");
 	free(column);
 	return 0;
+}
+
+/* The map to begin with. */
+static int
+begin(struct fit *fit, struct error *err)
+{
+	size_t d = fit->config.input_dims;
+	double *covariance = array_new(d * d, sizeof *covariance);
+	double *values = array_new(d, sizeof *values);
+	float *part = array_new_aligned(d * d, sizeof *part);
+	int rc = 0;
+
+	if (!covariance || !values || !part)
+		rc = error_set(err, ERR_MEMORY, "out of memory for fitting");
+	if (rc == 0) {
+		find_covariance(fit, covariance, part);
+		rc = blas_eigen(fit->config.blas, values, covariance, d, err);
+	}
+	if (rc == 0)
+		rc = spread(fit, values, covariance, err);
+	free(covariance);
+	free(values);
+	free(part);
+	return rc;
 }
 
 struct fit *
@@ -152,13 +211,6 @@ missed_by(const struct fit *fit, size_t n)
 		       recurrent_dot(fit->c + i * m, v, m);
 	}
 	return sum;
-}
-
-static void
-add(double *sum, const float *part, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		sum[i] += (double)part[i];
 }
 
 /* left += V^T V, right += U^T V. */

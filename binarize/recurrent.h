@@ -26,19 +26,21 @@
  *
  * RECURRENT_LEARNED is the model of the paper (Gan et al., "Binary Embedding-based
  * Retrieval at Tencent", KDD 2023, arXiv:2302.08714, section 3.2):
- *     v = sign(W(u));   v += 2^-p * sign(R_p(u - B_p(v) / |B_p(v)|)),  p = 1 .. bits-1
- * where W, B_p, R_p are perceptrons with batch norm folded in.  A linear map Q (tensor
- * query.weight) takes the place of P for queries and factors.
+ *     v = sign(W(u));   v += 2^-p * sign(R_p(u - g_p B_p(v) / |B_p(v)|)),  p = 1 ..
+ * bits-1 where W, B_p, R_p are perceptrons with batch norm folded in, and g_p is 1 (as
+ * in the paper) unless the model says otherwise.  A linear map Q (tensor query.weight)
+ * takes the place of P for queries and factors.
  *
- * RECURRENT_REFINED has that map alone, learned by fit.h: v is the code that misses
- * little of u under it, found level by level (refine.h).
+ * RECURRENT_REFINED has that map alone, learned by fit.h, and need not be a rotation: v
+ * is the code that misses little of u under it, found level by level (refine.h).
  *
  * With v the values of x's code (base/code.h), the inner product with any q is
  * estimated without x by
  *     <q, x> ~ <q, mu> + f <Q q, v>,    f = |x - mu|^2 / <Q (x - mu), v>
  * (Q = P for rotations), which is exact for q = x - mu and, over random rotations,
  * right on average (as Gao & Long, "RaBitQ", SIGMOD 2024, arXiv:2405.12497,
- * theorem 3.2, show for one bit).
+ * theorem 3.2, show for one bit).  Refined codes decode to what is expected of x, not
+ * to x and noise, and rank best at its length: there f = |x - mu| / |Q^T v|.
  *
  * The first b planes of a code are a b-plane code that the same model gives.
  *
@@ -127,9 +129,10 @@ int recurrent_encode(const struct recurrent *model, struct recurrent_scratch *sc
     uint8_t *wire, struct recurrent_numbers *numbers, const float *x,
     struct error *err);
 
-/* The factor of a code that came without its vector: norm / |v|, norm = |x| (1 for
- * Cosine). */
-float recurrent_factor(const uint8_t *wire, struct code_shape shape, float norm);
+/* The factor of a code that came without its vector: norm / |v| (refined codes: norm /
+ * |Q^T v|), norm = |x| (1 for Cosine). */
+float recurrent_factor(const struct recurrent *model, struct recurrent_scratch *scratch,
+    const uint8_t *wire, float norm);
 
 /* x (input_dims) := mu + f Q^T v, the vector whose inner product with any q is the
  * estimate above.  (If a rotation's dims < n, it is longer than what was encoded.) */
@@ -149,9 +152,14 @@ int recurrent_query_int8(const struct recurrent *model,
     struct recurrent_scratch *scratch, struct recurrent_query *query, const float *q,
     struct error *err);
 
-/* The query's own code (of q without the mean) in the same form: k_i = 2 c_i - (2^bits
- * - 1), the odd numbers, and scale with the query's factor in it.  k_i > 0 is plane 0.
- */
+/* levels (dims) := the query's own code, of q as it is: without the mean. */
+int recurrent_query_code(const struct recurrent *model,
+    struct recurrent_scratch *scratch, uint8_t *levels, const float *q,
+    struct error *err);
+
+/* The query's own code in the form of an int8 query: k_i = 2 c_i - (2^bits - 1), the
+ * odd numbers, and scale with the query's factor in it.  Of a refined model Q Q^T v,
+ * which is what the code stands for where codes meet, rounded to 8 bits. */
 int recurrent_query_sdc(const struct recurrent *model,
     struct recurrent_scratch *scratch, struct recurrent_query *query, const float *q,
     struct error *err);

@@ -60,7 +60,9 @@ recurrent_blocks_code(const struct recurrent *model, struct recurrent_scratch *s
 	for (uint32_t p = 1; p < model->info.shape.bits; p++) {
 		h = forward(&model->reconstruct[p], s, s->v);
 		double length = sqrt(recurrent_dot(h, h, d));
-		float inverse = length > 0.0 ? (float)(1.0 / length) : 0.0f;
+		double wish =
+		    model->length[p] ? *(const float *)model->length[p]->data : 1.0;
+		float inverse = length > 0.0 ? (float)(wish / length) : 0.0f;
 		for (size_t j = 0; j < d; j++)
 			s->r[j] = s->u[j] - h[j] * inverse;
 		h = forward(&model->residual[p], s, s->r);
@@ -137,6 +139,7 @@ int
 recurrent_blocks_open(struct recurrent *model, struct error *err)
 {
 	size_t d = model->info.input_dims, m = model->info.shape.dims;
+	char name[40];
 	const char *text = tensors_metadata(model->file, "layers");
 	size_t layers = text ? strtoul(text, NULL, 10) : 0;
 	if (layers == 0 || layers > RECURRENT_LAYERS_MAX)
@@ -150,6 +153,13 @@ recurrent_blocks_open(struct recurrent *model, struct error *err)
 		plan = (struct plan){"reconstruct", p, layers, m, d};
 		if (open_block(model, &model->reconstruct[p], &plan, err) != 0)
 			return -1;
+		snprintf(name, sizeof name, "reconstruct.%u.length", p);
+		if (tensors_find(model->file, name)) {
+			model->length[p] = recurrent_blocks_expect(
+			    model, name, 1, (const size_t[]){1}, err);
+			if (!model->length[p])
+				return -1;
+		}
 		plan = (struct plan){"residual", p, layers, d, m};
 		if (open_block(model, &model->residual[p], &plan, err) != 0)
 			return -1;

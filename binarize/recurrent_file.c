@@ -199,8 +199,9 @@ recurrent_open(const char *path, struct code_shape shape, struct error *err)
 	return model;
 }
 
-/* A rotation, a mean and a query map, and per block and layer a weight and a bias. */
-#define TENSORS_MAX (2 + 2 * RECURRENT_LAYERS_MAX * (2 * CODE_BITS_MAX - 1))
+/* A mean, a query map, lengths, and per block and layer a weight and a bias. */
+#define TENSORS_MAX \
+	(2 + CODE_BITS_MAX + 2 * RECURRENT_LAYERS_MAX * (2 * CODE_BITS_MAX - 1))
 
 static size_t
 add_block(struct tensor *list, const struct recurrent_block *block)
@@ -231,6 +232,8 @@ recurrent_save(const struct recurrent *model, const char *path, struct error *er
 		n += add_block(list + n, &model->base);
 		for (uint32_t p = 1; p < info->shape.bits; p++) {
 			n += add_block(list + n, &model->reconstruct[p]);
+			if (model->length[p])
+				list[n++] = *model->length[p];
 			n += add_block(list + n, &model->residual[p]);
 		}
 	}

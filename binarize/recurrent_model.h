@@ -39,13 +39,14 @@ struct recurrent {
 	/* Refined models. */
 	struct refine *refine;
 	struct tensor map_tensor; /* where it has no file: the map as a tensor */
-	float *map;           /* and its numbers */
+	float *map;               /* and its numbers */
 
 	/* Learned models; reconstruct[p], residual[p] make plane p >= 1. */
 	struct recurrent_block base;
 	struct recurrent_block reconstruct[CODE_BITS_MAX];
 	struct recurrent_block residual[CODE_BITS_MAX];
-	size_t width; /* of the widest layer */
+	const struct tensor *length[CODE_BITS_MAX]; /* F32 (1) of g_p; NULL: 1 */
+	size_t width;                               /* of the widest layer */
 };
 
 struct recurrent_scratch {

@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/vectors.h"
 #include "binarize/fit.h"
 #include "client/options.h"
 #include "client/stop.h"
@@ -115,6 +116,10 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 		    "expected no \"%s\" behind the options", argv[optind]);
 	if (a->vectors == NULL || a->output == NULL)
 		return options_usage("expected --vectors and --output");
+	enum vectors_format format;
+	struct error err;
+	if (vectors_format_of(&format, a->vectors, &err) == -1)
+		return options_refused(&err);
 	*done = false;
 	return OPTIONS_OK;
 }
