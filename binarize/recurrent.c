@@ -15,6 +15,13 @@
 static const float steps[CODE_BITS_MAX + 1] = {
     0.0f, 0.797885f, 0.995687f, 1.172039f, 1.340802f};
 
+float
+recurrent_step(uint32_t bits)
+{
+	assert(bits >= 1 && bits <= CODE_BITS_MAX);
+	return steps[bits];
+}
+
 double
 recurrent_dot(const float *a, const float *b, size_t n)
 {
@@ -40,41 +47,50 @@ check_mean(const float *mean, size_t n, struct error *err)
 }
 
 struct recurrent *
-recurrent_new(const struct recurrent_rotation_config *config, struct error *err)
+recurrent_base_new(
+    uint32_t input_dims, struct code_shape shape, const float *mean, struct error *err)
 {
-	size_t d = config->input_dims;
-	if (code_shape_check(config->shape, err) != 0)
+	if (code_shape_check(shape, err) != 0)
 		return NULL;
-	if (d == 0 || d > RECURRENT_INPUT_DIMS_MAX) {
-		error_set(err, ERR_INPUT,
-		    "expected vectors of 1 to %d numbers, not %zu",
-		    RECURRENT_INPUT_DIMS_MAX, d);
+	if (input_dims == 0 || input_dims > RECURRENT_INPUT_DIMS_MAX) {
+		error_set(err, ERR_INPUT, "expected vectors of 1 to %d numbers, not %u",
+		    RECURRENT_INPUT_DIMS_MAX, input_dims);
 		return NULL;
 	}
-	if (config->mean && check_mean(config->mean, d, err) != 0)
+	if (mean && check_mean(mean, input_dims, err) != 0)
 		return NULL;
 	struct recurrent *model = array_new(1, sizeof *model);
 	if (!model)
 		goto no_memory;
-	model->info.kind = RECURRENT_ROTATION;
-	model->info.input_dims = config->input_dims;
-	model->info.shape = config->shape;
-	model->info.seed = config->seed;
-	model->mean = array_new(d, sizeof *model->mean);
+	model->info.input_dims = input_dims;
+	model->info.shape = shape;
+	model->mean = array_new(input_dims, sizeof *model->mean);
 	if (!model->mean)
 		goto no_memory;
-	if (config->mean)
-		memcpy(model->mean, config->mean, d * sizeof *model->mean);
+	if (mean)
+		memcpy(model->mean, mean, input_dims * sizeof *model->mean);
 	model->info.mean = model->mean;
+	return model;
+no_memory:
+	error_set(err, ERR_MEMORY, "out of memory for a binarizer");
+	recurrent_free(model);
+	return NULL;
+}
+
+struct recurrent *
+recurrent_new(const struct recurrent_rotation_config *config, struct error *err)
+{
+	struct recurrent *model =
+	    recurrent_base_new(config->input_dims, config->shape, config->mean, err);
+	if (!model)
+		return NULL;
+	model->info.kind = RECURRENT_ROTATION;
+	model->info.seed = config->seed;
 	if (recurrent_rotation_init(model, err) != 0) {
 		recurrent_free(model);
 		return NULL;
 	}
 	return model;
-no_memory:
-	error_set(err, ERR_MEMORY, "out of memory for a rotation");
-	recurrent_free(model);
-	return NULL;
 }
 
 void
@@ -83,6 +99,8 @@ recurrent_free(struct recurrent *model)
 	if (!model)
 		return;
 	tensors_close(model->file);
+	refine_free(model->refine);
+	free(model->map);
 	free(model->signs);
 	free(model->mean);
 	free(model);
@@ -176,12 +194,18 @@ centre(float *u, const float *x, const float *mean, size_t n)
 static void
 project(const struct recurrent *model, struct recurrent_scratch *s)
 {
-	if (model->info.kind == RECURRENT_LEARNED) {
+	switch (model->info.kind) {
+	case RECURRENT_LEARNED:
 		recurrent_blocks_linear(s->y, s->u, model->query, NULL);
-		return;
+		break;
+	case RECURRENT_REFINED:
+		refine_project(model->refine, s->y, s->u, 1);
+		break;
+	case RECURRENT_ROTATION:
+		memcpy(s->y, s->u, model->info.input_dims * sizeof *s->y);
+		recurrent_rotation_forward(model, s->y);
+		break;
 	}
-	memcpy(s->y, s->u, model->info.input_dims * sizeof *s->y);
-	recurrent_rotation_forward(model, s->y);
 }
 
 /* v := the values of u's code, from its rotation y: sign by sign what is left of y at
@@ -197,7 +221,7 @@ code_rotated(const struct recurrent *model, struct recurrent_scratch *s)
 		s->r[i] = s->y[i] * scale;
 		s->v[i] = 0.0f;
 	}
-	float weight = 1.0f, step = steps[model->info.shape.bits];
+	float weight = 1.0f, step = recurrent_step(model->info.shape.bits);
 	for (uint32_t p = 0; p < model->info.shape.bits; p++) {
 #pragma omp simd
 		for (size_t i = 0; i < m; i++) {
@@ -214,11 +238,27 @@ static double
 code_values(const struct recurrent *model, struct recurrent_scratch *s)
 {
 	project(model, s);
-	if (model->info.kind == RECURRENT_LEARNED)
+	switch (model->info.kind) {
+	case RECURRENT_LEARNED:
 		recurrent_blocks_code(model, s);
-	else
+		break;
+	case RECURRENT_REFINED:
+		refine_code(model->refine, s->v, s->r, s->y, 1);
+		break;
+	case RECURRENT_ROTATION:
 		code_rotated(model, s);
+		break;
+	}
 	return recurrent_dot(s->y, s->v, model->info.shape.dims);
+}
+
+/* |Q^T v| of a refined code: y - r is Q Q^T v. */
+static double
+decoded_length(const struct recurrent *model, const struct recurrent_scratch *s)
+{
+	size_t m = model->info.shape.dims;
+	return sqrt(
+	    fmax(recurrent_dot(s->y, s->v, m) - recurrent_dot(s->r, s->v, m), 0.0));
 }
 
 /* f of a vector of this length whose unit vector gave s->y and s->v.  Where y and v do
@@ -228,6 +268,8 @@ static float
 factor_of(const struct recurrent *model, const struct recurrent_scratch *s,
     double length, double dot)
 {
+	if (model->info.kind == RECURRENT_REFINED)
+		dot = decoded_length(model, s);
 	if (dot <= 0.0)
 		dot = sqrt(recurrent_dot(s->v, s->v, model->info.shape.dims));
 	return (float)(length / dot);
@@ -248,88 +290,154 @@ odd_number(float v, uint32_t bits)
 	return (int)(v * (float)unit_of(bits));
 }
 
+/* levels (dims) := of the values in s->v. */
+static void
+write_levels(
+    const struct recurrent *model, const struct recurrent_scratch *s, uint8_t *levels)
+{
+	struct code_shape shape = model->info.shape;
+	int top = (1 << shape.bits) - 1;
+
+	for (size_t i = 0; i < shape.dims; i++)
+		levels[i] = (uint8_t)((odd_number(s->v[i], shape.bits) + top) / 2);
+}
+
 int
 recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratch,
     uint8_t *wire, struct recurrent_numbers *numbers, const float *x, struct error *err)
 {
-	struct code_shape shape = model->info.shape;
-	int top = (1 << shape.bits) - 1;
 	double norm2;
 
 	if (check_vector(&norm2, x, model->info.input_dims, err) != 0)
 		return -1;
 	double length = centre(scratch->u, x, model->mean, model->info.input_dims);
 	double dot = code_values(model, scratch);
-	for (size_t i = 0; i < shape.dims; i++)
-		scratch->levels[i] =
-		    (uint8_t)((odd_number(scratch->v[i], shape.bits) + top) / 2);
-	code_from_levels(wire, scratch->levels, shape);
+	write_levels(model, scratch, scratch->levels);
+	code_from_levels(wire, scratch->levels, model->info.shape);
 	numbers->factor = factor_of(model, scratch, length, dot);
 	numbers->norm2 = (float)norm2;
 	return 0;
 }
 
-float
-recurrent_factor(const uint8_t *wire, struct code_shape shape, float norm)
+/* s->v := the code's values. */
+static void
+read_values(
+    const struct recurrent *model, struct recurrent_scratch *s, const uint8_t *wire)
 {
-	uint8_t levels[CODE_DIMS_MAX];
-	int top = (1 << shape.bits) - 1;
-	long sum = 0;
+	struct code_shape shape = model->info.shape;
 
-	code_to_levels(levels, wire, shape);
-	for (size_t i = 0; i < shape.dims; i++) {
-		int odd = 2 * levels[i] - top;
-		sum += odd * odd;
+	code_to_levels(s->levels, wire, shape);
+	for (size_t i = 0; i < shape.dims; i++)
+		s->v[i] = code_value(s->levels[i], shape.bits);
+}
+
+/* x (input_dims) := Q^T v */
+static void
+decode_values(const struct recurrent *model, float *x, const float *v)
+{
+	size_t d = model->info.input_dims;
+	const float *q = model->query->data;
+
+	memset(x, 0, d * sizeof *x);
+	for (size_t i = 0; i < model->info.shape.dims; i++)
+		for (size_t j = 0; j < d; j++)
+			x[j] += v[i] * q[i * d + j];
+}
+
+float
+recurrent_factor(const struct recurrent *model, struct recurrent_scratch *scratch,
+    const uint8_t *wire, float norm)
+{
+	const float *v = scratch->v;
+	size_t n = model->info.shape.dims;
+
+	read_values(model, scratch, wire);
+	if (model->info.kind == RECURRENT_REFINED) {
+		decode_values(model, scratch->u, v);
+		v = scratch->u;
+		n = model->info.input_dims;
 	}
-	double length = sqrt((double)sum) / (double)unit_of(shape.bits);
-	return (float)((double)norm / length);
+	double length = sqrt(recurrent_dot(v, v, n));
+	return length > 0.0 ? (float)((double)norm / length) : 0.0f;
 }
 
 void
 recurrent_decode(const struct recurrent *model, struct recurrent_scratch *scratch,
     float *x, const uint8_t *wire, float factor)
 {
-	struct code_shape shape = model->info.shape;
 	size_t d = model->info.input_dims;
-	float *v = scratch->y;
 
-	code_to_levels(scratch->levels, wire, shape);
-	for (size_t i = 0; i < shape.dims; i++)
-		v[i] = code_value(scratch->levels[i], shape.bits);
+	read_values(model, scratch, wire);
 	if (model->info.kind == RECURRENT_ROTATION) {
-		recurrent_rotation_backward(model, v);
+		memcpy(scratch->y, scratch->v,
+		    model->info.shape.dims * sizeof *scratch->y);
+		recurrent_rotation_backward(model, scratch->y);
 		for (size_t j = 0; j < d; j++)
-			x[j] = model->mean[j] + factor * v[j];
+			x[j] = model->mean[j] + factor * scratch->y[j];
 		return;
 	}
-	const float *q = model->query->data;
-	memset(scratch->u, 0, d * sizeof *scratch->u);
-	for (size_t i = 0; i < shape.dims; i++)
-		for (size_t j = 0; j < d; j++)
-			scratch->u[j] += v[i] * q[i * d + j];
+	decode_values(model, scratch->u, scratch->v);
 	for (size_t j = 0; j < d; j++)
 		x[j] = model->mean[j] + factor * scratch->u[j];
 }
 
-int
-recurrent_query_int8(const struct recurrent *model, struct recurrent_scratch *scratch,
-    struct recurrent_query *query, const float *q, struct error *err)
+/* query->k := scratch->y, which belongs to a vector of this length, in 8 bits. */
+static void
+round_query(const struct recurrent *model, const struct recurrent_scratch *scratch,
+    struct recurrent_query *query, double length)
 {
-	size_t d = model->info.input_dims, m = model->info.shape.dims;
-	double norm2;
-
-	if (check_vector(&norm2, q, d, err) != 0)
-		return -1;
-	double length = centre(scratch->u, q, NULL, d);
-	project(model, scratch);
+	size_t m = model->info.shape.dims;
 	float peak = 0.0f;
+
 	for (size_t i = 0; i < m; i++)
 		peak = fmaxf(peak, fabsf(scratch->y[i]));
 	float inverse = peak > 0.0f ? 127.0f / peak : 0.0f;
 	for (size_t i = 0; i < m; i++)
 		query->k[i] = (int8_t)lrintf(scratch->y[i] * inverse);
 	query->scale = (float)(length * (double)peak / 127.0);
+}
+
+int
+recurrent_query_int8(const struct recurrent *model, struct recurrent_scratch *scratch,
+    struct recurrent_query *query, const float *q, struct error *err)
+{
+	size_t d = model->info.input_dims;
+	double norm2;
+
+	if (check_vector(&norm2, q, d, err) != 0)
+		return -1;
+	double length = centre(scratch->u, q, NULL, d);
+	project(model, scratch);
+	round_query(model, scratch, query, length);
 	query->base = (float)recurrent_dot(q, model->mean, d);
+	return 0;
+}
+
+/* *factor := of q's code, whose values are in scratch->v then. */
+static int
+code_query(const struct recurrent *model, struct recurrent_scratch *scratch,
+    float *factor, const float *q, struct error *err)
+{
+	size_t d = model->info.input_dims;
+	double norm2;
+
+	if (check_vector(&norm2, q, d, err) != 0)
+		return -1;
+	double length = centre(scratch->u, q, NULL, d);
+	double dot = code_values(model, scratch);
+	*factor = factor_of(model, scratch, length, dot);
+	return 0;
+}
+
+int
+recurrent_query_code(const struct recurrent *model, struct recurrent_scratch *scratch,
+    uint8_t *levels, const float *q, struct error *err)
+{
+	float factor;
+
+	if (code_query(model, scratch, &factor, q, err) != 0)
+		return -1;
+	write_levels(model, scratch, levels);
 	return 0;
 }
 
@@ -338,16 +446,20 @@ recurrent_query_sdc(const struct recurrent *model, struct recurrent_scratch *scr
     struct recurrent_query *query, const float *q, struct error *err)
 {
 	uint32_t bits = model->info.shape.bits;
-	size_t d = model->info.input_dims;
-	double norm2;
+	size_t m = model->info.shape.dims;
+	float factor;
 
-	if (check_vector(&norm2, q, d, err) != 0)
+	if (code_query(model, scratch, &factor, q, err) != 0)
 		return -1;
-	double length = centre(scratch->u, q, NULL, d);
-	double dot = code_values(model, scratch);
-	for (size_t i = 0; i < model->info.shape.dims; i++)
+	query->base = (float)recurrent_dot(q, model->mean, model->info.input_dims);
+	if (model->info.kind == RECURRENT_REFINED) {
+		for (size_t i = 0; i < m; i++)
+			scratch->y[i] -= scratch->r[i];
+		round_query(model, scratch, query, (double)factor);
+		return 0;
+	}
+	for (size_t i = 0; i < m; i++)
 		query->k[i] = (int8_t)odd_number(scratch->v[i], bits);
-	query->scale = factor_of(model, scratch, length, dot) / (float)unit_of(bits);
-	query->base = (float)recurrent_dot(q, model->mean, d);
+	query->scale = factor / (float)unit_of(bits);
 	return 0;
 }

@@ -13,7 +13,7 @@
  * A model takes x (input_dims floats) to u = (x - mu) / |x - mu|, mu being its mean
  * (zeros: none), and u to a code of `bits` sign planes: plane 0 is the sign of a
  * projection of u, each further plane the sign of what the planes before it have
- * missed.  There are two kinds:
+ * missed.  There are three kinds:
  *
  * RECURRENT_ROTATION needs no training.  P is a seeded random rotation; with
  *     y = sqrt(dims) * P u / |P u|     (its coordinates are about unit Gaussian)
@@ -26,16 +26,21 @@
  *
  * RECURRENT_LEARNED is the model of the paper (Gan et al., "Binary Embedding-based
  * Retrieval at Tencent", KDD 2023, arXiv:2302.08714, section 3.2):
- *     v = sign(W(u));   v += 2^-p * sign(R_p(u - B_p(v) / |B_p(v)|)),  p = 1 .. bits-1
- * where W, B_p, R_p are perceptrons with batch norm folded in.  A linear map Q (tensor
- * query.weight) takes the place of P for queries and factors.
+ *     v = sign(W(u));   v += 2^-p * sign(R_p(u - g_p B_p(v) / |B_p(v)|)),  p = 1 ..
+ * bits-1 where W, B_p, R_p are perceptrons with batch norm folded in, and g_p is 1 (as
+ * in the paper) unless the model says otherwise.  A linear map Q (tensor query.weight)
+ * takes the place of P for queries and factors.
+ *
+ * RECURRENT_REFINED has that map alone, learned by fit.h, and need not be a rotation: v
+ * is the code that misses little of u under it, found level by level (refine.h).
  *
  * With v the values of x's code (base/code.h), the inner product with any q is
  * estimated without x by
  *     <q, x> ~ <q, mu> + f <Q q, v>,    f = |x - mu|^2 / <Q (x - mu), v>
  * (Q = P for rotations), which is exact for q = x - mu and, over random rotations,
  * right on average (as Gao & Long, "RaBitQ", SIGMOD 2024, arXiv:2405.12497,
- * theorem 3.2, show for one bit).
+ * theorem 3.2, show for one bit).  Refined codes decode to what is expected of x, not
+ * to x and noise, and rank best at its length: there f = |x - mu| / |Q^T v|.
  *
  * The first b planes of a code are a b-plane code that the same model gives.
  *
@@ -46,6 +51,7 @@
 enum recurrent_kind {
 	RECURRENT_ROTATION,
 	RECURRENT_LEARNED,
+	RECURRENT_REFINED,
 };
 
 #define RECURRENT_INPUT_DIMS_MAX 65536
@@ -74,6 +80,18 @@ struct recurrent_rotation_config {
 /* An untrained model.  NULL: ERR_INPUT, ERR_MEMORY. */
 struct recurrent *recurrent_new(
     const struct recurrent_rotation_config *config, struct error *err);
+
+/* What fit.h has found. */
+struct recurrent_refined_config {
+	uint32_t input_dims;
+	struct code_shape shape;
+	const float *mean; /* (input_dims), copied */
+	const float *map;  /* Q (dims, input_dims), copied */
+};
+
+/* A refined model.  NULL: ERR_INPUT, ERR_MEMORY. */
+struct recurrent *recurrent_new_refined(
+    const struct recurrent_refined_config *config, struct error *err);
 
 /* What the file at `path` holds (docs/formats.md), without loading it: for a rotation
  * shape is 0 x 0, as it makes codes of any shape.  ERR_NOT_FOUND, ERR_IO, ERR_FORMAT,
@@ -111,9 +129,10 @@ int recurrent_encode(const struct recurrent *model, struct recurrent_scratch *sc
     uint8_t *wire, struct recurrent_numbers *numbers, const float *x,
     struct error *err);
 
-/* The factor of a code that came without its vector: norm / |v|, norm = |x| (1 for
- * Cosine). */
-float recurrent_factor(const uint8_t *wire, struct code_shape shape, float norm);
+/* The factor of a code that came without its vector: norm / |v| (refined codes: norm /
+ * |Q^T v|), norm = |x| (1 for Cosine). */
+float recurrent_factor(const struct recurrent *model, struct recurrent_scratch *scratch,
+    const uint8_t *wire, float norm);
 
 /* x (input_dims) := mu + f Q^T v, the vector whose inner product with any q is the
  * estimate above.  (If a rotation's dims < n, it is longer than what was encoded.) */
@@ -133,9 +152,14 @@ int recurrent_query_int8(const struct recurrent *model,
     struct recurrent_scratch *scratch, struct recurrent_query *query, const float *q,
     struct error *err);
 
-/* The query's own code (of q without the mean) in the same form: k_i = 2 c_i - (2^bits
- * - 1), the odd numbers, and scale with the query's factor in it.  k_i > 0 is plane 0.
- */
+/* levels (dims) := the query's own code, of q as it is: without the mean. */
+int recurrent_query_code(const struct recurrent *model,
+    struct recurrent_scratch *scratch, uint8_t *levels, const float *q,
+    struct error *err);
+
+/* The query's own code in the form of an int8 query: k_i = 2 c_i - (2^bits - 1), the
+ * odd numbers, and scale with the query's factor in it.  Of a refined model Q Q^T v,
+ * which is what the code stands for where codes meet, rounded to 8 bits. */
 int recurrent_query_sdc(const struct recurrent *model,
     struct recurrent_scratch *scratch, struct recurrent_query *query, const float *q,
     struct error *err);

@@ -60,7 +60,9 @@ recurrent_blocks_code(const struct recurrent *model, struct recurrent_scratch *s
 	for (uint32_t p = 1; p < model->info.shape.bits; p++) {
 		h = forward(&model->reconstruct[p], s, s->v);
 		double length = sqrt(recurrent_dot(h, h, d));
-		float inverse = length > 0.0 ? (float)(1.0 / length) : 0.0f;
+		double wish =
+		    model->length[p] ? *(const float *)model->length[p]->data : 1.0;
+		float inverse = length > 0.0 ? (float)(wish / length) : 0.0f;
 		for (size_t j = 0; j < d; j++)
 			s->r[j] = s->u[j] - h[j] * inverse;
 		h = forward(&model->residual[p], s, s->r);
@@ -70,10 +72,9 @@ recurrent_blocks_code(const struct recurrent *model, struct recurrent_scratch *s
 	}
 }
 
-/* The F32 tensor called `name` of this shape, all of it finite. */
-static const struct tensor *
-expect(struct recurrent *model, const char *name, size_t n_dims, const size_t shape[],
-    struct error *err)
+const struct tensor *
+recurrent_blocks_expect(struct recurrent *model, const char *name, size_t n_dims,
+    const size_t shape[], struct error *err)
 {
 	const struct tensor *t =
 	    tensors_expect(model->file, name, TENSOR_F32, n_dims, shape, err);
@@ -113,7 +114,8 @@ open_block(struct recurrent *model, struct recurrent_block *block,
 		struct recurrent_linear *layer = &block->layers[j];
 		size_t out = j + 1 == plan->layers ? plan->out : 0;
 		snprintf(name, sizeof name, "%s.%zu.weight", stem, j);
-		layer->weight = expect(model, name, 2, (const size_t[]){out, in}, err);
+		layer->weight = recurrent_blocks_expect(
+		    model, name, 2, (const size_t[]){out, in}, err);
 		if (!layer->weight)
 			return -1;
 		in = layer->weight->shape[0];
@@ -122,7 +124,8 @@ open_block(struct recurrent *model, struct recurrent_block *block,
 			    "expected layers of at most %d outputs, not '%s' of %zu",
 			    RECURRENT_WIDTH_MAX, name, in);
 		snprintf(name, sizeof name, "%s.%zu.bias", stem, j);
-		layer->bias = expect(model, name, 1, (const size_t[]){in}, err);
+		layer->bias =
+		    recurrent_blocks_expect(model, name, 1, (const size_t[]){in}, err);
 		if (!layer->bias)
 			return -1;
 		if (in > model->width)
@@ -136,6 +139,7 @@ int
 recurrent_blocks_open(struct recurrent *model, struct error *err)
 {
 	size_t d = model->info.input_dims, m = model->info.shape.dims;
+	char name[40];
 	const char *text = tensors_metadata(model->file, "layers");
 	size_t layers = text ? strtoul(text, NULL, 10) : 0;
 	if (layers == 0 || layers > RECURRENT_LAYERS_MAX)
@@ -149,10 +153,18 @@ recurrent_blocks_open(struct recurrent *model, struct error *err)
 		plan = (struct plan){"reconstruct", p, layers, m, d};
 		if (open_block(model, &model->reconstruct[p], &plan, err) != 0)
 			return -1;
+		snprintf(name, sizeof name, "reconstruct.%u.length", p);
+		if (tensors_find(model->file, name)) {
+			model->length[p] = recurrent_blocks_expect(
+			    model, name, 1, (const size_t[]){1}, err);
+			if (!model->length[p])
+				return -1;
+		}
 		plan = (struct plan){"residual", p, layers, d, m};
 		if (open_block(model, &model->residual[p], &plan, err) != 0)
 			return -1;
 	}
-	model->query = expect(model, "query.weight", 2, (const size_t[]){m, d}, err);
+	model->query = recurrent_blocks_expect(
+	    model, "query.weight", 2, (const size_t[]){m, d}, err);
 	return model->query ? 0 : -1;
 }

@@ -43,6 +43,27 @@ metadata(const struct tensors *file, const char *key)
 	return text ? text : "";
 }
 
+static const char *const kinds[] = {
+    [RECURRENT_ROTATION] = "rotation",
+    [RECURRENT_LEARNED] = "recurrent",
+    [RECURRENT_REFINED] = "refined",
+};
+#define KINDS (sizeof kinds / sizeof *kinds)
+
+static int
+read_kind(enum recurrent_kind *kind, const struct tensors *file, struct error *err)
+{
+	const char *name = metadata(file, "kind");
+	for (size_t i = 0; i < KINDS; i++) {
+		if (strcmp(name, kinds[i]) == 0) {
+			*kind = (enum recurrent_kind)i;
+			return 0;
+		}
+	}
+	return error_set(err, ERR_FORMAT,
+	    "expected the kind 'rotation', 'recurrent' or 'refined', not '%s'", name);
+}
+
 /* Fill *info, mean included, from the file. */
 static int
 read_info(struct recurrent_info *info, const struct tensors *file, struct error *err)
@@ -58,13 +79,12 @@ read_info(struct recurrent_info *info, const struct tensors *file, struct error 
 		    "expected format_version " FORMAT_VERSION
 		    ", not '%s'; a newer program may read it",
 		    metadata(file, "format_version"));
-	const char *kind = metadata(file, "kind");
-	if (strcmp(kind, "rotation") == 0) {
-		info->kind = RECURRENT_ROTATION;
+	if (read_kind(&info->kind, file, err) != 0)
+		return -1;
+	if (info->kind == RECURRENT_ROTATION) {
 		if (read_number(&info->seed, file, "seed", UINT64_MAX, err) != 0)
 			return -1;
-	} else if (strcmp(kind, "recurrent") == 0) {
-		info->kind = RECURRENT_LEARNED;
+	} else {
 		if (read_number(&dims, file, "dims", CODE_DIMS_MAX, err) != 0 ||
 		    read_number(&bits, file, "bits", CODE_BITS_MAX, err) != 0)
 			return -1;
@@ -74,9 +94,6 @@ read_info(struct recurrent_info *info, const struct tensors *file, struct error 
 			err->code = ERR_FORMAT;
 			return -1;
 		}
-	} else {
-		return error_set(err, ERR_FORMAT,
-		    "expected the kind 'rotation' or 'recurrent', not '%s'", kind);
 	}
 	const struct tensor *mean =
 	    tensors_expect(file, "mean", TENSOR_F32, 1, (const size_t[]){0}, err);
@@ -141,7 +158,8 @@ open_learned(struct tensors *file, const struct recurrent_info *info, struct err
 	}
 	memcpy(model->mean, info->mean, info->input_dims * sizeof *model->mean);
 	model->info.mean = model->mean;
-	if (recurrent_blocks_open(model, err) != 0)
+	if (info->kind == RECURRENT_REFINED ? recurrent_refined_open(model, err) != 0
+					    : recurrent_blocks_open(model, err) != 0)
 		goto err0;
 	return model;
 err0:
@@ -181,8 +199,9 @@ recurrent_open(const char *path, struct code_shape shape, struct error *err)
 	return model;
 }
 
-/* A rotation, a mean and a query map, and per block and layer a weight and a bias. */
-#define TENSORS_MAX (2 + 2 * RECURRENT_LAYERS_MAX * (2 * CODE_BITS_MAX - 1))
+/* A mean, a query map, lengths, and per block and layer a weight and a bias. */
+#define TENSORS_MAX \
+	(2 + CODE_BITS_MAX + 2 * RECURRENT_LAYERS_MAX * (2 * CODE_BITS_MAX - 1))
 
 static size_t
 add_block(struct tensor *list, const struct recurrent_block *block)
@@ -199,7 +218,6 @@ int
 recurrent_save(const struct recurrent *model, const char *path, struct error *err)
 {
 	const struct recurrent_info *info = &model->info;
-	bool learned = info->kind == RECURRENT_LEARNED;
 	char seed[24], dims[12], bits[12], layers[12];
 	struct tensor list[TENSORS_MAX];
 	size_t n = 0;
@@ -210,23 +228,31 @@ recurrent_save(const struct recurrent *model, const char *path, struct error *er
 	    .shape = {info->input_dims},
 	    .data = model->mean,
 	    .size_bytes = info->input_dims * sizeof *model->mean};
-	if (learned) {
+	if (info->kind == RECURRENT_LEARNED) {
 		n += add_block(list + n, &model->base);
 		for (uint32_t p = 1; p < info->shape.bits; p++) {
 			n += add_block(list + n, &model->reconstruct[p]);
+			if (model->length[p])
+				list[n++] = *model->length[p];
 			n += add_block(list + n, &model->residual[p]);
 		}
-		list[n++] = *model->query;
 	}
+	if (info->kind != RECURRENT_ROTATION)
+		list[n++] = *model->query;
 	snprintf(seed, sizeof seed, "%" PRIu64, info->seed);
 	snprintf(dims, sizeof dims, "%u", info->shape.dims);
 	snprintf(bits, sizeof bits, "%u", info->shape.bits);
 	snprintf(layers, sizeof layers, "%zu", model->base.n);
-	struct tensors_pair rotation[] = {{"format", FORMAT},
-	    {"format_version", FORMAT_VERSION}, {"kind", "rotation"}, {"seed", seed}};
-	struct tensors_pair recurrent[] = {{"format", FORMAT},
-	    {"format_version", FORMAT_VERSION}, {"kind", "recurrent"}, {"dims", dims},
-	    {"bits", bits}, {"layers", layers}};
-	return learned ? tensors_save(path, list, n, recurrent, 6, err)
-		       : tensors_save(path, list, n, rotation, 4, err);
+	struct tensors_pair said[6] = {{"format", FORMAT},
+	    {"format_version", FORMAT_VERSION}, {"kind", kinds[info->kind]}};
+	size_t pairs = 3;
+	if (info->kind == RECURRENT_ROTATION) {
+		said[pairs++] = (struct tensors_pair){"seed", seed};
+	} else {
+		said[pairs++] = (struct tensors_pair){"dims", dims};
+		said[pairs++] = (struct tensors_pair){"bits", bits};
+	}
+	if (info->kind == RECURRENT_LEARNED)
+		said[pairs++] = (struct tensors_pair){"layers", layers};
+	return tensors_save(path, list, n, said, pairs, err);
 }

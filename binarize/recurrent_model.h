@@ -3,6 +3,7 @@
 
 #include "base/tensors.h"
 #include "binarize/recurrent.h"
+#include "binarize/refine.h"
 
 /* What the parts of recurrent.h share.  Internal to binarize/recurrent*.c; threads as
  * there. */
@@ -32,13 +33,20 @@ struct recurrent {
 	size_t n;
 	uint32_t *signs; /* (RECURRENT_ROUNDS, n) of 0 or 1 << 31 */
 
+	struct tensors *file;       /* what a model came from, unless a rotation */
+	const struct tensor *query; /* Q: F32 (dims, input_dims), unless a rotation */
+
+	/* Refined models. */
+	struct refine *refine;
+	struct tensor map_tensor; /* where it has no file: the map as a tensor */
+	float *map;               /* and its numbers */
+
 	/* Learned models; reconstruct[p], residual[p] make plane p >= 1. */
-	struct tensors *file;
 	struct recurrent_block base;
 	struct recurrent_block reconstruct[CODE_BITS_MAX];
 	struct recurrent_block residual[CODE_BITS_MAX];
-	const struct tensor *query; /* F32 (dims, input_dims) */
-	size_t width;               /* of the widest layer */
+	const struct tensor *length[CODE_BITS_MAX]; /* F32 (1) of g_p; NULL: 1 */
+	size_t width;                               /* of the widest layer */
 };
 
 struct recurrent_scratch {
@@ -50,8 +58,18 @@ struct recurrent_scratch {
 	uint8_t *levels; /* (dims) */
 };
 
+/* The step t that suits a unit Gaussian at this number of bits. */
+float recurrent_step(uint32_t bits);
+
 /* sum a_i b_i, in double and in one fixed order. */
 double recurrent_dot(const float *a, const float *b, size_t n);
+
+/* A model without a kind: its info and mean.  NULL: ERR_INPUT, ERR_MEMORY. */
+struct recurrent *recurrent_base_new(
+    uint32_t input_dims, struct code_shape shape, const float *mean, struct error *err);
+
+/* Take a refined model's map out of model->file; ERR_FORMAT, ERR_MEMORY. */
+int recurrent_refined_open(struct recurrent *model, struct error *err);
 
 /* Fill model->n and signs from its info; ERR_MEMORY. */
 int recurrent_rotation_init(struct recurrent *model, struct error *err);
@@ -69,6 +87,11 @@ void recurrent_blocks_code(
 /* y (out) := W x, without bias where bias is NULL. */
 void recurrent_blocks_linear(
     float *y, const float *x, const struct tensor *weight, const struct tensor *bias);
+
+/* The F32 tensor of model->file called `name` of this shape, all of it finite; NULL:
+ * ERR_FORMAT. */
+const struct tensor *recurrent_blocks_expect(struct recurrent *model, const char *name,
+    size_t n_dims, const size_t shape[], struct error *err);
 
 /* Take the learned blocks out of model->file and check them; ERR_FORMAT. */
 int recurrent_blocks_open(struct recurrent *model, struct error *err);

@@ -8,6 +8,7 @@
 #include "client/import.h"
 #include "client/options.h"
 #include "client/search.h"
+#include "client/train.h"
 
 static const struct {
 	const char *name;
@@ -18,6 +19,7 @@ static const struct {
     {"search", search_main, "the documents of a collection nearest to a text"},
     {"embed", embed_main, "lines of text to float vectors, without a server"},
     {"convert", convert_main, "a model of the BERT family into one that we serve"},
+    {"train", train_main, "a binarizer learned from vectors"},
     {"eval", eval_main, "nDCG, recall and overlap on judged queries"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
@@ -61,7 +63,7 @@ main(int argc, char **argv)
 	}
 	fprintf(stderr,
 	    "halftone: expected a command (import, search, embed, convert, "
-	    "eval), not \"%s\"\n"
+	    "train, eval), not \"%s\"\n"
 	    "Try \"halftone --help\".\n",
 	    argv[1]);
 	return OPTIONS_USAGE;

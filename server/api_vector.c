@@ -370,7 +370,8 @@ row_of_code(const struct api_coder *coder, const uint8_t *wire, float norm)
 	const struct collection_settings *s = settings(coder);
 	if (s->distance == COLLECTION_COSINE)
 		norm = 1;
-	double plain = (double)recurrent_factor(wire, s->shape, norm);
+	double plain = (double)recurrent_factor(
+	    collection_binarizer(coder->collection), coder->scratch, wire, norm);
 	return (struct api_row){.wire = wire,
 	    .factor = (float)(plain / sqrt(cosine2(coder))),
 	    .norm2 = norm * norm};
@@ -445,28 +446,33 @@ vector_query(struct api_coder *coder, struct distance_query *query, struct error
 	const struct collection_settings *s = settings(coder);
 	struct recurrent_query q = {.k = coder->k};
 	struct distance_terms terms = {.metric = DISTANCE_DOT};
+	int rc;
 
-	int rc = s->code_distance == DISTANCE_INT8
-		     ? recurrent_query_int8(
-			   binarizer, coder->scratch, &q, coder->vector, err)
-		     : recurrent_query_sdc(
-			   binarizer, coder->scratch, &q, coder->vector, err);
-	if (rc)
-		return error_prefix(err, "query");
-	if (s->code_distance == DISTANCE_HAMMING) {
-		uint8_t top = (uint8_t)((1u << s->shape.bits) - 1);
-		for (uint32_t i = 0; i < s->shape.dims; i++)
-			coder->levels[i] = q.k[i] > 0 ? top : 0;
+	switch (s->code_distance) {
+	case DISTANCE_HAMMING:
+		if (recurrent_query_code(
+			binarizer, coder->scratch, coder->levels, coder->vector, err))
+			return error_prefix(err, "query");
 		distance_query_hamming(query, coder->levels, s->shape);
 		return 0;
+	case DISTANCE_SDC:
+		rc = recurrent_query_sdc(
+		    binarizer, coder->scratch, &q, coder->vector, err);
+		break;
+	default:
+		rc = recurrent_query_int8(
+		    binarizer, coder->scratch, &q, coder->vector, err);
+		break;
 	}
+	if (rc)
+		return error_prefix(err, "query");
 	terms.base = q.base;
 	if (s->distance == COLLECTION_EUCLID) {
 		terms.metric = DISTANCE_EUCLID;
 		for (uint32_t i = 0; i < s->size; i++)
 			terms.norm2 += coder->vector[i] * coder->vector[i];
 	}
-	/* Both kinds are signed bytes that meet levels: sdc's are the odd numbers. */
+	/* Both kinds are signed bytes that meet levels. */
 	distance_query_int8(query, q.k, q.scale, s->shape, terms);
 	return 0;
 }
@@ -492,7 +498,7 @@ estimate(struct api_coder *coder, const struct api_row *row)
 		along += fv * fv;
 	}
 	if (s->distance == COLLECTION_DOT) {
-		float one = recurrent_factor(row->wire, s->shape, 1);
+		float one = recurrent_factor(binarizer, coder->scratch, row->wire, 1);
 		double length = (double)row->factor / (double)one;
 		rest2 = length * length * cosine2(coder);
 		norm2 = mean2 + 2 * across + rest2;

@@ -6,6 +6,8 @@ set -eu
 build="gcc make libc6-dev libevent-dev liblmdb-dev libcjson-dev libutf8proc-dev"
 build="$build curl ca-certificates"
 test="libcmocka-dev python3 python3-venv python3-yaml jq"
+# Training loads it when it runs; nothing is linked with it.
+test="$test libopenblas0-pthread"
 # Kernels of another processor are compiled for it and emulated.
 [ "$(uname -m)" != x86_64 ] ||
 	cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"

@@ -365,7 +365,14 @@ test_factor_of_code(void **state)
 		sum += (double)(v * v);
 	}
 	code_from_levels(wire, levels, shape);
-	assert_near(recurrent_factor(wire, shape, 3), 3 / sqrt(sum), 1e-7);
+	const struct recurrent_rotation_config config = {64, shape, 1, NULL};
+	struct error err;
+	struct recurrent *model = recurrent_new(&config, &err);
+	struct recurrent_scratch *scratch = recurrent_scratch_new(model, &err);
+	assert_non_null(scratch);
+	assert_near(recurrent_factor(model, scratch, wire, 3), 3 / sqrt(sum), 1e-7);
+	recurrent_scratch_free(scratch);
+	recurrent_free(model);
 }
 
 int

@@ -197,7 +197,7 @@ test_files_refused(void **state)
 	} texts[] = {
 	    {0, "halftone", "expected the metadata 'format'"},
 	    {1, "2", "expected format_version 1, not '2'"},
-	    {2, "other", "'rotation' or 'recurrent', not 'other'"},
+	    {2, "other", "'rotation', 'recurrent' or 'refined', not 'other'"},
 	    {2, "rotation", "'seed' as a number"},
 	    {3, "63", "multiple of 64"},
 	    {3, "4160", "up to 4096"},
@@ -243,6 +243,57 @@ test_files_refused(void **state)
 	assert_int_equal(err.code, ERR_NOT_FOUND);
 	assert_null(recurrent_open("/nonexistent", (struct code_shape){64, 2}, &err));
 	assert_int_equal(err.code, ERR_NOT_FOUND);
+}
+
+/* A refined model is a mean and a map; the file gives the model that was saved. */
+static void
+test_refined(void **state)
+{
+	(void)state;
+	struct error err;
+	struct rng rng;
+	struct code_shape shape = {64, 2};
+	static float map[64 * 48], mean[48], x[48];
+	uint8_t wire[2][16];
+	struct recurrent_numbers numbers[2];
+
+	rng_init(&rng, test_seed(), 7);
+	for (size_t i = 0; i < 64 * 48; i++)
+		map[i] = rng_normal(&rng) / 48;
+	for (size_t i = 0; i < 48; i++) {
+		mean[i] = rng_normal(&rng) / 10;
+		x[i] = rng_normal(&rng);
+	}
+	const struct recurrent_refined_config config = {48, shape, mean, map};
+	struct bench a = {.model = recurrent_new_refined(&config, &err)};
+	a.scratch = recurrent_scratch_new(a.model, &err);
+	assert_int_equal(recurrent_save(a.model, path, &err), 0);
+	struct bench b = from_file(path, shape);
+	assert_int_equal(recurrent_info(b.model).kind, RECURRENT_REFINED);
+	assert_memory_equal(recurrent_info(b.model).mean, mean, sizeof mean);
+	recurrent_encode(a.model, a.scratch, wire[0], &numbers[0], x, &err);
+	recurrent_encode(b.model, b.scratch, wire[1], &numbers[1], x, &err);
+	assert_memory_equal(wire[0], wire[1], sizeof wire[0]);
+	assert_memory_equal(&numbers[0], &numbers[1], sizeof numbers[0]);
+	assert_null(recurrent_open(path, (struct code_shape){64, 1}, &err));
+	assert_int_equal(err.code, ERR_INPUT);
+	bench_free(&a);
+	bench_free(&b);
+
+	struct file f = {.list = {tensor_of("mean", mean, 48, 0),
+			     tensor_of("query.weight", map, 64, 48)},
+	    .n = 2,
+	    .metadata = {{"format", "halftone-binarizer"}, {"format_version", "1"},
+		{"kind", "refined"}, {"dims", "64"}, {"bits", "2"}},
+	    .n_metadata = 5};
+	check_refused(&f, NULL);
+	f.n = 1;
+	check_refused(&f, "'query.weight'");
+	f.n = 2;
+	memset(map + 3 * 48, 0, 48 * sizeof *map);
+	check_refused(&f, "row 3's square");
+	map[5] = NAN;
+	check_refused(&f, "finite");
 }
 
 /* Every flipped bit of a learned model's header, and every prefix of it. */
@@ -323,6 +374,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_save_and_open),
 	    cmocka_unit_test(test_files_refused),
+	    cmocka_unit_test(test_refined),
 	    cmocka_unit_test(test_flips),
 	    cmocka_unit_test(test_no_memory),
 	};

@@ -1,0 +1,122 @@
+#!/bin/bash
+# Claim: halftone train makes a binarizer of vectors that finds more of their neighbours
+# than the untrained one; a server serves it by the name of its folder, in every distance,
+# also over a restart; codes come and go as with any other; bad vectors, and a place where
+# the result cannot go, are refused in words and leave nothing behind; Ctrl-C keeps the
+# best so far.
+. "$(dirname "$0")/common.sh"
+HALFTONE=$BIN/halftone
+OURS=$WORK/models
+mkdir -p "$OURS/mine"
+ln -s "$(realpath "$MODELS/static")" "$OURS/static"
+MODELS=$OURS
+
+# 4,000 texts of made-up topics.
+awk 'BEGIN {
+	n = split("river mountain violin engine cheese planet doctor garden window market " \
+		"soldier poem bridge ocean spider lawyer candle tunnel carpet rocket salt " \
+		"winter horse ladder mirror needle oven pencil queen rope", word, " ")
+	srand(7)
+	for (i = 0; i < 4000; i++) {
+		line = ""
+		for (j = 0; j < 6; j++)
+			line = line word[1 + int(n * rand())] " "
+		print line
+	}
+}' >"$WORK/texts.txt"
+"$HALFTONE" embed --model "$OURS/static" --output "$WORK/v.npy" "$WORK/texts.txt" 2>"$WORK/err" ||
+	cat "$WORK/err" >&2
+
+train() { # ARGUMENT...: sets $RC, $ANSWER (stdout)
+	ANSWER=$("$HALFTONE" train "$@" 2>"$WORK/err")
+	RC=$?
+}
+refused() { # NAME EXIT WORDS ARGUMENT...
+	local name=$1 rc=$2 words=$3
+	shift 3
+	train "$@"
+	check "$name: exit $RC" test $RC = "$rc"
+	check "$name: $(head -n 1 "$WORK/err")" grep -qF -- "$words" "$WORK/err"
+	check "$name: nothing is written" test -z "$(ls "$OURS/mine")"
+}
+
+OUT=$OURS/mine/binarizer.safetensors
+refused "no vectors" 2 "--vectors and --output" --output "$OUT"
+refused "bits" 2 "1 to 4" --vectors "$WORK/v.npy" --output "$OUT" --bits 5
+refused "dims" 2 "multiple of 64" --vectors "$WORK/v.npy" --output "$OUT" --dims 100
+refused "no such file" 1 "$WORK/none.npy" --vectors "$WORK/none.npy" --output "$OUT"
+refused "no format" 2 ".npy" --vectors "$WORK/texts.txt" --output "$OUT"
+head -c 100000 "$WORK/v.npy" >"$WORK/short.npy"
+refused "truncated" 1 "$WORK/short.npy" --vectors "$WORK/short.npy" --output "$OUT"
+python3 - "$WORK" <<'EOF'
+import struct, sys
+def fvecs(name, rows):
+    with open(f"{sys.argv[1]}/{name}.fvecs", "wb") as f:
+        for row in rows:
+            f.write(struct.pack(f"<i{len(row)}f", len(row), *row))
+fvecs("few", [[i, 1.0, 2.0] for i in range(999)])
+fvecs("same", [[1.0, 2.0, 3.0]] * 2000)
+fvecs("zero", [[i, 1.0] for i in range(1500)] + [[0.0, 0.0]])
+fvecs("nan", [[float(i), 1.0] for i in range(1500)] + [[float("nan"), 0.0]])
+EOF
+refused "few" 1 "at least 1000 vectors to learn from, not 999" --vectors "$WORK/few.fvecs" --output "$OUT"
+refused "all alike" 1 "vectors that differ" --vectors "$WORK/same.fvecs" --output "$OUT"
+refused "a row of zeros" 1 "row 1500" --vectors "$WORK/zero.fvecs" --output "$OUT"
+refused "not a number" 1 "row 1500" --vectors "$WORK/nan.fvecs" --output "$OUT"
+
+train --vectors "$WORK/v.npy" --output "$OUT" --bits 1 --seed 3
+if grep -q 'libopenblas0' "$WORK/err"; then
+	echo "skipped: OpenBLAS is not installed"
+	exit 77
+fi
+check "trained" test $RC = 0
+read -r _ trained _ untrained <<<"${ANSWER//,/ }"
+check "better than untrained: $ANSWER" \
+	awk "BEGIN { exit !($trained > $untrained + 0.02 && $untrained > 0) }"
+check "time last" grep -Eq '^trained in [0-9.]+ s$' <(tail -n 1 "$WORK/err")
+cp "$OUT" "$WORK/first"
+train --vectors "$WORK/v.npy" --output "$OUT" --bits 1 --seed 3
+check "the same again" cmp "$OUT" "$WORK/first"
+train --vectors "$WORK/v.npy" --output "$WORK/none/binarizer.safetensors" --bits 1
+check "nowhere to go: exit" test $RC = 1
+check "nowhere to go" grep -qF "$WORK/none" "$WORK/err"
+
+"$HALFTONE" train --vectors "$WORK/v.npy" --output "$WORK/stopped" --bits 4 2>"$WORK/err" >/dev/null &
+job=$!
+for _ in $(seq 200); do
+	grep -q '^turn  1' "$WORK/err" && break
+	sleep 0.05
+done
+kill -INT $job
+wait $job
+check "stopped: exit" test $? = 0
+check "stopped: kept" test -s "$WORK/stopped"
+
+train --vectors "$WORK/v.npy" --output "$OUT" --bits 2
+start
+for distance in int8 sdc hamming; do
+	expect "$distance" 200 "" PUT /collections/$distance "{\"vectors\":{\"distance\":\"Cosine\"},
+		\"text_model\":\"static\",\"codes\":{\"bits\":2,\"binarizer\":\"mine\",\"distance\":\"$distance\"}}"
+	"$HALFTONE" import --url "$URL" --collection $distance --format jsonl <(
+		head -n 500 "$WORK/texts.txt" | jq -Rc '{id: input_line_number, text: .}') 2>"$WORK/err" ||
+		cat "$WORK/err" >&2
+	text=$(sed -n 200p "$WORK/texts.txt")
+	expect "$distance: search" 200 "" POST /collections/$distance/points/query \
+		"{\"query\":{\"text\":\"$text\"},\"limit\":3,\"with_payload\":true}"
+	equal "$distance: itself first" '.result.points[0].id' 200
+	expect "$distance: like a point" 200 "" POST /collections/$distance/points/query '{"query":17,"limit":2}'
+	equal "$distance: its kin" '.result.points|length' 2
+done
+expect "other bits" 400 "2 bits" PUT /collections/other \
+	'{"vectors":{"distance":"Cosine"},"text_model":"static","codes":{"bits":3,"binarizer":"mine"}}'
+ask POST /collections/int8/points/query "{\"query\":{\"text\":\"$text\"},\"limit\":10}"
+before=$(jq -c .result.points <<<"$ANSWER")
+expect "vectors" 200 "" POST /collections/int8/points '{"ids":[200],"with_vector":true}'
+equal "a vector of length 1" '.result[0].vector|map(.*.)|add|(. > 0.999 and . < 1.001)' true
+rm "$OUT"
+kill_server
+start
+ask POST /collections/int8/points/query "{\"query\":{\"text\":\"$text\"},\"limit\":10}"
+check "the same after kill -9 and without the file" test "$(jq -c .result.points <<<"$ANSWER")" = "$before"
+stop
+finish
