@@ -218,7 +218,7 @@ loss_ranking(struct loss *loss, const struct learn_codes *codes, const float *we
 			    .b = {codes->u, d, true},
 			    .c = loss->wanted,
 			    .c_stride = n});
-#pragma omp parallel for
+#pragma omp parallel for if (n * n >= LOSS_PARALLEL_MIN)
 	for (size_t i = 0; i < n; i++)
 		softmax_of_others(loss->wanted + i * n, n, i, temperature);
 	for (size_t p = 0; p < codes->planes; p++) {
@@ -235,7 +235,7 @@ loss_ranking(struct loss *loss, const struct learn_codes *codes, const float *we
 				    .b = {v, m, true},
 				    .c = loss->scores,
 				    .c_stride = n});
-#pragma omp parallel for
+#pragma omp parallel for if (n * n >= LOSS_PARALLEL_MIN)
 		for (size_t i = 0; i < n; i++)
 			loss->values[i] = rank_row(
 			    loss, n, i, temperature, (double)weights[p] / (double)n);

@@ -6,6 +6,8 @@
 
 /* What the parts of loss.h share.  Internal to binarize/loss*.c; threads as there. */
 
+#define LOSS_PARALLEL_MIN 65536 /* scores for which threads are worth waking */
+
 /* A row's negatives as they were chosen. */
 struct loss_chosen {
 	size_t n;       /* hits kept */
