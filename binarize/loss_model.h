@@ -26,6 +26,7 @@ struct loss {
 	float *scale;               /* (rows) of loss_scale */
 	double *dscale;             /* (rows) the gradient at them */
 	double *values;             /* (rows) what each adds to the loss */
+	double *entropy;            /* (rows) of wanted */
 };
 
 /* From the gradient at what loss_scale gave. */
