@@ -307,13 +307,13 @@ check_gradients(struct rig *r, const char *name, bool in_y, bool in_query)
 	memcpy(dy, r->dy, sizeof dy);
 	memcpy(dv, r->dv, sizeof dv);
 	memcpy(dquery, r->dquery, sizeof dquery);
-	slope_check(&(struct slope){name, value, r, r->v, V, 0.02f}, dv, &r->rng);
+	slope_check(&(struct slope){name, value, r, r->v, V, 0.003f}, dv, &r->rng);
 	if (in_y)
 		slope_check(
-		    &(struct slope){name, value, r, r->y, Y, 0.02f}, dy, &r->rng);
+		    &(struct slope){name, value, r, r->y, Y, 0.003f}, dy, &r->rng);
 	if (in_query)
-		slope_check(&(struct slope){name, value, r, r->query, Q, 0.02f}, dquery,
-		    &r->rng);
+		slope_check(&(struct slope){name, value, r, r->query, Q, 0.003f},
+		    dquery, &r->rng);
 	for (size_t i = 0; i < Y; i++)
 		assert_true(in_y || dy[i] == 0);
 	for (size_t i = 0; i < Q; i++)
