@@ -10,6 +10,8 @@
 #define SECOND 0.999
 #define EPSILON 1e-8f
 
+#define PARALLEL_MIN 65536 /* numbers for which threads are worth waking */
+
 int
 adam_init(struct adam *adam, size_t n, struct error *err)
 {
@@ -40,7 +42,7 @@ adam_step(struct adam *adam, float *x, const float *gradient, float rate)
 	double steps = (double)adam->steps;
 	float step = (float)((double)rate / (1.0 - pow(FIRST, steps)));
 	float root = (float)(1.0 / sqrt(1.0 - pow(SECOND, steps)));
-#pragma omp parallel for simd
+#pragma omp parallel for if (adam->n >= PARALLEL_MIN)
 	for (size_t i = 0; i < adam->n; i++) {
 		float g = gradient[i];
 		float first =

@@ -6,7 +6,8 @@
 #define NEAR 0.1f
 #define FAR 1.5f
 
-#define COLUMNS 64 /* that a thread does at a time */
+#define COLUMNS 64         /* that a thread does at a time */
+#define PARALLEL_MIN 65536 /* numbers for which threads are worth waking */
 
 float
 estimator_power(float done, float end)
@@ -82,7 +83,7 @@ void
 estimator_forward(const struct estimator *e, const struct estimator_batch *batch,
     float *s, const float *x)
 {
-#pragma omp parallel for
+#pragma omp parallel for if (batch->rows * batch->n >= PARALLEL_MIN)
 	for (size_t from = 0; from < batch->n; from += COLUMNS) {
 		size_t to = from + COLUMNS < batch->n ? from + COLUMNS : batch->n;
 		forward_columns(e, batch, s, x, from, to);
@@ -114,7 +115,7 @@ void
 estimator_backward(const struct estimator *e, const struct estimator_batch *batch,
     float *dx, const float *ds)
 {
-#pragma omp parallel for
+#pragma omp parallel for if (batch->rows * batch->n >= PARALLEL_MIN)
 	for (size_t from = 0; from < batch->n; from += COLUMNS) {
 		size_t to = from + COLUMNS < batch->n ? from + COLUMNS : batch->n;
 		backward_columns(e, batch, dx, ds, from, to);

@@ -34,9 +34,10 @@ loss_new(const struct loss_size *size, const struct blas *blas, struct error *er
 	loss->scale = array_new(rows, sizeof *loss->scale);
 	loss->dscale = array_new(rows, sizeof *loss->dscale);
 	loss->values = array_new(rows, sizeof *loss->values);
+	loss->entropy = array_new(rows, sizeof *loss->entropy);
 	if (!loss->wanted || !loss->scores || !loss->slopes || !loss->decoded ||
 	    !loss->hits || !loss->chosen || !loss->scale || !loss->dscale ||
-	    !loss->values)
+	    !loss->values || !loss->entropy)
 		goto no_memory;
 	return loss;
 no_memory:
@@ -59,6 +60,7 @@ loss_free(struct loss *loss)
 	free(loss->scale);
 	free(loss->dscale);
 	free(loss->values);
+	free(loss->entropy);
 	free(loss);
 }
 
@@ -161,45 +163,65 @@ loss_reconstruction(
 	return sum;
 }
 
-/* Row i of x (n) := softmax of x / temperature without its place i, which becomes 0. */
-static void
+/* Row i of x (n) := softmax of x / temperature without its place i, which becomes 0.
+ * What was x_j has the logarithm x_j / temperature - log_sum in it; `mean` is these
+ * logarithms' mean, the negative entropy. */
+struct softmax {
+	double log_sum, mean;
+};
+
+static struct softmax
 softmax_of_others(float *x, size_t n, size_t i, float temperature)
 {
 	float peak = -INFINITY;
-	double sum = 0.0;
+	double sum = 0.0, along = 0.0;
 	for (size_t j = 0; j < n; j++)
 		if (j != i && x[j] > peak)
 			peak = x[j];
 	for (size_t j = 0; j < n; j++) {
-		x[j] = j == i ? 0.0f : expf((x[j] - peak) / temperature);
+		float below = (x[j] - peak) / temperature;
+		x[j] = j == i ? 0.0f : expf(below);
 		sum += (double)x[j];
+		along += (double)x[j] * (double)below;
 	}
+	float share = (float)(1.0 / sum);
 	for (size_t j = 0; j < n; j++)
-		x[j] = (float)((double)x[j] / sum);
+		x[j] *= share;
+	return (struct softmax){
+	    .log_sum = (double)peak / (double)temperature + log(sum),
+	    .mean = along / sum - log(sum)};
 }
 
-/* Row i's KL divergence; its slopes := share * d KL / d <y_i, v_j>, whose f_j are in
- * loss->scale. */
+/* share * row i's KL divergence, but for the wanted's own entropy; its slopes := share
+ * * d KL / d <y_i, v_j>, whose f_j are in loss->scale. */
 static double
 rank_row(struct loss *loss, size_t n, size_t i, float temperature, double share)
 {
 	const float *wanted = loss->wanted + i * n, *scores = loss->scores + i * n;
-	float *slopes = loss->slopes + i * n;
-	double sum = 0.0;
-	for (size_t j = 0; j < n; j++)
-		slopes[j] = scores[j] * loss->scale[j];
-	softmax_of_others(slopes, n, i, temperature);
+	float *slopes = loss->slopes + i * n,
+	      unit = (float)(share / (double)temperature);
+	double along = 0.0;
 	for (size_t j = 0; j < n; j++) {
-		/* What floats show nothing of counts nothing; floats of codes stop at
-		 * 0. */
-		if (wanted[j] > 0.0f)
-			sum += (double)wanted[j] *
-			       (log((double)wanted[j]) -
-				   log((double)fmaxf(slopes[j], 1e-38f)));
-		slopes[j] = (float)(share / (double)temperature) *
-			    (slopes[j] - wanted[j]) * loss->scale[j];
+		slopes[j] = scores[j] * loss->scale[j];
+		along += (double)wanted[j] * (double)slopes[j];
 	}
-	return share * sum;
+	struct softmax got = softmax_of_others(slopes, n, i, temperature);
+	for (size_t j = 0; j < n; j++)
+		slopes[j] = unit * (slopes[j] - wanted[j]) * loss->scale[j];
+	return share * (got.log_sum - along / (double)temperature);
+}
+
+/* dscale (n) := the gradient at f_j, through every <y_i, v_j> f_j. */
+static void
+rank_scales(struct loss *loss, size_t n)
+{
+	memset(loss->dscale, 0, n * sizeof *loss->dscale);
+	for (size_t i = 0; i < n * n; i += n)
+		for (size_t j = 0; j < n; j++)
+			loss->dscale[j] +=
+			    (double)loss->slopes[i + j] * (double)loss->scores[i + j];
+	for (size_t j = 0; j < n; j++)
+		loss->dscale[j] /= (double)loss->scale[j];
 }
 
 double
@@ -218,9 +240,10 @@ loss_ranking(struct loss *loss, const struct learn_codes *codes, const float *we
 			    .b = {codes->u, d, true},
 			    .c = loss->wanted,
 			    .c_stride = n});
-#pragma omp parallel for
+#pragma omp parallel for if (n * n >= LOSS_PARALLEL_MIN)
 	for (size_t i = 0; i < n; i++)
-		softmax_of_others(loss->wanted + i * n, n, i, temperature);
+		loss->entropy[i] =
+		    -softmax_of_others(loss->wanted + i * n, n, i, temperature).mean;
 	for (size_t p = 0; p < codes->planes; p++) {
 		if (weights[p] == 0.0f)
 			continue;
@@ -235,18 +258,14 @@ loss_ranking(struct loss *loss, const struct learn_codes *codes, const float *we
 				    .b = {v, m, true},
 				    .c = loss->scores,
 				    .c_stride = n});
-#pragma omp parallel for
+#pragma omp parallel for if (n * n >= LOSS_PARALLEL_MIN)
 		for (size_t i = 0; i < n; i++)
 			loss->values[i] = rank_row(
 			    loss, n, i, temperature, (double)weights[p] / (double)n);
-		memset(loss->dscale, 0, n * sizeof *loss->dscale);
-		for (size_t i = 0; i < n; i++) {
-			total += loss->values[i];
-			for (size_t j = 0; j < n; j++)
-				loss->dscale[j] += (double)loss->slopes[i * n + j] *
-						   (double)loss->scores[i * n + j] /
-						   (double)loss->scale[j];
-		}
+		rank_scales(loss, n);
+		for (size_t i = 0; i < n; i++)
+			total += loss->values[i] -
+				 (double)weights[p] / (double)n * loss->entropy[i];
 		blas_gemm(blas, &(struct blas_gemm){.m = n,
 				    .n = m,
 				    .k = n,

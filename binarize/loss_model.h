@@ -6,6 +6,8 @@
 
 /* What the parts of loss.h share.  Internal to binarize/loss*.c; threads as there. */
 
+#define LOSS_PARALLEL_MIN 65536 /* scores for which threads are worth waking */
+
 /* A row's negatives as they were chosen. */
 struct loss_chosen {
 	size_t n;       /* hits kept */
@@ -24,6 +26,7 @@ struct loss {
 	float *scale;               /* (rows) of loss_scale */
 	double *dscale;             /* (rows) the gradient at them */
 	double *values;             /* (rows) what each adds to the loss */
+	double *entropy;            /* (rows) of wanted */
 };
 
 /* From the gradient at what loss_scale gave. */

@@ -147,7 +147,7 @@ side_loss(struct loss *loss, const struct side *s, double share)
 	double sum = 0.0;
 	float unit = (float)(share / (double)s->pairs->temperature);
 	multiply(loss, s);
-#pragma omp parallel for
+#pragma omp parallel for if (s->n * s->columns >= LOSS_PARALLEL_MIN)
 	for (size_t i = 0; i < s->n; i++)
 		loss->values[i] = choose(loss, s, i);
 	for (size_t i = 0; i < s->n; i++) {

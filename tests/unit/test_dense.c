@@ -183,7 +183,7 @@ test_backward(void **state)
 		struct slope params = {"parameters", value, &r, r.numbers.params + 3,
 		    r.size.params - 3, 0.001f};
 		slope_check(&params, r.numbers.grads + 3, &r.rng);
-		struct slope x = {"x", value, &r, r.x, r.rows * shapes[s].in, 0.01f};
+		struct slope x = {"x", value, &r, r.x, r.rows * shapes[s].in, 0.003f};
 		slope_check(&x, r.dx, &r.rng);
 
 		float *again = calloc(r.size.params, sizeof *again);

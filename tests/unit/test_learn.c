@@ -165,18 +165,20 @@ decoded_cosine(const struct learn_codes *codes, const float *u, const float *v)
 	return recurrent_dot(u, g, d) / sqrt(recurrent_dot(g, g, d));
 }
 
-/* The share of a model's values that are not those of `learn`, over its batch, of
- * vectors u scaled and moved by mean; the mean decoded_cosine of each; and the largest
- * relative difference of a factor. */
+/* A model against `learn` over its batch, of vectors u scaled and moved by mean. */
 struct compared {
-	double different, cosine, cosine_learn, factor;
+	double values;       /* the share of values that differ */
+	double rows;         /* the share of codes that do */
+	double cosine;       /* the mean of decoded_cosine */
+	double cosine_learn; /* of the same of `learn` */
+	double factor;       /* the largest relative difference of a factor */
 };
 
 static struct compared
 compare(struct rig *r, const struct recurrent *model, const float *mean)
 {
 	struct error err;
-	struct compared c = {0, 0, 0, 0};
+	struct compared c = {0, 0, 0, 0, 0};
 	struct recurrent_info info = recurrent_info(model);
 	size_t d = info.input_dims, m = info.shape.dims;
 	struct recurrent_scratch *scratch = recurrent_scratch_new(model, &err);
@@ -195,27 +197,31 @@ compare(struct rig *r, const struct recurrent *model, const float *mean)
 		assert_int_equal(
 		    recurrent_encode(model, scratch, wire, &numbers, x, &err), 0);
 		values_of(v, wire, info.shape);
+		size_t different = 0;
 		for (size_t j = 0; j < m; j++)
-			c.different += v[j] != last[i * m + j];
+			different += v[j] != last[i * m + j];
+		c.values += (double)different;
+		c.rows += different > 0;
 		double dot = recurrent_dot(y, last + i * m, m);
 		c.cosine += decoded_cosine(codes, r->u + i * d, v);
 		c.cosine_learn += decoded_cosine(codes, r->u + i * d, last + i * m);
 		c.factor = fmax(c.factor, fabs((double)numbers.factor * dot / 3 - 1));
 	}
-	c.different /= (double)(r->rows * m);
+	c.values /= (double)(r->rows * m);
+	c.rows /= (double)r->rows;
 	c.cosine /= (double)r->rows;
 	c.cosine_learn /= (double)r->rows;
 	recurrent_scratch_free(scratch);
 	return c;
 }
 
-/* Planes 0 and 1 are the same but for ties; later ones where B_p(v) has the length that
- * it has on average (measured at 128 dims: .019 and .05 of values differ), which costs
- * no cosine. */
+/* At 1 and 2 bits the codes are the same but for ties.  Later planes differ a little
+ * where B_p(v) has not the length that it has on average (measured at 128 dims: .019 of
+ * values at 3 bits, .05 at 4), which costs no cosine. */
 static void
 check_start(size_t dims, uint32_t bits, size_t layers, bool norm)
 {
-	static const double most[CODE_BITS_MAX + 1] = {0, 2e-4, 2e-4, 0.04, 0.09};
+	static const double most[CODE_BITS_MAX + 1] = {0, 1, 1, 0.04, 0.09};
 	struct error err;
 	struct rig r;
 	struct learn_config config = {
@@ -227,10 +233,12 @@ check_start(size_t dims, uint32_t bits, size_t layers, bool norm)
 	struct recurrent *model = recurrent_new(&rotation, &err);
 	assert_non_null(model);
 	struct compared c = compare(&r, model, NULL);
-	if (c.different > most[bits] || fabs(c.cosine - c.cosine_learn) > 1e-3)
+	if ((bits <= 2 && c.rows > 0.01) || c.values > most[bits] ||
+	    fabs(c.cosine - c.cosine_learn) > 1e-3)
 		fail_msg(
-		    "%zu dims, %u bits, %zu layers: %.5f differ, cosines %.5f %.5f",
-		    dims, bits, layers, c.different, c.cosine, c.cosine_learn);
+		    "%zu dims, %u bits, %zu layers: %.5f of codes and %.5f of values "
+		    "differ, cosines %.5f %.5f",
+		    dims, bits, layers, c.rows, c.values, c.cosine, c.cosine_learn);
 	recurrent_free(model);
 	rig_free(&r);
 }
@@ -275,8 +283,8 @@ test_start_other_dims(void **state)
 		}
 }
 
-/* Saved and opened after every number has moved: a hundred-thousandth of signs may lie
- * so near 0 that another order of sums turns them. */
+/* Saved and opened after every number has moved.  Of 100 codes one may differ, having
+ * had a number so near 0 that another order of sums turns its sign. */
 static void
 check_saved(const struct learn_config *config)
 {
@@ -301,10 +309,10 @@ check_saved(const struct learn_config *config)
 	assert_memory_equal(
 	    recurrent_info(model).mean, mean, config->input_dims * sizeof *mean);
 	struct compared c = compare(&r, model, mean);
-	if (c.different > 2e-4)
-		fail_msg("%u bits, %zu layers: %.6f of values differ",
-		    config->shape.bits, config->layers, c.different);
-	if (c.different == 0)
+	if (c.rows > 0.01)
+		fail_msg("%u bits, %zu layers: %.4f of codes differ",
+		    config->shape.bits, config->layers, c.rows);
+	if (c.rows == 0)
 		assert_true(c.factor < 1e-3);
 
 	/* And once more through recurrent.h. */
@@ -312,7 +320,7 @@ check_saved(const struct learn_config *config)
 	recurrent_free(model);
 	model = recurrent_open(path, config->shape, &err);
 	assert_non_null(model);
-	assert_true(compare(&r, model, mean).different == c.different);
+	assert_true(compare(&r, model, mean).values == c.values);
 	recurrent_free(model);
 	rig_free(&r);
 }

@@ -184,6 +184,22 @@ check_refused(const struct file *f, const char *reason)
 	recurrent_free(model);
 }
 
+/* The length of a reconstruction may be given, as one finite number. */
+static void
+test_length(void **state)
+{
+	(void)state;
+	float length[2] = {1.25f, 1};
+	struct file f = good_file();
+	f.list[f.n++] = tensor_of("reconstruct.1.length", length, 1, 0);
+	check_refused(&f, NULL);
+	f.list[f.n - 1] = tensor_of("reconstruct.1.length", length, 2, 0);
+	check_refused(&f, "'reconstruct.1.length'");
+	f.list[f.n - 1] = tensor_of("reconstruct.1.length", length, 1, 0);
+	length[0] = INFINITY;
+	check_refused(&f, "finite numbers in the tensor 'reconstruct.1.length'");
+}
+
 static void
 test_files_refused(void **state)
 {
@@ -375,6 +391,7 @@ main(void)
 	    cmocka_unit_test(test_save_and_open),
 	    cmocka_unit_test(test_files_refused),
 	    cmocka_unit_test(test_refined),
+	    cmocka_unit_test(test_length),
 	    cmocka_unit_test(test_flips),
 	    cmocka_unit_test(test_no_memory),
 	};
