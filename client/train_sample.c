@@ -1,5 +1,6 @@
 #include "client/train_sample.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
@@ -41,6 +42,7 @@ choose_rows(struct train_sample *s, struct vectors *vectors, size_t max, uint64_
 	struct rng rng;
 	int rc = 0;
 
+	assert(s->rows);
 	if (!row)
 		return error_set(err, ERR_MEMORY, "out of memory for a vector");
 	rng_init(&rng, seed, STREAM_CHOICE);
