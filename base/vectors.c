@@ -267,3 +267,17 @@ vectors_next(struct vectors *v, float *row, struct error *err)
 	v->next++;
 	return 1;
 }
+
+bool
+vectors_normalise(float *row, size_t dims)
+{
+	double square = 0.0;
+	for (size_t i = 0; i < dims; i++)
+		square += (double)row[i] * (double)row[i];
+	if (square == 0.0)
+		return false;
+	double scale = 1.0 / sqrt(square);
+	for (size_t i = 0; i < dims; i++)
+		row[i] = (float)((double)row[i] * scale);
+	return true;
+}

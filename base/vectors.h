@@ -1,6 +1,7 @@
 #ifndef BASE_VECTORS_H
 #define BASE_VECTORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +57,9 @@ uint64_t vectors_read_bytes(const struct vectors *vectors);
 /* row (vectors_dims) := the next row.  1: there was one; 0: the end; -1: ERR_FORMAT
  * or ERR_IO, and row holds nothing of use. */
 int vectors_next(struct vectors *vectors, float *row, struct error *err);
+
+/* row := row / |row|; false, and the row as it was, where it has no direction. */
+bool vectors_normalise(float *row, size_t dims);
 
 struct vectors_writer;
 

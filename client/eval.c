@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/vectors.h"
 #include "client/options.h"
 #include "client/stop.h"
 
 static const char help[] =
     "usage: halftone eval --corpus F --queries F --qrels F (--url U | --model DIR)\n"
     "                     [OPTIONS]\n"
+    "       halftone eval --corpus V.npy --queries V.npy --bits B [OPTIONS]\n"
     "\n"
     "Measures retrieval on a judged collection of documents in BEIR's form: corpus "
     "and\n"
@@ -37,6 +39,7 @@ static const char help[] =
     "                     " OPTIONS_TEXT_MODEL ")\n"
     "  --api-key-file F   file with the API key (default: $HALFTONE_API_KEY)\n"
     "  --json             print one JSON object\n"
+    "  --ranks F.npy      write the numbers of the first 100 documents of each query\n"
     "\n"
     "nDCG@10, recall@10 and recall@100 are those of trec_eval: linear gain, relevant "
     "is\n"
@@ -46,6 +49,9 @@ static const char help[] =
     "k\n"
     "that was found; it needs --model. A document's bytes are its code and its "
     "factor.\n"
+    "\n"
+    "Vectors (.npy, .fvecs, .bvecs) instead of texts are coded and searched in this\n"
+    "process, by cosine, and overlap@k is what is measured.\n"
     "Exit codes: 0 done, 1 failed, 2 wrong use.\n";
 
 enum {
@@ -59,6 +65,7 @@ enum {
 	OPT_BINARIZER,
 	OPT_TEXT_MODEL,
 	OPT_KEY,
+	OPT_RANKS,
 	OPT_JSON,
 };
 
@@ -73,6 +80,7 @@ static const struct option long_options[] = {
     {"binarizer", required_argument, NULL, OPT_BINARIZER},
     {"text-model", required_argument, NULL, OPT_TEXT_MODEL},
     {"api-key-file", required_argument, NULL, OPT_KEY},
+    {"ranks", required_argument, NULL, OPT_RANKS},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -87,6 +95,8 @@ struct arguments {
 	const char *binarizer; /* NULL = not named */
 	const char *text_model;
 	const char *key_path;
+	const char *ranks;
+	bool vectors;                  /* corpus and queries are files of them */
 	struct remote_address address; /* where a url is named */
 	struct code_shape shape;       /* zeros: not named */
 	bool json;
@@ -105,7 +115,8 @@ static bool
 set_option(struct arguments *a, int option)
 {
 	const char **const texts[] = {&a->corpus, &a->queries, &a->qrels, &a->url,
-	    &a->model, NULL, NULL, &a->binarizer, &a->text_model, &a->key_path};
+	    &a->model, NULL, NULL, &a->binarizer, &a->text_model, &a->key_path,
+	    &a->ranks};
 	switch (option) {
 	case OPT_BITS:
 		return options_number(
@@ -123,7 +134,7 @@ set_option(struct arguments *a, int option)
 		a->json = true;
 		return true;
 	default:
-		if (option < OPT_CORPUS || option > OPT_KEY) {
+		if (option < OPT_CORPUS || option > OPT_RANKS) {
 			options_hint(); /* getopt_long has said the rest */
 			return false;
 		}
@@ -132,12 +143,33 @@ set_option(struct arguments *a, int option)
 	}
 }
 
+/* The options of a corpus of vectors. */
+static int
+parse_vectors(struct arguments *a, bool *done)
+{
+	struct error err;
+	enum vectors_format format;
+	if (a->queries == NULL || a->shape.bits == 0)
+		return options_usage(
+		    "expected --queries and --bits 1 to 4 with a corpus of vectors");
+	if (a->qrels != NULL || a->url != NULL || a->model != NULL ||
+	    a->text_model != NULL)
+		return options_usage("expected no --qrels, --url, --model or "
+				     "--text-model with a corpus of vectors");
+	if (vectors_format_of(&format, a->queries, &err) == -1)
+		return options_refused(&err);
+	a->vectors = true;
+	*done = false;
+	return OPTIONS_OK;
+}
+
 static int
 parse(struct arguments *a, int argc, char **argv, bool *done)
 {
 	struct error err;
 	int option;
 	bool bits_named = false;
+	enum vectors_format format;
 	*done = true;
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		if (option == 'h') {
@@ -151,6 +183,8 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 	if (optind != argc)
 		return options_usage(
 		    "expected no \"%s\" behind the options", argv[optind]);
+	if (a->corpus != NULL && vectors_format_of(&format, a->corpus, &err) == 0)
+		return parse_vectors(a, done);
 	if (a->corpus == NULL || a->queries == NULL || a->qrels == NULL)
 		return options_usage("expected --corpus, --queries and --qrels");
 	if (a->url == NULL && a->model == NULL)
@@ -214,7 +248,8 @@ search_codes(struct eval_ranks *ranks, struct arguments *a,
 		binarizer = NULL;
 	}
 	uint64_t start = clock_ns();
-	if (eval_codes(ranks, &a->shape, embedded, binarizer, err) == -1)
+	struct eval_seconds seconds;
+	if (eval_codes(ranks, &seconds, &a->shape, embedded, binarizer, err) == -1)
 		return -1;
 	fprintf(stderr, "coded and searched with %s in %.3f s\n",
 	    binarizer == NULL ? "the untrained binarizer" : binarizer,
@@ -349,11 +384,64 @@ evaluate(struct arguments *a, struct eval_task *task, struct error *err)
 		r.bytes_per_document = floats ? embedded.corpus.dims * sizeof(float)
 					      : code_bytes(a->shape) + sizeof(float);
 		print_notes(task);
+		if (a->ranks != NULL)
+			rc = eval_ranks_save(floats ? &exact : &coded, a->ranks, err);
 		print_report(&r, task, floats ? 0 : a->shape.bits, a->json);
 	}
 	eval_embedded_free(&embedded);
 	eval_ranks_free(&exact);
 	eval_ranks_free(&coded);
+	return rc;
+}
+
+static void
+print_vectors(const struct arguments *a, const struct eval_ranks *found,
+    const struct eval_ranks *exact, const struct eval_seconds *seconds, size_t n)
+{
+	double overlap_10 = 0, overlap_100 = 0;
+	for (size_t i = 0; i < found->n_queries; i++) {
+		struct trec_ranking got = eval_ranks_of(found, i);
+		struct trec_ranking best = eval_ranks_of(exact, i);
+		overlap_10 += trec_overlap(got, best, 10) / (double)found->n_queries;
+		overlap_100 += trec_overlap(got, best, 100) / (double)found->n_queries;
+	}
+	fputs(a->json ? "{" : "", stdout);
+	print_share("overlap@10", overlap_10, a->json);
+	print_share("overlap@100", overlap_100, a->json);
+	printf(a->json ? "\"documents\": %zu, \"queries\": %zu, \"bits\": %u, "
+			 "\"bytes_per_document\": %zu, \"encode_seconds\": %.6f, "
+			 "\"search_seconds\": %.6f}\n"
+		       : "%zu documents, %zu queries, %u bits, %zu bytes per document, "
+			 "coded in %.3f s, searched in %.3f s\n",
+	    n, found->n_queries, a->shape.bits, code_bytes(a->shape) + sizeof(float),
+	    seconds->encode, seconds->search);
+}
+
+static int
+evaluate_vectors(struct arguments *a, struct error *err)
+{
+	struct eval_ranks exact = {NULL, NULL, 0}, found = {NULL, NULL, 0};
+	struct eval_embedded embedded = {.corpus = {.n = 0}};
+	struct eval_seconds seconds;
+	const char *binarizer = a->binarizer;
+	if (binarizer != NULL && strcmp(binarizer, "untrained") == 0)
+		binarizer = NULL;
+	int rc = eval_vectors_load(&embedded, a->corpus, a->queries, err);
+	if (rc == 0)
+		rc = eval_ranks_new(&exact, embedded.queries.n, err);
+	if (rc == 0)
+		rc = eval_ranks_new(&found, embedded.queries.n, err);
+	if (rc == 0)
+		rc = eval_exact(&exact, &embedded, err);
+	if (rc == 0)
+		rc = eval_codes(&found, &seconds, &a->shape, &embedded, binarizer, err);
+	if (rc == 0 && a->ranks != NULL)
+		rc = eval_ranks_save(&found, a->ranks, err);
+	if (rc == 0)
+		print_vectors(a, &found, &exact, &seconds, embedded.corpus.n);
+	eval_embedded_free(&embedded);
+	eval_ranks_free(&exact);
+	eval_ranks_free(&found);
 	return rc;
 }
 
@@ -371,7 +459,8 @@ eval_main(int argc, char **argv)
 	if (done)
 		return code;
 	stop_watch();
-	int rc = evaluate(&arguments, &task, &err);
+	int rc = arguments.vectors ? evaluate_vectors(&arguments, &err)
+				   : evaluate(&arguments, &task, &err);
 	if (rc == -1 && err.code == ERR_NONE)
 		fputs("stopped\n", stderr);
 	if (rc == -1)

@@ -61,10 +61,27 @@ void eval_embedded_free(struct eval_embedded *embedded);
 int eval_exact(
     struct eval_ranks *ranks, const struct eval_embedded *embedded, struct error *err);
 
+/* Vectors of two files (base/vectors.h) instead of embeddings of texts, at length 1;
+ * free *embedded also on failure.  ERR_FORMAT, and as vectors_open; ERR_NONE: stopped.
+ */
+int eval_vectors_load(struct eval_embedded *embedded, const char *corpus,
+    const char *queries, struct error *err);
+
+/* The found documents as an .npy file of floats (n_queries, EVAL_DEPTH), best first, -1
+ * where there are fewer.  Errors as vectors_save_close. */
+int eval_ranks_save(
+    const struct eval_ranks *ranks, const char *path, struct error *err);
+
+struct eval_seconds {
+	double encode; /* the corpus, on all processors */
+	double search; /* all queries */
+};
+
 /* Search by codes in this process.  `binarizer` is a file, or NULL for the untrained
  * one; shape->dims 0 = the embeddings' dims rounded up. */
-int eval_codes(struct eval_ranks *ranks, struct code_shape *shape,
-    const struct eval_embedded *embedded, const char *binarizer, struct error *err);
+int eval_codes(struct eval_ranks *ranks, struct eval_seconds *seconds,
+    struct code_shape *shape, const struct eval_embedded *embedded,
+    const char *binarizer, struct error *err);
 
 struct eval_server {
 	struct remote_address address;

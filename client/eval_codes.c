@@ -6,6 +6,7 @@
 #endif
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "binarize/recurrent.h"
 #include "client/eval.h"
 #include "client/stop.h"
@@ -236,8 +237,9 @@ make_store(struct store **store, const struct recurrent *model,
 }
 
 int
-eval_codes(struct eval_ranks *ranks, struct code_shape *shape,
-    const struct eval_embedded *embedded, const char *binarizer, struct error *err)
+eval_codes(struct eval_ranks *ranks, struct eval_seconds *seconds,
+    struct code_shape *shape, const struct eval_embedded *embedded,
+    const char *binarizer, struct error *err)
 {
 	size_t dims = embedded->corpus.dims;
 	struct code_shape wish = *shape;
@@ -249,13 +251,17 @@ eval_codes(struct eval_ranks *ranks, struct code_shape *shape,
 		return -1;
 	struct recurrent *model = open_model(binarizer, wish, dims, err);
 	int rc = model == NULL ? -1 : 0;
+	uint64_t start = clock_ns();
 	if (rc == 0)
 		rc = make_store(&store, model, &embedded->corpus, err);
+	seconds->encode = clock_since(start);
+	start = clock_ns();
 	if (rc == 0) {
 		struct store_snapshot *snapshot = store_acquire(store);
 		rc = search_all(ranks, model, snapshot, &embedded->queries, err);
 		store_release(snapshot);
 	}
+	seconds->search = clock_since(start);
 	store_free(store);
 	recurrent_free(model);
 	if (rc == 0)

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,21 +14,6 @@
 
 #define STREAM_CHOICE 1 /* of the seed */
 #define STREAM_ORDER 2
-
-/* row := row / |row|; false if it has no direction. */
-static bool
-normalise(float *row, size_t dims)
-{
-	double square = 0.0;
-	for (size_t i = 0; i < dims; i++)
-		square += (double)row[i] * (double)row[i];
-	if (square == 0.0)
-		return false;
-	double scale = 1.0 / sqrt(square);
-	for (size_t i = 0; i < dims; i++)
-		row[i] = (float)((double)row[i] * scale);
-	return true;
-}
 
 /* Algorithm R (Vitter, "Random sampling with a reservoir", ACM TOMS 1985). */
 static int
@@ -49,7 +33,7 @@ choose_rows(struct train_sample *s, struct vectors *vectors, size_t max, uint64_
 	progress_start(&progress, "vector", vectors_size_bytes(vectors));
 	while (!stop_requested() && (rc = vectors_next(vectors, row, err)) == 1) {
 		uint64_t place = s->count++;
-		if (!normalise(row, dims)) {
+		if (!vectors_normalise(row, dims)) {
 			rc = error_set(err, ERR_FORMAT,
 			    "row %" PRIu64 ": expected a vector with a direction, not "
 			    "%zu zeros; leave such rows out",

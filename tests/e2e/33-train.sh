@@ -93,6 +93,39 @@ check "stopped: exit" test $? = 0
 check "stopped: kept" test -s "$WORK/stopped"
 
 train --vectors "$WORK/v.npy" --output "$OUT" --bits 2
+
+# What it is worth, by the command that measures.
+measure() { # ARGUMENT...: sets $RC and $ANSWER (stdout)
+	ANSWER=$("$HALFTONE" eval --corpus "$WORK/v.npy" --queries "$WORK/v.npy" --bits 2 "$@" 2>"$WORK/err")
+	RC=$?
+}
+measure --json --binarizer untrained
+untrained=$(jq '."overlap@10"' <<<"$ANSWER")
+measure --json --binarizer "$OUT" --ranks "$WORK/ranks.npy"
+check "vectors: exit" test $RC = 0
+equal "vectors: sizes" '[.documents,.queries,.bits,.bytes_per_document]' '[4000,4000,2,68]'
+equal "vectors: better than untrained" "[.\"overlap@10\" > $untrained + 0.02, .\"overlap@100\" < 1]" '[true,true]'
+check "vectors: each row finds itself" python3 - "$WORK/ranks.npy" <<'EOF'
+import struct, sys
+data = open(sys.argv[1], "rb").read()
+start = 10 + struct.unpack_from("<H", data, 8)[0]
+ranks = struct.unpack_from(f"<{4000 * 100}f", data, start)
+firsts = ranks[::100]
+assert all(len(set(ranks[i:i + 100])) == 100 for i in range(0, len(ranks), 100))
+sys.exit(sum(first == i for i, first in enumerate(firsts)) < 3900)
+EOF
+measure
+check "vectors: for people" grep -Eq '^overlap@10 +0\.[0-9]{4}$' <<<"$ANSWER"
+measure --bits 0
+check "vectors: floats alone" test $RC = 2
+measure --model "$OURS/static"
+check "vectors: and a model" test $RC = 2
+measure --queries "$WORK/texts.txt"
+check "vectors: asked by texts" test $RC = 2
+measure --queries "$WORK/few.fvecs"
+check "vectors: other dims: $(head -n 1 "$WORK/err")" grep -q 'queries of 256 dimensions' "$WORK/err"
+measure --corpus "$WORK/zero.fvecs" --queries "$WORK/zero.fvecs"
+check "vectors: zeros: $(head -n 1 "$WORK/err")" grep -q 'zero.fvecs: row 1500' "$WORK/err"
 start
 for distance in int8 sdc hamming; do
 	expect "$distance" 200 "" PUT /collections/$distance "{\"vectors\":{\"distance\":\"Cosine\"},
