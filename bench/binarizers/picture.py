@@ -1,5 +1,6 @@
 """Dots on lines, as docs/eval.svg has them: a row a method, a dot a number of bits."""
 
+import math
 from xml.sax.saxutils import escape
 
 # A dot's size says how many bits are left of a dimension.
@@ -16,11 +17,12 @@ STYLE = (
 def picture(what, rows, ours):
     """Lines of SVG; rows: (name, {bits: value}); `ours` are names drawn filled."""
     values = [value for _, of in rows for value in of.values()]
-    low = int(min(values) * 10) / 10
+    high = max(10, math.ceil(max(values) * 10)) / 10
+    low = min(math.floor(min(values) * 10) / 10, high - 0.1)
     bottom = TOP + ROW * len(rows) - 8
 
     def x(value):
-        return LEFT + (value - low) / (1 - low) * (WIDTH - LEFT - RIGHT)
+        return LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT)
 
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 42}" '
@@ -33,7 +35,7 @@ def picture(what, rows, ours):
         yield f'<text x="{LEFT + 90 * i + 24}" y="25">{bits} bit{"s" * (bits > 1)}</text>'
     end = WIDTH - RIGHT
     yield f'<text class="soft" x="{end}" y="25" text-anchor="end">{escape(what)}</text>'
-    for tenth in range(round(low * 10), 11):
+    for tenth in range(round(low * 10), round(high * 10) + 1):
         at = x(tenth / 10)
         yield f'<path class="line" d="M{at:.1f} {TOP - 14}V{bottom}"/>'
         yield (

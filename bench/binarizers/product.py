@@ -9,7 +9,7 @@ import numpy as np
 
 from method import Method, products
 
-OPQ_VECTORS = 20000  # to find the rotation with: more changes nothing but the time
+OPQ_VECTORS = 20000  # to find the rotation with; the codebooks see all
 
 
 class PQ(Method):

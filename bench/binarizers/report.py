@@ -28,9 +28,10 @@ class Results:
     """Cells by column (a collection, what was learnt from) and method."""
 
     def __init__(self, cells):
-        self.store = cells
+        self.store = cells  # whose values are read where they are needed
         self.floats = {}
-        self.found = defaultdict(list)  # (bits, method, column) -> cells, a seed each
+        # (bits, method, column) -> {seed: cell}; of ours the binarizer measured last
+        self.found = defaultdict(dict)
         self.columns, self.methods, self.ours = [], [], []
         for cell in cells.list:
             column = column_of(cell)
@@ -38,7 +39,7 @@ class Results:
                 self.floats[column] = cell
                 self.columns.append(column)
                 continue
-            self.found[cell["bits"], cell["method"], column].append(cell)
+            self.found[cell["bits"], cell["method"], column][cell["seed"]] = cell
             if cell["method"] not in self.methods:
                 self.methods.append(cell["method"])
                 if cell["ours"]:
@@ -47,13 +48,18 @@ class Results:
     def bits(self):
         return sorted({bits for bits, _, _ in self.found})
 
+    def cells(self, bits, methods, columns):
+        """Of all seeds."""
+        kept = (self.found.get((bits, m, c), {}) for m in methods for c in columns)
+        return [cell for seeds in kept for cell in seeds.values()]
+
     def value(self, measure, bits, method, column):
         """The mean over seeds; None where nothing was measured."""
         if method == BEST_LISTS:
             many = [m for m in self.methods if LISTS.fullmatch(m)]
             each = [self.value(measure, bits, m, column) for m in many]
             return max((v for v in each if v is not None), default=None)
-        cells = [c for c in self.found[bits, method, column] if measure in c]
+        cells = [c for c in self.cells(bits, [method], [column]) if measure in c]
         if not cells:
             return None
         whole = self.floats[column]["ndcg@10"] if measure == "ndcg@10" else 1
@@ -71,9 +77,9 @@ class Results:
 
     def query_values(self, measure, bits, method, column):
         """Each query's value, its mean over seeds, as a share of what value() is."""
-        cells = self.found[bits, method, column]
+        cells = self.cells(bits, [method], [column])
         each = np.mean([self.store.values(c)[measure] for c in cells], 0, dtype=float)
-        return each * (self.value(measure, bits, method, column) / each.mean())
+        return each * (self.value(measure, bits, method, column) / (each.mean() or 1))
 
 
 def column_of(cell):
@@ -107,7 +113,7 @@ def table(results, measure, bits, columns):
         names = [method]
         if method == BEST_LISTS:
             names = [m for m in results.methods if LISTS.fullmatch(m)]
-        cells = [c for m in names for col in columns for c in results.found[bits, m, col]]
+        cells = results.cells(bits, names, columns)
         values.append(results.mean(measure, bits, method, columns))
         sizes = spread([c["bytes"] for c in cells])
         yield f"| {method} | {sizes} | " + " | ".join(map(shown, values)) + " |"
@@ -156,7 +162,7 @@ def costs(results, columns):
     yield "|---|---|---|---|---|---|---|"
     for method in results.methods:
         for bits in results.bits():
-            cells = [c for col in columns for c in results.found[bits, method, col]]
+            cells = results.cells(bits, [method], columns)
             if not cells:
                 continue
             train = [c["seconds"]["train"] for c in cells]
