@@ -7,6 +7,7 @@ import argparse
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +25,27 @@ LISTS = re.compile(rf"{RIVAL}, \d+ lists")
 BEST_LISTS = f"{RIVAL}, best number of lists"
 
 
+class Column(NamedTuple):
+    """A collection, what was asked of it, and what was learnt from."""
+
+    corpus: str
+    model: str
+    queries: str
+    measured: tuple  # documents, queries
+    train: str
+    learnt: int  # vectors
+
+    def __str__(self):
+        learnt = "" if self.train == self.corpus else f"{self.train} to "
+        spoilt = "" if self.queries == "own" else f", {self.queries}"
+        return f"{learnt}{self.corpus}{spoilt} {self.model}"
+
+    def same_test(self, other):
+        return self[:4] == other[:4]
+
+
 class Results:
-    """Cells by column (a collection, what was learnt from) and method."""
+    """Cells by column and method."""
 
     def __init__(self, cells):
         self.store = cells  # whose values are read where they are needed
@@ -83,14 +103,9 @@ class Results:
 
 
 def column_of(cell):
-    learnt = "" if cell["train"] == cell["corpus"] else f"{cell['train']} to "
-    spoilt = "" if cell["queries"] == "own" else f", {cell['queries']}"
-    sizes = "/".join(map(str, cell["sizes"]))
-    return f"{learnt}{cell['corpus']}{spoilt}", cell["model"], sizes
-
-
-def title(column):
-    return " ".join(column[:2])
+    learnt, *measured = cell["sizes"]
+    named = (cell[part] for part in ("corpus", "model", "queries"))
+    return Column(*named, tuple(measured), cell["train"], learnt)
 
 
 def shown(value):
@@ -103,7 +118,7 @@ def spread(values):
 
 
 def table(results, measure, bits, columns):
-    titles = [title(c) for c in columns]
+    titles = [str(c) for c in columns]
     yield f"| {bits} bit{'s' * (bits > 1)} | bytes | " + " | ".join(titles) + " | mean |"
     yield "|---|---|" + "---|" * (len(columns) + 1)
     for method in results.rows():
@@ -120,10 +135,17 @@ def table(results, measure, bits, columns):
 
 
 def rival_of(results, measure, bits, column):
-    """The RaBitQ, of all its forms, that did best here."""
-    names = [m for m in results.methods if m.startswith(RIVAL)]
-    names = [m for m in names if results.value(measure, bits, m, column) is not None]
-    return max(names, key=lambda m: results.value(measure, bits, m, column), default=None)
+    """The RaBitQ, of all its forms, that did best here, and the column it is in: it may
+    have learnt from what is searched where ours has not.  None where there is none."""
+    tried = [
+        (results.value(measure, bits, method, c), method, c)
+        for c in results.columns
+        if c.same_test(column)
+        for method in results.methods
+        if method.startswith(RIVAL)
+    ]
+    tried = [one for one in tried if one[0] is not None]
+    return max(tried)[1:] if tried else None
 
 
 def claims(results, measure, columns):
@@ -139,14 +161,13 @@ def claims(results, measure, columns):
             ]
             differences = []
             for column in measured:
-                rival = rival_of(results, measure, bits, column)
-                mine, theirs = (
-                    results.query_values(measure, bits, m, column) for m in (method, rival)
-                )
+                rival, where = rival_of(results, measure, bits, column)
+                mine = results.query_values(measure, bits, method, column)
+                theirs = results.query_values(measure, bits, rival, where)
                 differences.append(mine - theirs)
                 mean, low, high = bootstrap(differences[-1:])
                 yield (
-                    f"| {title(column)}, {bits} bits | {method} {mine.mean():.3f} | "
+                    f"| {column}, {bits} bits | {method} {mine.mean():.3f} | "
                     f"{rival} {theirs.mean():.3f} | {mean:+.3f} | {low:+.3f} {high:+.3f} |"
                 )
             if len(differences) > 1:
@@ -176,35 +197,49 @@ def costs(results, columns):
             )
 
 
+def groups(results, measure):
+    """{heading: columns}: of each a mean makes sense."""
+    out = defaultdict(list)
+    for column in results.columns:
+        measured = any(
+            measure in cell
+            for bits in results.bits()
+            for cell in results.cells(bits, results.methods, [column])
+        )
+        if measured:
+            judged = "ndcg@10" in results.floats[column]
+            heading = "judged sets" if judged else "corpora"
+            if column.train != column.corpus:
+                heading += ", learnt from another"
+            if column.queries != "own":
+                heading += f", queries: {column.queries}"
+            out[heading].append(column)
+    return out
+
+
+def drawn(results, measure, what, columns):
+    means = {}
+    for method in results.rows():
+        of = {b: results.mean(measure, b, method, columns) for b in results.bits()}
+        means[method] = {b: v for b, v in of.items() if v is not None}
+    rows = [(method, of) for method, of in means.items() if of]
+    return "\n".join(picture(what, rows, results.ours)) + "\n"
+
+
 def report(results, folder):
     for measure, what in MEASURES.items():
-        columns = [
-            c
-            for c in results.columns
-            if any(
-                results.value(measure, bits, m, c) is not None
-                for bits in results.bits()
-                for m in results.methods
-            )
-        ]
-        if not columns:
-            continue
-        yield f"## {what}\n"
-        for bits in results.bits():
-            yield from table(results, measure, bits, columns)
-            yield ""
-        if results.ours:
-            yield from claims(results, measure, columns)
-            yield ""
-        means = [
-            (m, {b: results.mean(measure, b, m, columns) for b in results.bits()})
-            for m in results.rows()
-        ]
-        means = [(m, {b: v for b, v in of.items() if v is not None}) for m, of in means]
-        drawn = picture(what, [(m, of) for m, of in means if of], results.ours)
-        path = folder / f"{measure.replace('@', '-')}.svg"
-        path.write_text("\n".join(drawn) + "\n", encoding="utf-8")
-        yield f"![{what}]({path.name})\n"
+        for heading, columns in groups(results, measure).items():
+            yield f"## {what}: {heading}\n"
+            for bits in results.bits():
+                yield from table(results, measure, bits, columns)
+                yield ""
+            if results.ours:
+                yield from claims(results, measure, columns)
+                yield ""
+            name = re.sub(r"\W+", "-", f"{measure} {heading}") + ".svg"
+            svg = drawn(results, measure, f"{what}: {heading}", columns)
+            (folder / name).write_text(svg, encoding="utf-8")
+            yield f"![{what}: {heading}]({name})\n"
     yield "## What it costs (search and coding of rivals by numpy: for orientation)\n"
     yield from costs(results, results.columns)
 
