@@ -9,7 +9,8 @@ import numpy as np
 
 from method import Method, products
 
-OPQ_VECTORS = 20000  # to find the rotation with; the codebooks see all
+# To find the rotation with, which takes minutes; the codebooks see all vectors.
+OPQ_VECTORS, OPQ_ROUNDS = 10000, 25
 
 
 class PQ(Method):
@@ -33,7 +34,7 @@ class PQ(Method):
         self.map = None
         if self.optimised:
             opq = faiss.OPQMatrix(dims, dims * self.bits // 8)
-            opq.max_train_points = OPQ_VECTORS
+            opq.max_train_points, opq.niter = OPQ_VECTORS, OPQ_ROUNDS
             inner = self.quantizer(dims, seed)  # opq borrows it
             opq.pq = inner
             opq.train(vectors)
