@@ -48,15 +48,22 @@ class Set:
                                     for d in documents]}
 
     def ndcg(self, queries, documents):
-        """nDCG@10 of each query; linear gain, as trec_eval's."""
+        """nDCG@10 of each query by exact search."""
+        top = np.zeros((len(self.asked), min(10, len(documents))), int)
+        for i, query in enumerate(queries):
+            score = documents @ query
+            found = np.argpartition(-score, min(10, len(score) - 1))[:10]
+            top[i] = found[np.argsort(-score[found], kind="stable")]
+        return self.ndcg_of(top)
+
+    def ndcg_of(self, ids):
+        """nDCG@10 of each query, given documents found, best first; linear gain, as
+        trec_eval's."""
         discount = 1 / np.log2(np.arange(2, 12))
         out = np.zeros(len(self.asked))
         for i, query in enumerate(self.asked):
             grades = self.grades[query]
-            score = documents @ queries[i]
-            top = np.argpartition(-score, min(10, len(score) - 1))[:10]
-            top = top[np.argsort(-score[top], kind="stable")]
-            gain = np.array([grades.get(d, 0) for d in top], float)
+            gain = np.array([grades.get(d, 0) for d in ids[i][:10]], float)
             ideal = np.sort(np.array(list(grades.values()), float))[::-1][:10]
             best = (ideal * discount[:len(ideal)]).sum()
             out[i] = (gain * discount[:len(gain)]).sum() / best if best else 0

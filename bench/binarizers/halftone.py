@@ -1,0 +1,60 @@
+"""Our own codes, as the program makes and searches them."""
+
+import hashlib
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from method import Method
+
+UNTRAINED = "untrained"
+
+
+class Halftone(Method):
+    """halftone eval, with a binarizer's file or UNTRAINED.
+
+    Training is `halftone train`'s, long before; the program searches what it has coded,
+    so both happen at search.  It prints one JSON object with at least
+    bytes_per_document, encode_seconds and search_seconds.
+    """
+
+    ours = True
+
+    def __init__(self, name, bits, binarizer, program="build/halftone"):
+        super().__init__(name, bits)
+        self.binarizer, self.program = str(binarizer), str(program)
+        if self.binarizer != UNTRAINED:
+            data = Path(self.binarizer).read_bytes()
+            self.digest, self.file_bytes = hashlib.sha256(data).hexdigest()[:12], len(data)
+        self.seconds["train"] = None
+
+    def encode(self, documents):
+        self.documents = documents
+
+    def search(self, queries, k):
+        with tempfile.TemporaryDirectory() as folder:
+            corpus, asked, ranks = (
+                Path(folder, name) for name in ("corpus.npy", "queries.npy", "ranks.npy")
+            )
+            np.save(corpus, self.documents)
+            np.save(asked, queries)
+            command = [self.program, "eval", "--corpus", corpus, "--queries", asked]
+            command += ["--binarizer", self.binarizer, "--bits", str(self.bits)]
+            command += ["--ranks", ranks, "--json"]
+            said = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+            ids = np.load(ranks).astype(np.int64)[:, :k]
+        self.said = json.loads(said)
+        for what in ("encode", "search"):
+            self.seconds[what] = self.said[what + "_seconds"]
+        return ids, None
+
+    @property
+    def bytes_per_document(self):
+        return self.said["bytes_per_document"]
+
+    @property
+    def shared_bytes(self):
+        return self.file_bytes if self.digest else 0
