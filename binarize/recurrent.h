@@ -26,10 +26,11 @@
  *
  * RECURRENT_LEARNED is the model of the paper (Gan et al., "Binary Embedding-based
  * Retrieval at Tencent", KDD 2023, arXiv:2302.08714, section 3.2):
- *     v = sign(W(u));   v += 2^-p * sign(R_p(u - g_p B_p(v) / |B_p(v)|)),  p = 1 ..
- * bits-1 where W, B_p, R_p are perceptrons with batch norm folded in, and g_p is 1 (as
- * in the paper) unless the model says otherwise.  A linear map Q (tensor query.weight)
- * takes the place of P for queries and factors.
+ *     v = sign(W(u))
+ *     v += 2^-p * sign(R_p(u - g_p B_p(v) / |B_p(v)|)),    p = 1 .. bits - 1
+ * where W, B_p, R_p are perceptrons with batch norm folded in, and g_p is 1 (as in the
+ * paper) unless the model says otherwise.  A linear map Q (tensor query.weight) takes
+ * the place of P for queries and factors.
  *
  * RECURRENT_REFINED has that map alone, learned by fit.h, and need not be a rotation: v
  * is the code that misses little of u under it, found level by level (refine.h).
@@ -42,7 +43,8 @@
  * theorem 3.2, show for one bit).  Refined codes decode to what is expected of x, not
  * to x and noise, and rank best at its length: there f = |x - mu| / |Q^T v|.
  *
- * The first b planes of a code are a b-plane code that the same model gives.
+ * The first b planes of a code are a b-plane code; but for refined models, whose levels
+ * depend on one another, it is the one that the same model gives.
  *
  * A struct recurrent never changes once made: any thread may use it, each with its own
  * scratch.  Floats are added in a fixed order, so equal inputs give equal codes and

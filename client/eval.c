@@ -378,14 +378,14 @@ evaluate(struct arguments *a, struct eval_task *task, struct error *err)
 		rc = ask_server(&coded, a, task, err);
 	else if (rc == 0 && !floats)
 		rc = search_codes(&coded, a, &embedded, err);
+	if (rc == 0 && a->ranks != NULL)
+		rc = eval_ranks_save(floats ? &exact : &coded, a->ranks, err);
 	if (rc == 0) {
 		struct report r = measure(
 		    task, floats ? &exact : &coded, a->model == NULL ? NULL : &exact);
 		r.bytes_per_document = floats ? embedded.corpus.dims * sizeof(float)
 					      : code_bytes(a->shape) + sizeof(float);
 		print_notes(task);
-		if (a->ranks != NULL)
-			rc = eval_ranks_save(floats ? &exact : &coded, a->ranks, err);
 		print_report(&r, task, floats ? 0 : a->shape.bits, a->json);
 	}
 	eval_embedded_free(&embedded);
