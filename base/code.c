@@ -1,6 +1,11 @@
 #include "base/code.h"
 
+#include <assert.h>
 #include <string.h>
+
+#include "base/bytes.h"
+
+#define SHARE_INFINITY 0x7C00 /* and, above it, NaN and what is negative */
 
 int
 code_shape_check(struct code_shape shape, struct error *err)
@@ -14,7 +19,59 @@ code_shape_check(struct code_shape shape, struct error *err)
 		return error_set(err, ERR_INPUT,
 		    "expected 1 to %d bits a dimension, not %u", CODE_BITS_MAX,
 		    shape.bits);
+	if (shape.centres > CODE_CENTRES_MAX)
+		return error_set(err, ERR_INPUT, "expected at most %d centres, not %u",
+		    CODE_CENTRES_MAX, shape.centres);
 	return 0;
+}
+
+struct code_place
+code_place(const uint8_t *wire, struct code_shape shape)
+{
+	uint32_t both = bytes_get32le(wire + code_bytes(shape) - CODE_PLACE_BYTES);
+
+	assert(shape.centres > 0);
+	return (struct code_place){(uint16_t)both, (uint16_t)(both >> 16)};
+}
+
+void
+code_place_put(uint8_t *wire, struct code_place place, struct code_shape shape)
+{
+	assert(shape.centres > 0);
+	bytes_put32le(wire + code_bytes(shape) - CODE_PLACE_BYTES,
+	    (uint32_t)place.share << 16 | place.centre);
+}
+
+int
+code_check(const uint8_t *wire, struct code_shape shape, struct error *err)
+{
+	if (shape.centres == 0)
+		return 0;
+	struct code_place place = code_place(wire, shape);
+	if (place.centre >= shape.centres)
+		return error_set(err, ERR_INPUT,
+		    "expected a code at one of %u centres, not at number %u",
+		    shape.centres, (unsigned)place.centre);
+	if (place.share >= SHARE_INFINITY)
+		return error_set(err, ERR_INPUT,
+		    "expected a code with a finite share >= 0 of its centre, not "
+		    "0x%04X",
+		    (unsigned)place.share);
+	return 0;
+}
+
+uint16_t
+code_share(float value)
+{
+	if (!(value > 0.0f))
+		return 0;
+	if (value >= CODE_SHARE_MAX)
+		return SHARE_INFINITY - 1;
+	/* As 1.m 2^e with the last 13 bits of m rounded off, to even. */
+	float small = value * 0x1p-112f;
+	uint32_t bits;
+	memcpy(&bits, &small, sizeof bits);
+	return (uint16_t)((bits + 0xFFF + (bits >> 13 & 1)) >> 13);
 }
 
 void

@@ -100,6 +100,8 @@ recurrent_free(struct recurrent *model)
 		return;
 	tensors_close(model->file);
 	refine_free(model->refine);
+	centres_free(model->centres);
+	free(model->shadows);
 	free(model->map);
 	free(model->signs);
 	free(model->mean);
@@ -132,7 +134,11 @@ recurrent_scratch_new(const struct recurrent *model, struct error *err)
 	s->low[0] = array_new_aligned(model->width, sizeof *s->r);
 	s->low[1] = array_new_aligned(model->width, sizeof *s->r);
 	s->levels = array_new_aligned(m, 1);
-	if (!s->u || !s->y || !s->v || !s->r || !s->low[0] || !s->low[1] || !s->levels)
+	s->decoded = array_new_aligned(d, sizeof *s->decoded);
+	s->products = array_new_aligned(
+	    model->centres ? centres_stride(model->centres) : 0, sizeof *s->products);
+	if (!s->u || !s->y || !s->v || !s->r || !s->low[0] || !s->low[1] ||
+	    !s->levels || !s->decoded || !s->products)
 		goto no_memory;
 	return s;
 no_memory:
@@ -153,6 +159,8 @@ recurrent_scratch_free(struct recurrent_scratch *scratch)
 	free(scratch->low[0]);
 	free(scratch->low[1]);
 	free(scratch->levels);
+	free(scratch->decoded);
+	free(scratch->products);
 	free(scratch);
 }
 
@@ -302,6 +310,45 @@ write_levels(
 		levels[i] = (uint8_t)((odd_number(s->v[i], shape.bits) + top) / 2);
 }
 
+/* Of the unit vector whose difference from this centre, of this length, gave s->v: the
+ * factor and the share (recurrent.h). */
+static struct code_place
+place_of(const struct recurrent *model, const struct recurrent_scratch *s,
+    size_t centre, double length, float *factor)
+{
+	size_t m = model->info.shape.dims;
+	double square = centres_square(model->centres, centre);
+	double along = recurrent_dot(model->shadows + centre * m, s->v, m);
+	double f = (double)factor_of(model, s, length, 0.0), a = 1.0;
+
+	if (square > 0.0)
+		a = fmax(((double)s->products[centre] - f * along) / square, 0.0);
+	/* The centre itself, or almost: no share would be large enough for f = 0. */
+	f = fmax(f, a / (double)CODE_SHARE_MAX);
+	*factor = (float)f;
+	return (struct code_place){
+	    (uint16_t)centre, code_share(f > 0.0 ? (float)(a / f) : 0.0f)};
+}
+
+/* wire, *factor := of x, whose length is this, by the centre that is nearest. */
+static void
+encode_at_centre(const struct recurrent *model, struct recurrent_scratch *s,
+    uint8_t *wire, float *factor, const float *x, double norm)
+{
+	struct code_shape shape = model->info.shape;
+	size_t d = model->info.input_dims;
+
+	centre(s->u, x, NULL, d);
+	centres_products(model->centres, s->products, s->u, 1);
+	size_t nearest = centres_nearest(model->centres, s->products);
+	double length = centre(s->u, s->u, centres_row(model->centres, nearest), d);
+	code_values(model, s);
+	write_levels(model, s, s->levels);
+	code_from_levels(wire, s->levels, shape);
+	code_place_put(wire, place_of(model, s, nearest, length, factor), shape);
+	*factor = (float)((double)*factor * norm);
+}
+
 int
 recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratch,
     uint8_t *wire, struct recurrent_numbers *numbers, const float *x, struct error *err)
@@ -310,12 +357,17 @@ recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratc
 
 	if (check_vector(&norm2, x, model->info.input_dims, err) != 0)
 		return -1;
+	numbers->norm2 = (float)norm2;
+	if (model->centres) {
+		encode_at_centre(
+		    model, scratch, wire, &numbers->factor, x, sqrt(norm2));
+		return 0;
+	}
 	double length = centre(scratch->u, x, model->mean, model->info.input_dims);
 	double dot = code_values(model, scratch);
 	write_levels(model, scratch, scratch->levels);
 	code_from_levels(wire, scratch->levels, model->info.shape);
 	numbers->factor = factor_of(model, scratch, length, dot);
-	numbers->norm2 = (float)norm2;
 	return 0;
 }
 
@@ -331,17 +383,27 @@ read_values(
 		s->v[i] = code_value(s->levels[i], shape.bits);
 }
 
-/* x (input_dims) := Q^T v */
+/* s->decoded := Q^T v, and the code's share of its centre. */
 static void
-decode_values(const struct recurrent *model, float *x, const float *v)
+decode_wire(
+    const struct recurrent *model, struct recurrent_scratch *s, const uint8_t *wire)
 {
+	struct code_shape shape = model->info.shape;
 	size_t d = model->info.input_dims;
 	const float *q = model->query->data;
+	float *x = s->decoded;
 
+	read_values(model, s, wire);
 	memset(x, 0, d * sizeof *x);
-	for (size_t i = 0; i < model->info.shape.dims; i++)
+	for (size_t i = 0; i < shape.dims; i++)
 		for (size_t j = 0; j < d; j++)
-			x[j] += v[i] * q[i * d + j];
+			x[j] += s->v[i] * q[i * d + j];
+	if (!model->centres)
+		return;
+	struct code_place place = code_place(wire, shape);
+	const float *c = centres_row(model->centres, place.centre);
+	for (size_t j = 0; j < d; j++)
+		x[j] += code_share_value(place.share) * c[j];
 }
 
 float
@@ -353,8 +415,8 @@ recurrent_factor(const struct recurrent *model, struct recurrent_scratch *scratc
 
 	read_values(model, scratch, wire);
 	if (model->info.kind == RECURRENT_REFINED) {
-		decode_values(model, scratch->u, v);
-		v = scratch->u;
+		decode_wire(model, scratch, wire);
+		v = scratch->decoded;
 		n = model->info.input_dims;
 	}
 	double length = sqrt(recurrent_dot(v, v, n));
@@ -366,19 +428,19 @@ recurrent_decode(const struct recurrent *model, struct recurrent_scratch *scratc
     float *x, const uint8_t *wire, float factor)
 {
 	size_t d = model->info.input_dims;
+	const float *decoded = scratch->decoded;
 
-	read_values(model, scratch, wire);
 	if (model->info.kind == RECURRENT_ROTATION) {
+		read_values(model, scratch, wire);
 		memcpy(scratch->y, scratch->v,
 		    model->info.shape.dims * sizeof *scratch->y);
 		recurrent_rotation_backward(model, scratch->y);
-		for (size_t j = 0; j < d; j++)
-			x[j] = model->mean[j] + factor * scratch->y[j];
-		return;
+		decoded = scratch->y;
+	} else {
+		decode_wire(model, scratch, wire);
 	}
-	decode_values(model, scratch->u, scratch->v);
 	for (size_t j = 0; j < d; j++)
-		x[j] = model->mean[j] + factor * scratch->u[j];
+		x[j] = model->mean[j] + factor * decoded[j];
 }
 
 /* query->k := scratch->y, which belongs to a vector of this length, in 8 bits. */
@@ -410,6 +472,11 @@ recurrent_query_int8(const struct recurrent *model, struct recurrent_scratch *sc
 	project(model, scratch);
 	round_query(model, scratch, query, length);
 	query->base = (float)recurrent_dot(q, model->mean, d);
+	if (model->centres) {
+		centres_products(model->centres, scratch->products, q, 1);
+		memcpy(query->bases, scratch->products,
+		    model->info.shape.centres * sizeof *query->bases);
+	}
 	return 0;
 }
 
@@ -433,12 +500,35 @@ int
 recurrent_query_code(const struct recurrent *model, struct recurrent_scratch *scratch,
     uint8_t *levels, const float *q, struct error *err)
 {
+	uint8_t wire[CODE_BYTES_MAX];
+	struct recurrent_numbers numbers;
 	float factor;
 
+	if (model->centres) {
+		if (recurrent_encode(model, scratch, wire, &numbers, q, err) != 0)
+			return -1;
+		code_to_levels(levels, wire, model->info.shape);
+		return 0;
+	}
 	if (code_query(model, scratch, &factor, q, err) != 0)
 		return -1;
 	write_levels(model, scratch, levels);
 	return 0;
+}
+
+/* recurrent_query_sdc where there are centres: what q's code decodes to, as any query.
+ */
+static int
+query_decoded(const struct recurrent *model, struct recurrent_scratch *scratch,
+    struct recurrent_query *query, const float *q, struct error *err)
+{
+	uint8_t wire[CODE_BYTES_MAX];
+	struct recurrent_numbers numbers;
+
+	if (recurrent_encode(model, scratch, wire, &numbers, q, err) != 0)
+		return -1;
+	recurrent_decode(model, scratch, scratch->decoded, wire, numbers.factor);
+	return recurrent_query_int8(model, scratch, query, scratch->decoded, err);
 }
 
 int
@@ -449,6 +539,8 @@ recurrent_query_sdc(const struct recurrent *model, struct recurrent_scratch *scr
 	size_t m = model->info.shape.dims;
 	float factor;
 
+	if (model->centres)
+		return query_decoded(model, scratch, query, q, err);
 	if (code_query(model, scratch, &factor, q, err) != 0)
 		return -1;
 	query->base = (float)recurrent_dot(q, model->mean, model->info.input_dims);

@@ -35,13 +35,21 @@
  * RECURRENT_REFINED has that map alone, learned by fit.h, and need not be a rotation: v
  * is the code that misses little of u under it, found level by level (refine.h).
  *
+ * A refined model may have centres instead of a mean (centres.h; Cosine alone needs no
+ * lengths).  Then u is what lies between x / |x| and the nearest centre c, at unit
+ * length, and x is estimated by f (a c + Q^T v): f has the length of that difference
+ * for unit x, and a, the share in the code's place (base/code.h), is chosen so that the
+ * estimate's inner product with c is that of x.  (As RaBitQ's estimate from lists,
+ * where a second float does the same for q = c.)
+ *
  * With v the values of x's code (base/code.h), the inner product with any q is
  * estimated without x by
  *     <q, x> ~ <q, mu> + f <Q q, v>,    f = |x - mu|^2 / <Q (x - mu), v>
  * (Q = P for rotations), which is exact for q = x - mu and, over random rotations,
  * right on average (as Gao & Long, "RaBitQ", SIGMOD 2024, arXiv:2405.12497,
  * theorem 3.2, show for one bit).  Refined codes decode to what is expected of x, not
- * to x and noise, and rank best at its length: there f = |x - mu| / |Q^T v|.
+ * to x and noise, and rank best at its length: there f = |x - mu| / |Q^T v|, and with
+ * centres <q, x> ~ f (a <q, c> + <Q q, v>).
  *
  * The first b planes of a code are a b-plane code; but for refined models, whose levels
  * depend on one another, it is the one that the same model gives.
@@ -87,8 +95,9 @@ struct recurrent *recurrent_new(
 struct recurrent_refined_config {
 	uint32_t input_dims;
 	struct code_shape shape;
-	const float *mean; /* (input_dims), copied */
-	const float *map;  /* Q (dims, input_dims), copied */
+	const float *mean;    /* (input_dims), copied; NULL = zeros */
+	const float *centres; /* (shape.centres, input_dims), copied; NULL = none */
+	const float *map;     /* Q (dims, input_dims), copied */
 };
 
 /* A refined model.  NULL: ERR_INPUT, ERR_MEMORY. */
@@ -100,8 +109,9 @@ struct recurrent *recurrent_new_refined(
  * ERR_MEMORY. */
 int recurrent_peek(struct recurrent_info *info, const char *path, struct error *err);
 
-/* Load the model at `path` for codes of `shape`; a learned model makes one shape only
- * (ERR_INPUT for another).  Otherwise as recurrent_peek. */
+/* Load the model at `path` for codes of `shape`'s dims and bits; a learned model makes
+ * one shape only (ERR_INPUT for another), and the centres are its own.  Otherwise as
+ * recurrent_peek. */
 struct recurrent *recurrent_open(
     const char *path, struct code_shape shape, struct error *err);
 
@@ -121,7 +131,7 @@ void recurrent_scratch_free(struct recurrent_scratch *scratch);
 
 /* What is kept of one vector beside its code. */
 struct recurrent_numbers {
-	float factor; /* f above; 0 where x = mu */
+	float factor; /* f above; 0 where x = mu, and no centres */
 	float norm2;  /* |x|^2 */
 };
 
@@ -132,36 +142,41 @@ int recurrent_encode(const struct recurrent *model, struct recurrent_scratch *sc
     struct error *err);
 
 /* The factor of a code that came without its vector: norm / |v| (refined codes: norm /
- * |Q^T v|), norm = |x| (1 for Cosine). */
+ * |Q^T v| or |a c + Q^T v|), norm = |x| (1 for Cosine). */
 float recurrent_factor(const struct recurrent *model, struct recurrent_scratch *scratch,
     const uint8_t *wire, float norm);
 
-/* x (input_dims) := mu + f Q^T v, the vector whose inner product with any q is the
- * estimate above.  (If a rotation's dims < n, it is longer than what was encoded.) */
+/* x (input_dims) := mu + f Q^T v or f (a c + Q^T v), the vector whose inner product
+ * with any q is the estimate above.  (If a rotation's dims < n, it is longer than what
+ * was encoded.) */
 void recurrent_decode(const struct recurrent *model, struct recurrent_scratch *scratch,
     float *x, const uint8_t *wire, float factor);
 
-/* A query as signed bytes:  <q, x> ~ base + f * scale * sum_i k_i v_i. */
+/* A query as signed bytes:
+ *     <q, x> ~ base + f * (a * bases[c's number] + scale * sum_i k_i v_i) */
 struct recurrent_query {
 	int8_t *k; /* (dims), the caller's, -127 .. 127 */
 	float scale;
-	float base; /* <q, mu> */
+	float base;   /* <q, mu> */
+	float *bases; /* (centres), the caller's: <q, c>; not read without centres */
 };
 
 /* The query q (input_dims) rounded to 8 bits (to even, largest = 127).  Fills
- * query->k's memory, scale and base.  ERR_INPUT as recurrent_encode. */
+ * query->k's and ->bases' memory, scale and base.  ERR_INPUT as recurrent_encode. */
 int recurrent_query_int8(const struct recurrent *model,
     struct recurrent_scratch *scratch, struct recurrent_query *query, const float *q,
     struct error *err);
 
-/* levels (dims) := the query's own code, of q as it is: without the mean. */
+/* levels (dims) := the query's own code, of q as it is, without the mean, or of what
+ * lies between it and its centre. */
 int recurrent_query_code(const struct recurrent *model,
     struct recurrent_scratch *scratch, uint8_t *levels, const float *q,
     struct error *err);
 
 /* The query's own code in the form of an int8 query: k_i = 2 c_i - (2^bits - 1), the
- * odd numbers, and scale with the query's factor in it.  Of a refined model Q Q^T v,
- * which is what the code stands for where codes meet, rounded to 8 bits. */
+ * odd numbers, and scale with the query's factor in it.  Of a refined model Q Q^T v
+ * (with centres Q of what q's code decodes to), which is what the code stands for where
+ * codes meet, rounded to 8 bits. */
 int recurrent_query_sdc(const struct recurrent *model,
     struct recurrent_scratch *scratch, struct recurrent_query *query, const float *q,
     struct error *err);

@@ -68,7 +68,7 @@ read_kind(enum recurrent_kind *kind, const struct tensors *file, struct error *e
 static int
 read_info(struct recurrent_info *info, const struct tensors *file, struct error *err)
 {
-	uint64_t dims = 0, bits = 0;
+	uint64_t dims = 0, bits = 0, centres = 0;
 	memset(info, 0, sizeof *info);
 	if (strcmp(metadata(file, "format"), FORMAT) != 0)
 		return error_set(err, ERR_FORMAT,
@@ -88,8 +88,13 @@ read_info(struct recurrent_info *info, const struct tensors *file, struct error 
 		if (read_number(&dims, file, "dims", CODE_DIMS_MAX, err) != 0 ||
 		    read_number(&bits, file, "bits", CODE_BITS_MAX, err) != 0)
 			return -1;
+		if (info->kind == RECURRENT_REFINED &&
+		    tensors_metadata(file, "centres") &&
+		    read_number(&centres, file, "centres", CODE_CENTRES_MAX, err) != 0)
+			return -1;
 		info->shape.dims = (uint32_t)dims;
 		info->shape.bits = (uint32_t)bits;
+		info->shape.centres = (uint32_t)centres;
 		if (code_shape_check(info->shape, err) != 0) {
 			err->code = ERR_FORMAT;
 			return -1;
@@ -199,9 +204,10 @@ recurrent_open(const char *path, struct code_shape shape, struct error *err)
 	return model;
 }
 
-/* A mean, a query map, lengths, and per block and layer a weight and a bias. */
+/* A mean, a query map, centres, lengths, and per block and layer a weight and a
+ * bias. */
 #define TENSORS_MAX \
-	(2 + CODE_BITS_MAX + 2 * RECURRENT_LAYERS_MAX * (2 * CODE_BITS_MAX - 1))
+	(3 + CODE_BITS_MAX + 2 * RECURRENT_LAYERS_MAX * (2 * CODE_BITS_MAX - 1))
 
 static size_t
 add_block(struct tensor *list, const struct recurrent_block *block)
@@ -218,7 +224,7 @@ int
 recurrent_save(const struct recurrent *model, const char *path, struct error *err)
 {
 	const struct recurrent_info *info = &model->info;
-	char seed[24], dims[12], bits[12], layers[12];
+	char seed[24], dims[12], bits[12], layers[12], centres[12];
 	struct tensor list[TENSORS_MAX];
 	size_t n = 0;
 
@@ -239,10 +245,19 @@ recurrent_save(const struct recurrent *model, const char *path, struct error *er
 	}
 	if (info->kind != RECURRENT_ROTATION)
 		list[n++] = *model->query;
+	if (model->centres)
+		list[n++] = (struct tensor){.name = "centres",
+		    .type = TENSOR_F32,
+		    .n_dims = 2,
+		    .shape = {info->shape.centres, info->input_dims},
+		    .data = centres_row(model->centres, 0),
+		    .size_bytes =
+			(size_t)info->shape.centres * info->input_dims * sizeof(float)};
 	snprintf(seed, sizeof seed, "%" PRIu64, info->seed);
 	snprintf(dims, sizeof dims, "%u", info->shape.dims);
 	snprintf(bits, sizeof bits, "%u", info->shape.bits);
 	snprintf(layers, sizeof layers, "%zu", model->base.n);
+	snprintf(centres, sizeof centres, "%u", info->shape.centres);
 	struct tensors_pair said[6] = {{"format", FORMAT},
 	    {"format_version", FORMAT_VERSION}, {"kind", kinds[info->kind]}};
 	size_t pairs = 3;
@@ -254,5 +269,7 @@ recurrent_save(const struct recurrent *model, const char *path, struct error *er
 	}
 	if (info->kind == RECURRENT_LEARNED)
 		said[pairs++] = (struct tensors_pair){"layers", layers};
+	if (model->centres)
+		said[pairs++] = (struct tensors_pair){"centres", centres};
 	return tensors_save(path, list, n, said, pairs, err);
 }

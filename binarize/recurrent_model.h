@@ -2,6 +2,7 @@
 #define BINARIZE_RECURRENT_MODEL_H
 
 #include "base/tensors.h"
+#include "binarize/centres.h"
 #include "binarize/recurrent.h"
 #include "binarize/refine.h"
 
@@ -40,6 +41,8 @@ struct recurrent {
 	struct refine *refine;
 	struct tensor map_tensor; /* where it has no file: the map as a tensor */
 	float *map;               /* and its numbers */
+	struct centres *centres;  /* NULL: none */
+	float *shadows;           /* (centres, dims): Q c */
 
 	/* Learned models; reconstruct[p], residual[p] make plane p >= 1. */
 	struct recurrent_block base;
@@ -56,6 +59,8 @@ struct recurrent_scratch {
 	float *r;        /* (max(input_dims, dims)): what is still missing */
 	float *low[2];   /* (width): between layers */
 	uint8_t *levels; /* (dims) */
+	float *products; /* (centres_stride): with the centres */
+	float *decoded;  /* (input_dims) */
 };
 
 /* The step t that suits a unit Gaussian at this number of bits. */

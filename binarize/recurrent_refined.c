@@ -5,6 +5,29 @@
 
 #include "base/alloc.h"
 
+/* Everything that follows from the map and the centres. */
+static int
+prepare(struct recurrent *model, const float *centres, struct error *err)
+{
+	struct code_shape shape = model->info.shape;
+	size_t d = model->info.input_dims;
+
+	model->refine = refine_new(model->query->data, d, shape, err);
+	if (!model->refine)
+		return -1;
+	if (shape.centres == 0)
+		return 0;
+	model->centres = centres_new(centres, shape.centres, d, err);
+	if (!model->centres)
+		return -1;
+	model->shadows = array_new_aligned(
+	    (size_t)shape.centres * shape.dims, sizeof *model->shadows);
+	if (!model->shadows)
+		return error_set(err, ERR_MEMORY, "out of memory for a binarizer");
+	refine_project(model->refine, model->shadows, centres, shape.centres);
+	return 0;
+}
+
 struct recurrent *
 recurrent_new_refined(const struct recurrent_refined_config *config, struct error *err)
 {
@@ -27,10 +50,8 @@ recurrent_new_refined(const struct recurrent_refined_config *config, struct erro
 	    .data = model->map,
 	    .size_bytes = m * d * sizeof *model->map};
 	model->query = &model->map_tensor;
-	model->refine = refine_new(model->map, d, config->shape, err);
-	if (!model->refine)
-		goto err0;
-	return model;
+	if (prepare(model, config->centres, err) == 0)
+		return model;
 err0:
 	recurrent_free(model);
 	return NULL;
@@ -40,13 +61,19 @@ int
 recurrent_refined_open(struct recurrent *model, struct error *err)
 {
 	size_t d = model->info.input_dims, m = model->info.shape.dims;
+	const struct tensor *centres = NULL;
 
 	model->query = recurrent_blocks_expect(
 	    model, "query.weight", 2, (const size_t[]){m, d}, err);
 	if (!model->query)
 		return -1;
-	model->refine = refine_new(model->query->data, d, model->info.shape, err);
-	if (model->refine)
+	if (model->info.shape.centres > 0) {
+		centres = recurrent_blocks_expect(model, "centres", 2,
+		    (const size_t[]){model->info.shape.centres, d}, err);
+		if (!centres)
+			return -1;
+	}
+	if (prepare(model, centres ? centres->data : NULL, err) == 0)
 		return 0;
 	if (err->code == ERR_INPUT)
 		err->code = ERR_FORMAT;

@@ -54,8 +54,8 @@ top_of(uint32_t bits)
 	return 2.0f - 1.0f / (float)(1 << (bits - 1));
 }
 
-static void
-to_panels(float *panels, const float *matrix, size_t rows, size_t columns)
+void
+refine_to_panels(float *panels, const float *matrix, size_t rows, size_t columns)
 {
 	for (size_t r = 0; r < rows; r++)
 		for (size_t k = 0; k < columns; k++)
@@ -95,7 +95,7 @@ run_trial(struct trial *t, const struct refine_kernel *kernel)
 			    i == j ? 1.0f : 0.2f * (rng_uniform(&rng) - 0.5f);
 		least[i] = rule.step / 2;
 	}
-	to_panels(panels, gram, TRIAL_DIMS, TRIAL_DIMS);
+	refine_to_panels(panels, gram, TRIAL_DIMS, TRIAL_DIMS);
 	for (size_t i = 0; i < TRIAL_ROWS * TRIAL_DIMS; i++) {
 		x[i] = 4.0f * (rng_uniform(&rng) - 0.5f);
 		t->v[i] = rng_below(&rng, 2) ? 0.5f : -1.5f;
@@ -132,8 +132,8 @@ choose_best(void)
 	best = kernels[cpu_choose(&all)];
 }
 
-static const struct refine_kernel *
-best_kernel(void)
+const struct refine_kernel *
+refine_kernel_best(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -157,7 +157,7 @@ fill_rules(struct refine *r, struct error *err)
 		r->least[i] = step_of(r->shape.bits) / 2 * own * LEAST_GAIN;
 		r->nearest[i] = 1.0f / own;
 	}
-	to_panels(r->panels, r->gram, m, m);
+	refine_to_panels(r->panels, r->gram, m, m);
 	return 0;
 }
 
@@ -169,7 +169,7 @@ refine_new(
 	struct refine *r = array_new(1, sizeof *r);
 	if (!r)
 		goto no_memory;
-	r->kernel = best_kernel();
+	r->kernel = refine_kernel_best();
 	r->shape = shape;
 	r->input_dims = input_dims;
 	r->map = array_new_aligned(m * input_dims, sizeof *r->map);
@@ -179,7 +179,7 @@ refine_new(
 	r->nearest = array_new_aligned(m, sizeof *r->nearest);
 	if (!r->map || !r->gram || !r->panels || !r->least || !r->nearest)
 		goto no_memory;
-	to_panels(r->map, Q, m, input_dims);
+	refine_to_panels(r->map, Q, m, input_dims);
 	refine_project(r, r->gram, Q, m);
 	if (fill_rules(r, err) != 0) {
 		refine_free(r);

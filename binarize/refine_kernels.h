@@ -4,13 +4,14 @@
 #include "binarize/refine.h"
 
 /* What refine.c does in bulk, compiled from refine_lanes.h for each level. */
-#define REFINE_PANEL 16 /* rows of a matrix that are multiplied together */
+#define REFINE_PANEL 16      /* rows of a matrix that are multiplied together */
+#define REFINE_PANEL_STEP 64 /* a matrix has a multiple of so many */
 
 /* A matrix (rows, columns) in panels: number (r, k) is at
  * (r / REFINE_PANEL * columns + k) * REFINE_PANEL + r % REFINE_PANEL. */
 struct refine_matrix {
 	const float *panels; /* 64-byte aligned */
-	size_t rows;         /* a multiple of 64 */
+	size_t rows;         /* a multiple of REFINE_PANEL_STEP */
 	size_t columns;
 };
 
@@ -35,6 +36,12 @@ struct refine_kernel {
 	/* Change levels of v (dims) and c (dims) until nothing is gained. */
 	void (*descend)(float *v, float *c, const struct refine_rule *rule);
 };
+
+/* The best at or below cpu_ceiling() that agreed with the scalar one at first use. */
+const struct refine_kernel *refine_kernel_best(void);
+
+/* panels := the matrix (rows, columns), in the order that products want. */
+void refine_to_panels(float *panels, const float *matrix, size_t rows, size_t columns);
 
 extern const struct refine_kernel refine_scalar;
 #if defined(__x86_64__)

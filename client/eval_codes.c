@@ -122,11 +122,14 @@ prepare_query(struct distance_query *query, const struct recurrent *model,
     struct recurrent_scratch *scratch, const float *vector, struct error *err)
 {
 	int8_t k[CODE_DIMS_MAX];
-	struct recurrent_query q = {.k = k};
+	float bases[CODE_CENTRES_MAX];
+	struct code_shape shape = recurrent_info(model).shape;
+	struct recurrent_query q = {.k = k, .bases = bases};
 	if (recurrent_query_int8(model, scratch, &q, vector, err) == -1)
 		return -1;
-	distance_query_int8(query, k, q.scale, recurrent_info(model).shape,
-	    (struct distance_terms){.metric = DISTANCE_DOT, .base = q.base});
+	distance_query_int8(query, k, q.scale, shape,
+	    (struct distance_terms){
+		.metric = DISTANCE_DOT, .base = q.base, .bases = bases});
 	return 0;
 }
 
@@ -263,8 +266,8 @@ eval_codes(struct eval_ranks *ranks, struct eval_seconds *seconds,
 	}
 	seconds->search = clock_since(start);
 	store_free(store);
-	recurrent_free(model);
 	if (rc == 0)
-		*shape = wish;
+		*shape = recurrent_info(model).shape;
+	recurrent_free(model);
 	return rc;
 }

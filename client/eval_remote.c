@@ -87,7 +87,7 @@ read_shape(struct remote *remote, const char *path, struct code_shape *shape,
 		return error_set(err, ERR_FORMAT,
 		    "expected config.params.codes with dims and bits in the "
 		    "collection's description");
-	*shape = (struct code_shape){(uint32_t)d, (uint32_t)b};
+	*shape = (struct code_shape){(uint32_t)d, (uint32_t)b, 0};
 	return 0;
 }
 

@@ -121,6 +121,9 @@ query_init(struct distance_query *q, enum distance_kind kind, struct code_shape 
 	q->kind = kind;
 	q->shape = shape;
 	q->terms = terms;
+	q->terms.bases = NULL;
+	if (shape.centres > 0 && kind != DISTANCE_HAMMING)
+		memcpy(q->bases, terms.bases, shape.centres * sizeof *q->bases);
 }
 
 static void
@@ -172,6 +175,14 @@ distance_query_hamming(
 		q->words[w] |= plane0 << (8 * (i % 4) + field * group + shape.bits - 1);
 	}
 	q->scale = 1.0f / (float)shape.dims;
+}
+
+void
+distance_at(float *at, const struct distance_query *q, const struct code_place *places,
+    size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		at[i] = code_share_value(places[i].share) * q->bases[places[i].centre];
 }
 
 float
@@ -228,6 +239,7 @@ struct trial {
 	    64) uint8_t blocks[TRIAL_BLOCKS_MAX * TRIAL_DIMS_MAX / 2 * DISTANCE_ROWS];
 	_Alignas(64) float factor[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
 	_Alignas(64) float norm2[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
+	_Alignas(64) float at[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
 	_Alignas(64) int32_t want[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
 	_Alignas(64) int32_t dots[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
 	struct hit want_found[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
@@ -240,7 +252,7 @@ static void
 trial_fill(struct trial *t, struct rng *rng, struct code_shape shape,
     enum distance_kind kind, enum distance_metric metric)
 {
-	struct distance_terms terms = {metric, rng_uniform(rng), 1.0f};
+	struct distance_terms terms = {metric, rng_uniform(rng), 1.0f, NULL};
 	uint8_t levels[TRIAL_DIMS_MAX];
 	int8_t values[TRIAL_DIMS_MAX];
 
@@ -252,6 +264,7 @@ trial_fill(struct trial *t, struct rng *rng, struct code_shape shape,
 	for (size_t r = 0; r < TRIAL_BLOCKS_MAX * DISTANCE_ROWS; r++) {
 		t->factor[r] = rng_uniform(rng);
 		t->norm2[r] = rng_uniform(rng);
+		t->at[r] = rng_uniform(rng);
 	}
 	for (size_t b = 0; b < TRIAL_BLOCKS_MAX; b++)
 		t->live[b] = (uint16_t)rng_u64(rng);
@@ -270,7 +283,9 @@ trial_fill(struct trial *t, struct rng *rng, struct code_shape shape,
 static bool
 trial_agrees(struct trial *t, const struct distance_kernel *kernel, size_t n_blocks)
 {
-	const struct distance_rows rows = {t->live, t->factor, t->norm2};
+	/* Every other trial has its rows at centres. */
+	const struct distance_rows rows = {
+	    t->live, t->factor, t->norm2, n_blocks % 2 ? t->at : NULL};
 	const size_t n = n_blocks * DISTANCE_ROWS;
 
 	distance_dots(&distance_scalar, t->want, &t->query, t->blocks, n_blocks);
@@ -305,7 +320,8 @@ agrees(const struct distance_kernel *kernel)
 		for (int kind = DISTANCE_HAMMING; kind <= DISTANCE_INT8; kind++)
 			for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
 				size_t n_blocks = 1 + (d + bits) % TRIAL_BLOCKS_MAX;
-				trial_fill(&t, &rng, (struct code_shape){dims[d], bits},
+				trial_fill(&t, &rng,
+				    (struct code_shape){dims[d], bits, 0},
 				    (enum distance_kind)kind,
 				    d % 2 ? DISTANCE_EUCLID : DISTANCE_DOT);
 				if (!trial_agrees(&t, kernel, n_blocks))

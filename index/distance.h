@@ -33,6 +33,7 @@
  *     hamming:    dot = dims - 2 * (differing bits of plane 0)
  * and the score of a row is a float computed in this order on every machine:
  *     int8, sdc, dot:     score = base + factor * (scale * (float)dot)
+ *       at centres:       score = base + factor * (at + scale * (float)dot)
  *     int8, sdc, euclid:  score = 2 * (the above) - norm2
  *     hamming:            score = (float)dot / (float)dims
  * Higher is better.  Every kernel gives the same integers and the same float bits.
@@ -73,7 +74,7 @@ distance_block_bytes(struct code_shape shape)
 void distance_pack(
     uint8_t *block, size_t row, const uint8_t *wire, struct code_shape shape);
 
-/* wire (code_bytes) := row `row` of the block. */
+/* The planes of wire := row `row` of the block. */
 void distance_unpack(
     uint8_t *wire, const uint8_t *block, size_t row, struct code_shape shape);
 
@@ -82,6 +83,9 @@ struct distance_terms {
 	enum distance_metric metric;
 	float base;  /* <q, mu>: zero where the binarizer has no mean */
 	float norm2; /* |q|^2, for euclid alone: see distance_report */
+	/* (shape.centres): <q, c>; copied when a query is made.  Not read without
+	 * centres. */
+	const float *bases;
 };
 
 /* A query made ready for one shape of codes: plain memory, copied freely. */
@@ -95,7 +99,8 @@ struct distance_query {
 	uint32_t mask;           /* hamming: the plane-0 bit of every field */
 	int32_t bias;            /* int8, sdc: top * sum k, so dot = 2 sum k c - bias */
 	float scale;             /* score per unit of dot */
-	struct distance_terms terms;
+	struct distance_terms terms; /* without its bases */
+	float bases[CODE_CENTRES_MAX];
 };
 
 /* *q := the query whose vector is scale * values (shape.dims signed bytes, already
@@ -108,7 +113,8 @@ void distance_query_int8(struct distance_query *q, const int8_t *values, float s
 void distance_query_sdc(struct distance_query *q, const uint8_t *levels, float factor,
     struct code_shape shape, struct distance_terms terms);
 
-/* *q := plane 0 of the code with these levels (shape.dims, each < 2^shape.bits). */
+/* *q := plane 0 of the code with these levels (shape.dims, each < 2^shape.bits); of a
+ * shape without centres, beside which a sign says little. */
 void distance_query_hamming(
     struct distance_query *q, const uint8_t *levels, struct code_shape shape);
 
@@ -121,7 +127,13 @@ struct distance_rows {
 	const uint16_t *live; /* one word a block: bit r set if row r is there */
 	const float *factor;  /* one a row, 64-byte aligned; not read for hamming */
 	const float *norm2;   /* one a row, 64-byte aligned; read for euclid alone */
+	const float *at;      /* one a row, 64-byte aligned: distance_at; NULL: none */
 };
+
+/* at (n) := of rows with these places, what the query's product with their centre
+ * counts: share * bases[centre]. */
+void distance_at(float *at, const struct distance_query *q,
+    const struct code_place *places, size_t n);
 
 /* dots (16 * n_blocks, 64-byte aligned) := the integers of n_blocks consecutive
  * blocks (64-byte aligned), dead rows included. */

@@ -178,6 +178,8 @@ select_rows(struct hit *found, const int32_t *dots, const struct distance_query 
 	for (size_t row = 0; row < n_blocks * DISTANCE_ROWS; row += 8) {
 		__m256i d = _mm256_load_si256((const void *)(dots + row));
 		__m256 s = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(d));
+		if (rows->at)
+			s = _mm256_add_ps(_mm256_load_ps(rows->at + row), s);
 		s = _mm256_mul_ps(_mm256_load_ps(rows->factor + row), s);
 		s = _mm256_add_ps(base, s);
 		if (q->terms.metric == DISTANCE_EUCLID)

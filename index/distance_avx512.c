@@ -140,6 +140,8 @@ select_rows(struct hit *found, const int32_t *dots, const struct distance_query 
 		size_t row = b * DISTANCE_ROWS;
 		__m512 s = _mm512_cvtepi32_ps(_mm512_load_si512(dots));
 		s = _mm512_mul_ps(scale, s);
+		if (rows->at)
+			s = _mm512_add_ps(_mm512_load_ps(rows->at + row), s);
 		s = _mm512_mul_ps(_mm512_load_ps(rows->factor + row), s);
 		s = _mm512_add_ps(base, s);
 		if (q->terms.metric == DISTANCE_EUCLID)

@@ -80,7 +80,10 @@ score_of(int32_t dots, const struct distance_query *q, const struct distance_row
 {
 	if (q->kind == DISTANCE_HAMMING)
 		return (float)dots / (float)q->shape.dims;
-	float score = q->terms.base + rows->factor[row] * (q->scale * (float)dots);
+	float score = q->scale * (float)dots;
+	if (rows->at)
+		score = rows->at[row] + score;
+	score = q->terms.base + rows->factor[row] * score;
 	if (q->terms.metric == DISTANCE_EUCLID)
 		score = 2.0f * score - rows->norm2[row];
 	return score;

@@ -18,6 +18,7 @@ struct flat_scratch {
 	size_t threads;
 	/* A thread's share begins at t * STORE_CHUNK_ROWS: */
 	int32_t *dots;
+	float *at;
 	struct hit *found;
 	/* Thread t's heap for search i is heaps[t * n + i].  Thread 0 keeps its hits in
 	 * the searches' own memory, the others here, one after the other. */
@@ -38,9 +39,10 @@ flat_scratch_new(
 	scratch->kernel = kernel;
 	scratch->threads = threads;
 	scratch->dots = array_new_aligned(threads, STORE_CHUNK_ROWS * sizeof(int32_t));
+	scratch->at = array_new_aligned(threads, STORE_CHUNK_ROWS * sizeof(float));
 	scratch->found =
 	    array_new_aligned(threads, STORE_CHUNK_ROWS * sizeof(struct hit));
-	if (!scratch->dots || !scratch->found)
+	if (!scratch->dots || !scratch->at || !scratch->found)
 		goto err1;
 	return scratch;
 
@@ -59,6 +61,7 @@ flat_scratch_free(struct flat_scratch *scratch)
 	if (!scratch)
 		return;
 	free(scratch->dots);
+	free(scratch->at);
 	free(scratch->found);
 	free(scratch->heaps);
 	free(scratch->hits);
@@ -120,6 +123,7 @@ scan_chunk(struct flat_scratch *scratch, const struct flat_search *searches, siz
 	size_t n_blocks = (rows_left + DISTANCE_ROWS - 1) / DISTANCE_ROWS;
 	size_t piece = PIECE_BYTES / block_bytes;
 	int32_t *dots = scratch->dots + thread * STORE_CHUNK_ROWS;
+	float *bases = scratch->at + thread * STORE_CHUNK_ROWS;
 	struct hit *found = scratch->found + thread * STORE_CHUNK_ROWS;
 
 	if (n_blocks > STORE_CHUNK_BLOCKS)
@@ -130,12 +134,17 @@ scan_chunk(struct flat_scratch *scratch, const struct flat_search *searches, siz
 		size_t m = piece < n_blocks - b ? piece : n_blocks - b;
 		size_t row = b * DISTANCE_ROWS;
 		struct distance_rows rows = {chunk->live + b, chunk->factor + row,
-		    chunk->norm2 ? chunk->norm2 + row : NULL};
+		    chunk->norm2 ? chunk->norm2 + row : NULL, NULL};
 		for (size_t i = 0; i < n; i++) {
 			struct heap *heap = &scratch->heaps[thread * n + i];
 			const struct distance_query *q = searches[i].query;
 			distance_dots(
 			    kernel, dots, q, chunk->codes + b * block_bytes, m);
+			if (chunk->place && q->kind != DISTANCE_HAMMING) {
+				distance_at(
+				    bases, q, chunk->place + row, m * DISTANCE_ROWS);
+				rows.at = bases;
+			}
 			size_t n_found = kernel->select(
 			    found, dots, q, &rows, m, heap_threshold(heap));
 			for (size_t j = 0; j < n_found; j++) {

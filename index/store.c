@@ -58,14 +58,21 @@ chunk_code_bytes(struct code_shape shape)
 	return STORE_CHUNK_BLOCKS * distance_block_bytes(shape);
 }
 
-/* Bytes before a chunk's codes, and of codes, factors and |x|^2. */
+/* Bytes before a chunk's codes, of what is beside them, and of both. */
 #define CHUNK_HEAD_BYTES ((sizeof(struct store_chunk) + 63) / 64 * 64)
+
+static size_t
+chunk_row_bytes(struct code_shape shape, bool with_norm2)
+{
+	size_t floats = with_norm2 ? 2 : 1;
+	size_t place = shape.centres > 0 ? sizeof(struct code_place) : 0;
+	return STORE_CHUNK_ROWS * (floats * sizeof(float) + place);
+}
 
 static size_t
 chunk_body_bytes(struct code_shape shape, bool with_norm2)
 {
-	return chunk_code_bytes(shape) +
-	       STORE_CHUNK_ROWS * sizeof(float) * (with_norm2 ? 2 : 1);
+	return chunk_code_bytes(shape) + chunk_row_bytes(shape, with_norm2);
 }
 
 /* A chunk without rows, or a copy of `from`; NULL if memory is short. */
@@ -81,6 +88,9 @@ chunk_new(struct store *store, const struct store_chunk *from)
 	chunk->factor = (void *)(chunk->codes + chunk_code_bytes(store->shape));
 	if (store->with_norm2)
 		chunk->norm2 = chunk->factor + STORE_CHUNK_ROWS;
+	if (store->shape.centres > 0)
+		chunk->place = (void *)(chunk->codes + body -
+					STORE_CHUNK_ROWS * sizeof *chunk->place);
 	if (from) {
 		memcpy(chunk->live, from->live, sizeof chunk->live);
 		memcpy(chunk->codes, from->codes, body);
@@ -404,6 +414,8 @@ store_put(
 	chunk->factor[r] = row->factor;
 	if (chunk->norm2)
 		chunk->norm2[r] = row->norm2;
+	if (chunk->place)
+		chunk->place[r] = code_place(row->wire, s->shape);
 	s->n_live += !chunk_is_live(chunk, r);
 	chunk->live[b] |= (uint16_t)(1u << r % DISTANCE_ROWS);
 	if (slot >= s->n_slots)
@@ -545,6 +557,8 @@ store_get(uint8_t *wire, float *factor, float *norm2, const struct store_snapsho
 	if (wire)
 		distance_unpack(wire, chunk->codes + b * distance_block_bytes(s->shape),
 		    r % DISTANCE_ROWS, s->shape);
+	if (wire && chunk->place)
+		code_place_put(wire, chunk->place[r], s->shape);
 	if (factor)
 		*factor = chunk->factor[r];
 	if (norm2)
@@ -555,7 +569,6 @@ store_get(uint8_t *wire, float *factor, float *norm2, const struct store_snapsho
 struct store_bytes
 store_bytes(struct store *store)
 {
-	size_t floats = STORE_CHUNK_ROWS * sizeof(float) * (store->with_norm2 ? 2 : 1);
 	struct store_snapshot *s = store_acquire(store);
 	size_t n = 0;
 
@@ -563,7 +576,7 @@ store_bytes(struct store *store)
 		n += s->chunks[i] != NULL;
 	struct store_bytes bytes = {
 	    .codes = n * chunk_code_bytes(s->shape),
-	    .factors = n * floats,
+	    .factors = n * chunk_row_bytes(s->shape, store->with_norm2),
 	    .tables = n * sizeof(struct store_chunk) + sizeof *s +
 		      s->chunks_max * sizeof(struct store_chunk *),
 	};

@@ -14,8 +14,8 @@
  * Rows of codes in memory: what is scanned.
  *
  * A row is a *slot*: a packed code (index/distance.h), a float factor, where the
- * store has them a float |x|^2, and a live bit; nothing else.  Rows stand in chunks
- * of STORE_CHUNK_ROWS behind a table of pointers:
+ * store has them a float |x|^2 and a place (base/code.h), and a live bit; nothing else.
+ * Rows stand in chunks of STORE_CHUNK_ROWS behind a table of pointers:
  *
  *     snapshot 7 --> | chunk 0 | chunk 1 | chunk 2  |
  *                         ^         ^         (first version of chunk 2)
@@ -44,6 +44,7 @@ struct store_chunk {
 	uint8_t *codes; /* STORE_CHUNK_BLOCKS blocks, 64-byte aligned */
 	float *factor;  /* [STORE_CHUNK_ROWS], 64-byte aligned */
 	float *norm2;   /* [STORE_CHUNK_ROWS], 64-byte aligned; NULL without */
+	struct code_place *place; /* [STORE_CHUNK_ROWS]; NULL without centres */
 	uint16_t live[STORE_CHUNK_BLOCKS];
 	uint64_t generation; /* of the transaction that made it */
 	atomic_size_t n_owners;
@@ -81,7 +82,7 @@ int store_slot_new(uint32_t *slot, struct store *store, struct error *err);
 
 /* A row to stage: borrowed for the call. */
 struct store_row {
-	const uint8_t *wire; /* code_bytes(shape) */
+	const uint8_t *wire; /* code_bytes(shape), checked (code_check) */
 	float factor;        /* finite */
 	float norm2;         /* finite; ignored by a store without */
 };
@@ -122,7 +123,7 @@ bool store_get(uint8_t *wire, float *factor, float *norm2,
 /* Bytes of memory of the newest snapshot by part. */
 struct store_bytes {
 	size_t codes;   /* packed codes, room for whole chunks */
-	size_t factors; /* factors and |x|^2 */
+	size_t factors; /* factors, places and |x|^2 */
 	size_t tables;  /* live bits, free slots, tables of pointers */
 };
 struct store_bytes store_bytes(struct store *store);

@@ -1,0 +1,232 @@
+#include "binarize/centres.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "binarize/recurrent_model.h"
+#include "binarize/refine_kernels.h"
+
+#define BLOCK 64 /* vectors that a thread takes at a time */
+#define TURNS 10 /* of Lloyd's algorithm */
+#define APART                                                                   \
+	0x1p-10f /* how far a centre that moves ends beside another, relatively \
+		  */
+
+struct centres {
+	const struct refine_kernel *kernel;
+	size_t n, stride, dims;
+	float *rows;     /* (n, dims) */
+	float *panels;   /* (stride, dims) in panels, zeros behind the n rows */
+	double *squares; /* (n) */
+};
+
+struct centres *
+centres_new(const float *rows, size_t n, size_t dims, struct error *err)
+{
+	struct centres *c = array_new(1, sizeof *c);
+	if (!c)
+		goto no_memory;
+	c->kernel = refine_kernel_best();
+	c->n = n;
+	c->stride = (n + REFINE_PANEL_STEP - 1) / REFINE_PANEL_STEP * REFINE_PANEL_STEP;
+	c->dims = dims;
+	c->rows = array_new_aligned(n * dims, sizeof *c->rows);
+	c->panels = array_new_aligned(c->stride * dims, sizeof *c->panels);
+	c->squares = array_new(n, sizeof *c->squares);
+	if (!c->rows || !c->panels || !c->squares)
+		goto no_memory;
+	memcpy(c->rows, rows, n * dims * sizeof *rows);
+	refine_to_panels(c->panels, rows, n, dims);
+	for (size_t i = 0; i < n; i++)
+		c->squares[i] = recurrent_dot(rows + i * dims, rows + i * dims, dims);
+	return c;
+no_memory:
+	centres_free(c);
+	error_set(err, ERR_MEMORY, "out of memory for %zu centres", n);
+	return NULL;
+}
+
+void
+centres_free(struct centres *centres)
+{
+	if (!centres)
+		return;
+	free(centres->rows);
+	free(centres->panels);
+	free(centres->squares);
+	free(centres);
+}
+
+const float *
+centres_row(const struct centres *centres, size_t i)
+{
+	return centres->rows + i * centres->dims;
+}
+
+double
+centres_square(const struct centres *centres, size_t i)
+{
+	return centres->squares[i];
+}
+
+size_t
+centres_stride(const struct centres *centres)
+{
+	return centres->stride;
+}
+
+void
+centres_products(
+    const struct centres *centres, float *products, const float *x, size_t n)
+{
+	const struct refine_matrix matrix = {
+	    centres->panels, centres->stride, centres->dims};
+
+	centres->kernel->product(products, &matrix, x, n);
+}
+
+size_t
+centres_nearest(const struct centres *centres, const float *products)
+{
+	size_t best = 0;
+	double most = (double)products[0] - centres->squares[0] / 2;
+
+	for (size_t i = 1; i < centres->n; i++) {
+		double near = (double)products[i] - centres->squares[i] / 2;
+		if (near > most) {
+			most = near;
+			best = i;
+		}
+	}
+	return best;
+}
+
+/* What k-means works on. */
+struct learning {
+	const float *x; /* (n, dims) */
+	size_t n, dims, k;
+	float *rows;    /* (k, dims) */
+	uint32_t *near; /* (n): the centre of each */
+	double *sums;   /* (k, dims) */
+	size_t *counts; /* (k) */
+};
+
+/* rows := k of x that differ in their number, at random. */
+static void
+choose_rows(struct learning *l, uint64_t seed)
+{
+	struct rng rng;
+	size_t chosen = 0;
+
+	rng_init(&rng, seed, 0);
+	for (size_t i = 0; chosen < l->k; i++)
+		if (rng_below(&rng, l->n - i) < l->k - chosen)
+			memcpy(l->rows + chosen++ * l->dims, l->x + i * l->dims,
+			    l->dims * sizeof *l->rows);
+}
+
+/* near := the nearest centre of every row. */
+static int
+assign(struct learning *l, struct error *err)
+{
+	struct centres *centres = centres_new(l->rows, l->k, l->dims, err);
+	if (!centres)
+		return -1;
+	bool failed = false;
+#pragma omp parallel
+	{
+		float *products =
+		    array_new_aligned(BLOCK * centres->stride, sizeof *products);
+		if (!products) {
+#pragma omp atomic write
+			failed = true;
+		}
+#pragma omp for schedule(static)
+		for (size_t start = 0; start < l->n; start += BLOCK) {
+			size_t n = l->n - start < BLOCK ? l->n - start : BLOCK;
+			if (!products)
+				continue;
+			centres_products(centres, products, l->x + start * l->dims, n);
+			for (size_t i = 0; i < n; i++)
+				l->near[start + i] = (uint32_t)centres_nearest(
+				    centres, products + i * centres->stride);
+		}
+		free(products);
+	}
+	centres_free(centres);
+	return failed ? error_set(err, ERR_MEMORY, "out of memory for k-means") : 0;
+}
+
+/* A centre that nobody is near goes beside the one that most are near, which the two
+ * then share. */
+static void
+move_empty(struct learning *l)
+{
+	for (size_t i = 0; i < l->k; i++) {
+		if (l->counts[i] > 0)
+			continue;
+		size_t most = 0;
+		for (size_t j = 1; j < l->k; j++)
+			if (l->counts[j] > l->counts[most])
+				most = j;
+		for (size_t j = 0; j < l->dims; j++) {
+			float *from = l->rows + most * l->dims + j;
+			float apart = *from * (j % 2 ? APART : -APART);
+			l->rows[i * l->dims + j] = *from + apart;
+			*from -= apart;
+		}
+		l->counts[i] = l->counts[most] / 2;
+		l->counts[most] -= l->counts[i];
+	}
+}
+
+/* rows := the means of those that are near. */
+static void
+update(struct learning *l)
+{
+	memset(l->sums, 0, l->k * l->dims * sizeof *l->sums);
+	memset(l->counts, 0, l->k * sizeof *l->counts);
+	for (size_t i = 0; i < l->n; i++) {
+		double *sum = l->sums + l->near[i] * l->dims;
+		for (size_t j = 0; j < l->dims; j++)
+			sum[j] += (double)l->x[i * l->dims + j];
+		l->counts[l->near[i]]++;
+	}
+	for (size_t i = 0; i < l->k; i++)
+		for (size_t j = 0; j < l->dims && l->counts[i] > 0; j++)
+			l->rows[i * l->dims + j] =
+			    (float)(l->sums[i * l->dims + j] / (double)l->counts[i]);
+	move_empty(l);
+}
+
+int
+centres_learn(float *rows, size_t k, const float *x, size_t n, size_t dims,
+    uint64_t seed, struct error *err)
+{
+	struct learning l = {.x = x,
+	    .n = n,
+	    .dims = dims,
+	    .k = k,
+	    .rows = rows,
+	    .near = array_new(n, sizeof *l.near),
+	    .sums = array_new(k * dims, sizeof *l.sums),
+	    .counts = array_new(k, sizeof *l.counts)};
+	int rc = 0;
+
+	if (!l.near || !l.sums || !l.counts)
+		rc = error_set(err, ERR_MEMORY, "out of memory for k-means");
+	if (rc == 0)
+		choose_rows(&l, seed);
+	for (int turn = 0; rc == 0 && turn < TURNS; turn++) {
+		rc = assign(&l, err);
+		if (rc == 0)
+			update(&l);
+	}
+	free(l.near);
+	free(l.sums);
+	free(l.counts);
+	return rc;
+}
