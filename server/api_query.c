@@ -337,6 +337,7 @@ find_rows(struct query *query, size_t k, struct error *err)
 	query->search =
 	    (struct batch_search){.store = collection_store(query->collection),
 		.flat = {.query = &query->query, .k = k, .hits = query->hits},
+		.n_queries = 1,
 		.on_done = on_searched,
 		.arg = query};
 	return api_search(query->request->context, &query->search, err);

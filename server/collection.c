@@ -226,7 +226,7 @@ struct loading {
 static int
 on_code(void *arg, uint32_t slot, const struct db_code *code, struct error *err)
 {
-	const struct store_row row = {code->wire, code->factor, code->norm2};
+	const struct store_row row = {code->wire, code->factor, code->norm2, 0};
 	struct loading *loading = arg;
 
 	if (slot >= STORE_SLOTS_MAX)

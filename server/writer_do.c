@@ -127,7 +127,7 @@ put_point(struct writer_operation *op, struct db_txn *txn,
 		return -1;
 	for (size_t i = 0; i < n_rows; i++) {
 		struct db_code code = writer_code(point, i);
-		struct store_row row = {code.wire, code.factor, code.norm2};
+		struct store_row row = {code.wire, code.factor, code.norm2, 0};
 		if (store_put(store, rows.slots[i], &row, err) != 0 ||
 		    db_code_put(txn, codes, rows.slots[i], &code, err) != 0)
 			return -1;
