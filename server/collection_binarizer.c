@@ -53,10 +53,10 @@ open_bytes(const void *bytes, size_t n, struct code_shape shape, struct error *e
 }
 
 static struct recurrent *
-open_untrained(const struct collection_settings *s, uint64_t seed, struct error *err)
+open_untrained(uint32_t size, struct code_shape shape, uint64_t seed, struct error *err)
 {
 	const struct recurrent_rotation_config config = {
-	    .input_dims = s->size, .shape = s->shape, .seed = seed};
+	    .input_dims = size, .shape = shape, .seed = seed};
 
 	return recurrent_new(&config, err);
 }
@@ -131,7 +131,8 @@ collection_binarizer_new(struct collection_binarizer *b,
     const struct collection_settings *s, const char *path, struct error *err)
 {
 	if (!path && !s->mean) {
-		b->model = open_untrained(s, RECURRENT_UNTRAINED_SEED, err);
+		b->model =
+		    open_untrained(s->size, s->shape, RECURRENT_UNTRAINED_SEED, err);
 	} else {
 		if ((s->mean ? write_mean(b, s, err) : read_file(b, path, err)) != 0)
 			return -1;
@@ -144,13 +145,14 @@ collection_binarizer_new(struct collection_binarizer *b,
 
 int
 collection_binarizer_load(struct collection_binarizer *b,
-    const struct collection_settings *s, const struct collection_stored *stored,
+    const struct collection_stored_version *stored, uint32_t collection,
     struct db_txn *txn, struct error *err)
 {
+	const struct collection_version *v = &stored->version;
 	const void *bytes;
 	size_t n;
 
-	if (db_binarizer(txn, s->id, &bytes, &n, err) != 0)
+	if (db_binarizer(txn, collection, v->codes.version, &bytes, &n, err) != 0)
 		return -1;
 	if (n > 0) {
 		b->bytes = array_copy(bytes, n);
@@ -158,13 +160,13 @@ collection_binarizer_load(struct collection_binarizer *b,
 			return error_set(
 			    err, ERR_MEMORY, "out of memory for a binarizer");
 		b->n = n;
-		b->model = open_bytes(b->bytes, n, s->shape, err);
+		b->model = open_bytes(b->bytes, n, v->shape, err);
 	} else {
-		b->model = open_untrained(s, stored->seed, err);
+		b->model = open_untrained(v->size, v->shape, stored->seed, err);
 	}
 	if (!b->model)
 		return error_prefix(err, "its binarizer");
-	if (recurrent_info(b->model).input_dims != s->size ||
+	if (recurrent_info(b->model).input_dims != v->size ||
 	    strcmp(recurrent_id(b->model), stored->binarizer_id) != 0)
 		return error_set(err, ERR_FORMAT,
 		    "its codes were made by the binarizer %s, and what is stored is "

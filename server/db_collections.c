@@ -7,7 +7,8 @@
 
 /*
  * collections: name -> collection (4 bytes, little-endian), settings (JSON)
- * binarizers:  collection -> bytes
+ * binarizers:  collection, of later versions of codes than the first also the version
+ *              -> bytes
  * dropped:     collection -> nothing
  * meta:        "next_collection" -> 4 bytes, little-endian
  */
@@ -37,15 +38,28 @@ db_collection_new_id(struct db_txn *txn, uint32_t *id, struct error *err)
 	return 0;
 }
 
+#define BINARIZER_KEY_MAX 8
+
+static size_t
+binarizer_key(uint8_t key[BINARIZER_KEY_MAX], uint32_t collection, uint32_t version)
+{
+	bytes_put32be(key, collection);
+	bytes_put32be(key + 4, version);
+	return version == 1 ? 4 : 8;
+}
+
 int
 db_collection_put(
     struct db_txn *txn, const struct db_collection *collection, struct error *err)
 {
-	uint8_t key[4];
+	uint8_t key[BINARIZER_KEY_MAX];
+	size_t key_len = binarizer_key(key, collection->id, collection->version);
 
-	bytes_put32be(key, collection->id);
+	if (collection->version > 1 &&
+	    db_need_format(txn, DB_FORMAT_VERSIONS, err) != 0)
+		return -1;
 	if (collection->binarizer_len > 0 &&
-	    db_put(txn, DB_BINARIZERS, key, sizeof key, collection->binarizer,
+	    db_put(txn, DB_BINARIZERS, key, key_len, collection->binarizer,
 		collection->binarizer_len, err) != 0)
 		return -1;
 	size_t n = 4 + collection->settings_len;
@@ -121,19 +135,29 @@ db_collections(
 }
 
 int
-db_binarizer(struct db_txn *txn, uint32_t collection, const void **bytes, size_t *n,
-    struct error *err)
+db_binarizer(struct db_txn *txn, uint32_t collection, uint32_t version,
+    const void **bytes, size_t *n, struct error *err)
 {
-	uint8_t key[4];
+	uint8_t key[BINARIZER_KEY_MAX];
+	size_t key_len = binarizer_key(key, collection, version);
 	MDB_val value;
 	bool found = false;
 
-	bytes_put32be(key, collection);
-	if (db_get(txn, DB_BINARIZERS, key, sizeof key, &found, &value, err) != 0)
+	if (db_get(txn, DB_BINARIZERS, key, key_len, &found, &value, err) != 0)
 		return -1;
 	*bytes = found ? value.mv_data : NULL;
 	*n = found ? value.mv_size : 0;
 	return 0;
+}
+
+int
+db_binarizer_delete(
+    struct db_txn *txn, uint32_t collection, uint32_t version, struct error *err)
+{
+	uint8_t key[BINARIZER_KEY_MAX];
+	size_t key_len = binarizer_key(key, collection, version);
+
+	return db_delete(txn, DB_BINARIZERS, key, key_len, err);
 }
 
 int

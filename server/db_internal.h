@@ -61,6 +61,10 @@ int db_put(struct db_txn *txn, enum db_name name, const void *key, size_t n,
 int db_delete(struct db_txn *txn, enum db_name name, const void *key, size_t n,
     struct error *err);
 
+/* What is about to be written needs this format version: older programs shall refuse
+ * the file. */
+int db_need_format(struct db_txn *txn, uint32_t version, struct error *err);
+
 /* The key in meta of a collection's count of extra rows. */
 void db_extra_key(uint8_t key[DB_EXTRA_KEY_BYTES], uint32_t collection);
 

@@ -193,22 +193,6 @@ put_record(struct db_txn *txn, uint32_t collection, uint32_t slot,
 	return result;
 }
 
-/* Passages are what format version 2 brought: older programs shall refuse the file. */
-static int
-note_passages(struct db_txn *txn, struct error *err)
-{
-	uint8_t value[4];
-	uint32_t version;
-
-	if (db_format(txn, &version, err) != 0)
-		return -1;
-	if (version == DB_FORMAT_VERSION)
-		return 0;
-	bytes_put32le(value, DB_FORMAT_VERSION);
-	return db_put(txn, DB_META, DB_FORMAT_KEY, strlen(DB_FORMAT_KEY), value,
-	    sizeof value, err);
-}
-
 static int
 put_slots(struct db_txn *txn, uint32_t collection, const struct point_id *id,
     const struct db_rows *rows, struct error *err)
@@ -231,7 +215,7 @@ db_point_put(struct db_txn *txn, uint32_t collection, const struct db_rows *rows
 	struct db_record row = *record;
 
 	assert(passages || rows->n == 1);
-	if (passages && note_passages(txn, err) != 0)
+	if (passages && db_need_format(txn, DB_FORMAT_PASSAGES, err) != 0)
 		return -1;
 	if (put_slots(txn, collection, &record->id, rows, err) != 0)
 		return -1;

@@ -69,18 +69,50 @@ count_rows(struct writer_operation *op, struct db_txn *txn, size_t n_before,
 	return store_add_extra(collection_store(op->collection), more, err);
 }
 
+/* Delete the code in a slot, of the version in whose part it was, from the file.  The
+ * operation's collection may have got more versions since it came. */
+static int
+delete_code(struct writer_operation *op, struct db_txn *txn, int part, uint32_t slot,
+    struct error *err)
+{
+	const struct collection_version *v =
+	    collection_version(op->current, (size_t)part);
+
+	return db_code_delete(txn, &v->codes, slot, err);
+}
+
 /* Take the codes in slots[0 .. n-1] away. */
 static int
 remove_codes(struct writer_operation *op, struct db_txn *txn, const uint32_t *slots,
     size_t n, struct error *err)
 {
-	for (size_t i = 0; i < n; i++)
-		if (store_remove(collection_store(op->collection), slots[i], err) !=
-			0 ||
-		    db_code_delete(
-			txn, collection_codes(op->collection), slots[i], err) != 0)
+	struct store *store = collection_store(op->collection);
+
+	for (size_t i = 0; i < n; i++) {
+		int part = store_staged_part(store, slots[i]);
+		if (store_remove(store, slots[i], err) != 0 ||
+		    delete_code(op, txn, part, slots[i], err) != 0)
 			return -1;
+	}
 	return 0;
+}
+
+/* Put a code into a slot; one of another version that was there goes. */
+static int
+put_code(struct writer_operation *op, struct db_txn *txn, uint32_t slot,
+    const struct db_code *code, struct error *err)
+{
+	struct store *store = collection_store(op->collection);
+	size_t part = collection_n_versions(op->collection) - 1;
+	struct store_row row = {code->wire, code->factor, code->norm2, part};
+	int before = store_staged_part(store, slot);
+
+	if (store_put(store, slot, &row, err) != 0)
+		return -1;
+	if (before >= 0 && (size_t)before != part &&
+	    delete_code(op, txn, before, slot, err) != 0)
+		return -1;
+	return db_code_put(txn, collection_codes(op->collection), slot, code, err);
 }
 
 /* Make *slots, those of the n_before rows that a point has, n_after: new ones behind
@@ -109,7 +141,6 @@ put_point(struct writer_operation *op, struct db_txn *txn,
     const struct writer_point *point, struct error *err)
 {
 	const struct db_codes *codes = collection_codes(op->collection);
-	struct store *store = collection_store(op->collection);
 	struct db_record record = {
 	    .id = point->id,
 	    .operation = op->result.operation,
@@ -127,9 +158,7 @@ put_point(struct writer_operation *op, struct db_txn *txn,
 		return -1;
 	for (size_t i = 0; i < n_rows; i++) {
 		struct db_code code = writer_code(point, i);
-		struct store_row row = {code.wire, code.factor, code.norm2, 0};
-		if (store_put(store, rows.slots[i], &row, err) != 0 ||
-		    db_code_put(txn, codes, rows.slots[i], &code, err) != 0)
+		if (put_code(op, txn, rows.slots[i], &code, err) != 0)
 			return -1;
 	}
 	return db_point_put(txn, codes->collection, &rows,
@@ -191,9 +220,66 @@ do_create(struct writer_operation *op, struct db_txn *txn, struct error *err)
 	return db_collection_put(txn, &row, err);
 }
 
-int
-writer_do(struct writer_operation *op, struct db_txn *txn, struct error *err)
+/* Binarizers of versions that the collection has no longer. */
+static int
+forget_binarizers(
+    const struct collection *c, uint32_t id, struct db_txn *txn, struct error *err)
 {
+	uint32_t number = 1;
+
+	for (size_t i = 0; i < collection_n_versions(c); i++, number++)
+		for (; number < collection_version(c, i)->codes.version; number++)
+			if (db_binarizer_delete(txn, id, number, err) != 0)
+				return -1;
+	return 0;
+}
+
+static int
+do_version(struct writer_operation *op, struct db_txn *txn, struct error *err)
+{
+	const struct collection_settings *s = collection_settings(op->collection);
+	struct store *store = collection_store(op->collection);
+	struct db_collection row;
+
+	if (store_staged_parts(store) + 1 != collection_n_versions(op->collection)) {
+		error_set(&op->err, ERR_EXISTS,
+		    "the codes of %s were changed by another request meanwhile: look "
+		    "at them and try again",
+		    s->name);
+		return fail_alone(op);
+	}
+	if (store_add_part(store, s->shape, err) != 0 ||
+	    collection_row(&row, op->collection, s->id, err) != 0 ||
+	    forget_binarizers(op->collection, s->id, txn, err) != 0)
+		return -1;
+	op->result.n_affected = 1;
+	return db_collection_put(txn, &row, err);
+}
+
+static int
+do_live(struct writer_operation *op, struct db_txn *txn, struct error *err)
+{
+	const struct collection_settings *s = collection_settings(op->collection);
+
+	switch (op->kind) {
+	case WRITER_UPSERT:
+		return do_upsert(op, txn, err);
+	case WRITER_DELETE:
+		return do_delete(op, txn, err);
+	case WRITER_VERSION:
+		return do_version(op, txn, err);
+	default:
+		op->result.n_affected = 1;
+		return db_collection_drop(txn, s->name, s->id, err);
+	}
+}
+
+int
+writer_do(struct writer_operation *op, struct registry *registry, struct db_txn *txn,
+    struct error *err)
+{
+	const struct collection_settings *s = collection_settings(op->collection);
+	struct error none;
 	bool live;
 
 	if (op->kind == WRITER_CREATE)
@@ -202,11 +288,13 @@ writer_do(struct writer_operation *op, struct db_txn *txn, struct error *err)
 		return -1;
 	if (!live)
 		return fail_alone(op);
-	if (op->kind == WRITER_UPSERT)
-		return do_upsert(op, txn, err);
-	if (op->kind == WRITER_DELETE)
-		return do_delete(op, txn, err);
-	const struct collection_settings *s = collection_settings(op->collection);
-	op->result.n_affected = 1;
-	return db_collection_drop(txn, s->name, s->id, err);
+	/* One that this group makes is not in the registry yet. */
+	struct collection *current = registry_find(registry, s->name, &none);
+	bool same =
+	    current && collection_store(current) == collection_store(op->collection);
+	op->current = same ? current : op->collection;
+	int result = do_live(op, txn, err);
+	op->current = NULL;
+	collection_release(current);
+	return result;
 }

@@ -336,7 +336,7 @@ test_collections(void **state)
 		rows_check(db_collection_new_id(txn, &id, &err), &err);
 		assert_int_equal(id, i + 1);
 		struct db_collection row = {
-		    names[i], id, "{}", 2, "xyz", i == 0 ? 3 : 0};
+		    names[i], id, "{}", 2, 1, "xyz", i == 0 ? 3 : 0};
 		rows_check(db_collection_put(txn, &row, &err), &err);
 	}
 	rows_check(db_commit(txn, &err), &err);
@@ -347,9 +347,9 @@ test_collections(void **state)
 	n = 0;
 	rows_check(db_collections(txn, count_collection, &n, &err), &err);
 	assert_int_equal(n, 2);
-	rows_check(db_binarizer(txn, 1, &bytes, &n, &err), &err);
+	rows_check(db_binarizer(txn, 1, 1, &bytes, &n, &err), &err);
 	assert_int_equal(n, 3);
-	rows_check(db_binarizer(txn, 2, &bytes, &n, &err), &err);
+	rows_check(db_binarizer(txn, 2, 1, &bytes, &n, &err), &err);
 	assert_int_equal(n, 0);
 	db_end(txn);
 
