@@ -171,6 +171,11 @@ int recurrent_encode(const struct recurrent *model, struct recurrent_scratch *sc
 float recurrent_factor(const struct recurrent *model, struct recurrent_scratch *scratch,
     const uint8_t *wire, float norm);
 
+/* What the factor of a code of the model's is to be multiplied with where its first
+ * `planes` (1 .. bits) planes alone are read: of an untrained code what is to be
+ * expected. */
+float recurrent_prefix(const struct recurrent *model, uint32_t planes);
+
 /* x (input_dims) := mu + f Q^T v, the vector whose inner product with any q is the
  * estimate above.  (If a rotation's dims < n, it is longer than what was encoded.) */
 void recurrent_decode(const struct recurrent *model, struct recurrent_scratch *scratch,

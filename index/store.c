@@ -383,12 +383,13 @@ store_staged_part(const struct store *store, uint32_t slot)
 }
 
 int
-store_add_extra(struct store *store, int64_t n, struct error *err)
+store_add_extra(struct store *store, size_t part, int64_t n, struct error *err)
 {
 	if (stage(store, err) != 0)
 		return -1;
 	struct store_snapshot *s = store->staged;
-	assert((int64_t)s->n_extra + n >= 0);
+	assert(part < s->n_parts && (int64_t)s->parts[part].n_extra + n >= 0);
+	s->parts[part].n_extra = (uint32_t)((int64_t)s->parts[part].n_extra + n);
 	s->n_extra = (uint32_t)((int64_t)s->n_extra + n);
 	return 0;
 }

@@ -59,6 +59,7 @@ struct store_chunk {
 struct store_part {
 	struct code_shape shape;
 	uint32_t n_live;
+	uint32_t n_extra;            /* of them: see store_add_extra */
 	struct store_chunk **chunks; /* (n_chunks of the snapshot); NULL: no row */
 };
 
@@ -118,10 +119,10 @@ int store_add_part(struct store *store, struct code_shape shape, struct error *e
 size_t store_staged_parts(const struct store *store);
 int store_staged_part(const struct store *store, uint32_t slot);
 
-/* Stage n more (or fewer) extra rows: those that are not the first of what their owner
- * counts as one.  The store carries the number with its snapshots and does not look at
- * it.  ERR_MEMORY. */
-int store_add_extra(struct store *store, int64_t n, struct error *err);
+/* Stage n more (or fewer) extra rows of a part: those that are not the first of what
+ * their owner counts as one.  The store carries the number with its snapshots and does
+ * not look at it.  ERR_MEMORY. */
+int store_add_extra(struct store *store, size_t part, int64_t n, struct error *err);
 
 /* Make what is staged visible to the next store_acquire.  Without anything staged
  * nothing happens. */

@@ -163,27 +163,28 @@ on_code(void *arg, uint32_t slot, const struct db_code *code, struct error *err)
 	return store_put(loading->store, slot, &row, err);
 }
 
-/* Codes are all staged: how many of them are extra rows? */
+/* A version's codes are all staged: how many of them are extra rows? */
 static int
-load_extra(struct collection *c, size_t n_rows, struct db_txn *txn, struct error *err)
+load_extra(struct collection *c, size_t version, size_t n_rows, struct db_txn *txn,
+    struct error *err)
 {
 	uint64_t n;
 
-	if (db_extra_rows(txn, c->settings.id, &n, err) != 0)
+	if (db_extra_rows(txn, &c->versions[version].codes, &n, err) != 0)
 		return -1;
 	if (n > 0 && n >= n_rows)
 		return error_set(err, ERR_FORMAT,
 		    "expected fewer extra rows than the %zu that there are, not "
 		    "%" PRIu64,
 		    n_rows, n);
-	return n ? store_add_extra(c->store, (int64_t)n, err) : 0;
+	return n ? store_add_extra(c->store, version, (int64_t)n, err) : 0;
 }
 
 /* Read a version's binarizer and codes in; an older one without codes has had its
  * time. */
 static int
 load_version(struct collection *c, const struct collection_stored *stored, size_t i,
-    struct loading *loading, struct db_txn *txn, struct error *err)
+    struct db_txn *txn, struct error *err)
 {
 	const struct collection_stored_version *v = &stored->versions[i];
 	const struct db_codes codes = codes_of(c, &v->version);
@@ -202,22 +203,19 @@ load_version(struct collection *c, const struct collection_stored *stored, size_
 	if (n == 0 ? !c->store : store_add_part(c->store, codes.shape, err) != 0)
 		return -1;
 	add_version(c, &v->version);
-	loading->store = c->store;
-	loading->part = n;
-	return db_codes_each(txn, &codes, on_code, loading, err);
+	struct loading loading = {.store = c->store, .part = n};
+	if (db_codes_each(txn, &codes, on_code, &loading, err) != 0)
+		return -1;
+	return load_extra(c, n, loading.n_rows, txn, err);
 }
 
 static int
 load(struct collection *c, const struct collection_stored *stored, struct db_txn *txn,
     struct error *err)
 {
-	struct loading loading = {.n_rows = 0};
-
 	for (size_t i = 0; i < stored->n; i++)
-		if (load_version(c, stored, i, &loading, txn, err) != 0)
+		if (load_version(c, stored, i, txn, err) != 0)
 			return -1;
-	if (load_extra(c, loading.n_rows, txn, err) != 0)
-		return -1;
 	if (reach_all(c, err) != 0) {
 		err->code = ERR_FORMAT;
 		return -1;
@@ -342,6 +340,19 @@ collection_counts(const struct collection *c)
 
 	store_release(snapshot);
 	return counts;
+}
+
+void
+collection_version_counts(struct collection_counts *counts, const struct collection *c)
+{
+	struct store_snapshot *snapshot = store_acquire(c->store);
+
+	for (size_t i = 0; i < c->n_versions; i++) {
+		const struct store_part *part = &snapshot->parts[i];
+		counts[i] = (struct collection_counts){
+		    .points = part->n_live - part->n_extra, .rows = part->n_live};
+	}
+	store_release(snapshot);
 }
 
 size_t

@@ -156,6 +156,10 @@ struct collection_counts {
 };
 struct collection_counts collection_counts(const struct collection *c);
 
+/* The same of each version: counts (STORE_PARTS_MAX). */
+void collection_version_counts(
+    struct collection_counts *counts, const struct collection *c);
+
 /* The points alone. */
 size_t collection_count(const struct collection *c);
 

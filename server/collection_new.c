@@ -196,12 +196,6 @@ collection_next(struct collection *before, const struct collection_settings *cha
 	struct collection_settings s = *collection_settings(before);
 	const char *path = NULL;
 
-	if (!change->binarizer[0]) {
-		error_set(err, ERR_INPUT,
-		    "expected the name of a binarizer that makes the codes from now "
-		    "on");
-		return NULL;
-	}
 	memcpy(s.binarizer, change->binarizer, sizeof s.binarizer);
 	if (change->text_model[0]) {
 		memcpy(s.text_model, change->text_model, sizeof s.text_model);

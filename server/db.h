@@ -216,13 +216,6 @@ int db_record_delete(
 int db_point_delete(struct db_txn *txn, uint32_t collection, const struct db_rows *rows,
     const struct point_id *id, struct error *err);
 
-/* How many rows a collection has beyond the first of each point: kept by the caller,
- * so that points can be counted without reading them. */
-int db_extra_rows(
-    struct db_txn *txn, uint32_t collection, uint64_t *n, struct error *err);
-int db_set_extra_rows(
-    struct db_txn *txn, uint32_t collection, uint64_t n, struct error *err);
-
 /* ---- codes ---- */
 
 /* Codes of a collection by one binarizer: their key and the shape of their rows. */
@@ -233,6 +226,13 @@ struct db_codes {
 	struct code_shape shape;
 	bool has_norm2;
 };
+
+/* How many rows of these codes there are beyond the first of each point: kept by the
+ * caller, so that points can be counted without reading them. */
+int db_extra_rows(
+    struct db_txn *txn, const struct db_codes *codes, uint64_t *n, struct error *err);
+int db_set_extra_rows(
+    struct db_txn *txn, const struct db_codes *codes, uint64_t n, struct error *err);
 
 struct db_code {
 	const uint8_t

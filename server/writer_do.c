@@ -46,27 +46,59 @@ extra(size_t n)
 	return n > 1 ? (int64_t)n - 1 : 0;
 }
 
-/* A point of n_before rows has n_after: 0 = is not there. */
+/* A part of the store has `more` extra rows. */
 static int
-count_rows(struct writer_operation *op, struct db_txn *txn, size_t n_before,
-    size_t n_after, struct error *err)
+count_extra(struct writer_operation *op, struct db_txn *txn, size_t part, int64_t more,
+    struct error *err)
 {
-	uint32_t id = collection_codes(op->collection)->collection;
-	int64_t more = extra(n_after) - extra(n_before);
+	const struct db_codes *codes = &collection_version(op->current, part)->codes;
 	uint64_t n;
 
 	if (more == 0)
 		return 0;
-	if (db_extra_rows(txn, id, &n, err) != 0)
+	if (db_extra_rows(txn, codes, &n, err) != 0)
 		return -1;
 	if (more < 0 && n < (uint64_t)-more)
 		return error_set(err, ERR_FORMAT,
 		    "expected at least %lld extra rows, not %llu: the data are "
 		    "damaged; restore them from a copy",
 		    (long long)-more, (unsigned long long)n);
-	if (db_set_extra_rows(txn, id, n + (uint64_t)more, err) != 0)
+	if (db_set_extra_rows(txn, codes, n + (uint64_t)more, err) != 0)
 		return -1;
-	return store_add_extra(collection_store(op->collection), more, err);
+	return store_add_extra(collection_store(op->collection), part, more, err);
+}
+
+/* A point of n_before rows in part `before` has n_after in `after`; 0 = is not there.
+ */
+static int
+count_rows(struct writer_operation *op, struct db_txn *txn, size_t before,
+    size_t n_before, size_t after, size_t n_after, struct error *err)
+{
+	if (before == after)
+		return count_extra(
+		    op, txn, after, extra(n_after) - extra(n_before), err);
+	return count_extra(op, txn, before, -extra(n_before), err) ||
+		       count_extra(op, txn, after, extra(n_after), err)
+		   ? -1
+		   : 0;
+}
+
+/* The part that the operation's codes are of, and the one that the rows are in now:
+ * all of a point's are in one. */
+static size_t
+newest_part(const struct writer_operation *op)
+{
+	return collection_n_versions(op->collection) - 1;
+}
+
+static size_t
+part_of(const struct writer_operation *op, const struct db_rows *rows)
+{
+	int part = rows->n > 0 ? store_staged_part(
+				     collection_store(op->collection), rows->slots[0])
+			       : -1;
+
+	return part < 0 ? newest_part(op) : (size_t)part;
 }
 
 /* Delete the code in a slot, of the version in whose part it was, from the file.  The
@@ -103,7 +135,7 @@ put_code(struct writer_operation *op, struct db_txn *txn, uint32_t slot,
     const struct db_code *code, struct error *err)
 {
 	struct store *store = collection_store(op->collection);
-	size_t part = collection_n_versions(op->collection) - 1;
+	size_t part = newest_part(op);
 	struct store_row row = {code->wire, code->factor, code->norm2, part};
 	int before = store_staged_part(store, slot);
 
@@ -152,9 +184,9 @@ put_point(struct writer_operation *op, struct db_txn *txn,
 
 	if (db_rows(txn, codes->collection, &point->id, &rows, err) != 0)
 		return -1;
-	size_t n_before = rows.n;
+	size_t n_before = rows.n, before = part_of(op, &rows);
 	if (fit_rows(&rows, n_rows, op, txn, err) != 0 ||
-	    count_rows(op, txn, n_before, n_rows, err) != 0)
+	    count_rows(op, txn, before, n_before, newest_part(op), n_rows, err) != 0)
 		return -1;
 	for (size_t i = 0; i < n_rows; i++) {
 		struct db_code code = writer_code(point, i);
@@ -187,9 +219,10 @@ do_delete(struct writer_operation *op, struct db_txn *txn, struct error *err)
 			return -1;
 		if (rows.n == 0)
 			continue;
+		size_t part = part_of(op, &rows);
 		if (remove_codes(op, txn, rows.slots, rows.n, err) != 0 ||
 		    db_point_delete(txn, collection, &rows, id, err) != 0 ||
-		    count_rows(op, txn, rows.n, 0, err) != 0)
+		    count_rows(op, txn, part, rows.n, part, 0, err) != 0)
 			return -1;
 		op->result.n_affected++;
 	}

@@ -43,7 +43,7 @@ struct twin_row {
 struct twin {
 	struct twin_row rows[SLOTS];
 	size_t n_parts;
-	uint32_t n_extra;
+	uint32_t n_extra[PARTS];
 	uint64_t generation;
 };
 
@@ -66,7 +66,7 @@ static void
 check_snapshot(
     struct game *g, const struct store_snapshot *snapshot, const struct twin *twin)
 {
-	uint32_t n_live = 0, in_part[PARTS] = {0};
+	uint32_t n_live = 0, n_extra = 0, in_part[PARTS] = {0};
 
 	for (uint32_t slot = 0; slot < SLOTS; slot++) {
 		const struct twin_row *want = &twin->rows[slot];
@@ -86,9 +86,12 @@ check_snapshot(
 	}
 	assert_int_equal(snapshot->n_live, n_live);
 	assert_int_equal(snapshot->n_parts, twin->n_parts);
-	for (size_t p = 0; p < snapshot->n_parts; p++)
+	for (size_t p = 0; p < snapshot->n_parts; p++) {
 		assert_int_equal(snapshot->parts[p].n_live, in_part[p]);
-	assert_int_equal(snapshot->n_extra, twin->n_extra);
+		assert_int_equal(snapshot->parts[p].n_extra, twin->n_extra[p]);
+		n_extra += twin->n_extra[p];
+	}
+	assert_int_equal(snapshot->n_extra, n_extra);
 	assert_false(store_get(NULL, NULL, NULL, snapshot, UINT32_MAX));
 }
 
@@ -199,10 +202,12 @@ remove_one(struct game *g)
 static void
 add_extra(struct game *g)
 {
-	int64_t n = (int64_t)rng_below(&g->rng, 100) - g->next->n_extra / 2;
+	size_t part = rng_below(&g->rng, g->next->n_parts);
+	uint32_t *extra = &g->next->n_extra[part];
+	int64_t n = (int64_t)rng_below(&g->rng, 100) - *extra / 2;
 
-	UNTIL_IT_SUCCEEDS(g, store_add_extra(g->store, n, &err));
-	g->next->n_extra = (uint32_t)((int64_t)g->next->n_extra + n);
+	UNTIL_IT_SUCCEEDS(g, store_add_extra(g->store, part, n, &err));
+	*extra = (uint32_t)((int64_t)*extra + n);
 }
 
 static void
