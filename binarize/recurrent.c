@@ -22,6 +22,21 @@ recurrent_step(uint32_t bits)
 	return steps[bits];
 }
 
+/* E y v_bits / E y v_planes of a unit Gaussian y, v_p being the sum of the first p
+ * signs at the step for `bits`. */
+float
+recurrent_prefix(uint32_t bits, uint32_t planes)
+{
+	static const float ratios[CODE_BITS_MAX + 1][CODE_BITS_MAX + 1] = {
+	    [1] = {0, 1},
+	    [2] = {0, 1.109148f, 1},
+	    [3] = {0, 1.029312f, 1.026063f, 1},
+	    [4] = {0, 0.923958f, 1.018668f, 1.005344f, 1},
+	};
+	assert(bits >= 1 && bits <= CODE_BITS_MAX && planes >= 1 && planes <= bits);
+	return ratios[bits][planes];
+}
+
 double
 recurrent_dot(const float *a, const float *b, size_t n)
 {

@@ -171,10 +171,10 @@ int recurrent_encode(const struct recurrent *model, struct recurrent_scratch *sc
 float recurrent_factor(const struct recurrent *model, struct recurrent_scratch *scratch,
     const uint8_t *wire, float norm);
 
-/* What the factor of a code of the model's is to be multiplied with where its first
- * `planes` (1 .. bits) planes alone are read: of an untrained code what is to be
- * expected. */
-float recurrent_prefix(const struct recurrent *model, uint32_t planes);
+/* What the factor of a code of `bits` planes is to be multiplied with where its first
+ * `planes` (1 .. bits) alone are read: what is to be expected of untrained codes, and
+ * found of refined ones too (docs/design.md). */
+float recurrent_prefix(uint32_t bits, uint32_t planes);
 
 /* x (input_dims) := mu + f Q^T v, the vector whose inner product with any q is the
  * estimate above.  (If a rotation's dims < n, it is longer than what was encoded.) */

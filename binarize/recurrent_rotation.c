@@ -135,10 +135,3 @@ recurrent_rotation_backward(const struct recurrent *model, float *y)
 		flip(y, model->signs + round * n, n);
 	}
 }
-
-float
-recurrent_prefix(const struct recurrent *model, uint32_t planes)
-{
-	(void)model, (void)planes;
-	return 1;
-}

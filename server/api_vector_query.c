@@ -90,7 +90,7 @@ version_query(
 	distance_query_int8(query, q.k, q.scale, v->shape, terms);
 	if (coder->planes > 0 && coder->planes < v->shape.bits) {
 		distance_query_planes(query, coder->planes);
-		query->scale *= recurrent_prefix(v->model, coder->planes);
+		query->scale *= recurrent_prefix(v->shape.bits, coder->planes);
 	}
 	return 0;
 }
