@@ -46,7 +46,7 @@ filled(struct code_shape shape, const uint8_t *codes)
 		if (!codes)
 			random_bytes(wire, code_bytes(shape), &rng);
 		struct store_row row = {codes ? codes + slot * code_bytes(shape) : wire,
-		    1.0f + 0.5f * rng_uniform(&rng), 0};
+		    1.0f + 0.5f * rng_uniform(&rng), 0, 0};
 		if (store_put(store, slot, &row, &err) != 0)
 			harness_fail("store_put", err.text);
 	}
@@ -203,7 +203,8 @@ memory(void)
 
 	for (uint32_t slot = 0; store && slot < ROWS; slot++) {
 		wire[slot % sizeof wire]++;
-		if (store_put(store, slot, &(struct store_row){wire, 1, 0}, &err) != 0)
+		if (store_put(store, slot, &(struct store_row){wire, 1, 0, 0}, &err) !=
+		    0)
 			harness_fail("store_put", err.text);
 	}
 	if (!store)

@@ -22,6 +22,21 @@ recurrent_step(uint32_t bits)
 	return steps[bits];
 }
 
+/* E y v_bits / E y v_planes of a unit Gaussian y, v_p being the sum of the first p
+ * signs at the step for `bits`. */
+float
+recurrent_prefix(uint32_t bits, uint32_t planes)
+{
+	static const float ratios[CODE_BITS_MAX + 1][CODE_BITS_MAX + 1] = {
+	    [1] = {0, 1},
+	    [2] = {0, 1.109148f, 1},
+	    [3] = {0, 1.029312f, 1.026063f, 1},
+	    [4] = {0, 0.923958f, 1.018668f, 1.005344f, 1},
+	};
+	assert(bits >= 1 && bits <= CODE_BITS_MAX && planes >= 1 && planes <= bits);
+	return ratios[bits][planes];
+}
+
 double
 recurrent_dot(const float *a, const float *b, size_t n)
 {
@@ -90,6 +105,7 @@ recurrent_new(const struct recurrent_rotation_config *config, struct error *err)
 		recurrent_free(model);
 		return NULL;
 	}
+	recurrent_id_set(model, NULL, 0);
 	return model;
 }
 
@@ -98,6 +114,8 @@ recurrent_free(struct recurrent *model)
 {
 	if (!model)
 		return;
+	for (size_t i = 0; i < model->n_older; i++)
+		recurrent_free(model->older[i]);
 	tensors_close(model->file);
 	refine_free(model->refine);
 	centres_free(model->centres);
@@ -140,6 +158,8 @@ recurrent_scratch_new(const struct recurrent *model, struct error *err)
 	if (!s->u || !s->y || !s->v || !s->r || !s->low[0] || !s->low[1] ||
 	    !s->levels || !s->decoded || !s->products)
 		goto no_memory;
+	if (model->newer && !(s->newer = recurrent_scratch_new(model->newer, err)))
+		goto no_memory;
 	return s;
 no_memory:
 	recurrent_scratch_free(s);
@@ -152,6 +172,7 @@ recurrent_scratch_free(struct recurrent_scratch *scratch)
 {
 	if (!scratch)
 		return;
+	recurrent_scratch_free(scratch->newer);
 	free(scratch->u);
 	free(scratch->y);
 	free(scratch->v);
@@ -204,6 +225,7 @@ project(const struct recurrent *model, struct recurrent_scratch *s)
 {
 	switch (model->info.kind) {
 	case RECURRENT_LEARNED:
+	case RECURRENT_OLDER:
 		recurrent_blocks_linear(s->y, s->u, model->query, NULL);
 		break;
 	case RECURRENT_REFINED:
@@ -254,6 +276,7 @@ code_values(const struct recurrent *model, struct recurrent_scratch *s)
 		refine_code(model->refine, s->v, s->r, s->y, 1);
 		break;
 	case RECURRENT_ROTATION:
+	case RECURRENT_OLDER:
 		code_rotated(model, s);
 		break;
 	}
@@ -355,6 +378,7 @@ recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratc
 {
 	double norm2;
 
+	assert(model->info.kind != RECURRENT_OLDER);
 	if (check_vector(&norm2, x, model->info.input_dims, err) != 0)
 		return -1;
 	numbers->norm2 = (float)norm2;
@@ -383,27 +407,39 @@ read_values(
 		s->v[i] = code_value(s->levels[i], shape.bits);
 }
 
-/* s->decoded := Q^T v, and the code's share of its centre. */
-static void
+/* Q^T v (input_dims) of the values in s->v; valid until s is used again. */
+static float *
+decode_values(const struct recurrent *model, struct recurrent_scratch *s)
+{
+	size_t d = model->info.input_dims, m = model->info.shape.dims;
+
+	if (model->info.kind == RECURRENT_ROTATION) {
+		memcpy(s->y, s->v, m * sizeof *s->y);
+		recurrent_rotation_backward(model, s->y);
+		return s->y;
+	}
+	const float *q = model->query->data;
+	memset(s->u, 0, d * sizeof *s->u);
+	for (size_t i = 0; i < m; i++)
+		for (size_t j = 0; j < d; j++)
+			s->u[j] += s->v[i] * q[i * d + j];
+	return s->u;
+}
+
+/* The same of a code, and its share of its centre. */
+static const float *
 decode_wire(
     const struct recurrent *model, struct recurrent_scratch *s, const uint8_t *wire)
 {
-	struct code_shape shape = model->info.shape;
-	size_t d = model->info.input_dims;
-	const float *q = model->query->data;
-	float *x = s->decoded;
-
 	read_values(model, s, wire);
-	memset(x, 0, d * sizeof *x);
-	for (size_t i = 0; i < shape.dims; i++)
-		for (size_t j = 0; j < d; j++)
-			x[j] += s->v[i] * q[i * d + j];
+	float *x = decode_values(model, s);
 	if (!model->centres)
-		return;
-	struct code_place place = code_place(wire, shape);
+		return x;
+	struct code_place place = code_place(wire, model->info.shape);
 	const float *c = centres_row(model->centres, place.centre);
-	for (size_t j = 0; j < d; j++)
+	for (size_t j = 0; j < model->info.input_dims; j++)
 		x[j] += code_share_value(place.share) * c[j];
+	return x;
 }
 
 float
@@ -413,11 +449,11 @@ recurrent_factor(const struct recurrent *model, struct recurrent_scratch *scratc
 	const float *v = scratch->v;
 	size_t n = model->info.shape.dims;
 
-	read_values(model, scratch, wire);
 	if (model->info.kind == RECURRENT_REFINED) {
-		decode_wire(model, scratch, wire);
-		v = scratch->decoded;
+		v = decode_wire(model, scratch, wire);
 		n = model->info.input_dims;
+	} else {
+		read_values(model, scratch, wire);
 	}
 	double length = sqrt(recurrent_dot(v, v, n));
 	return length > 0.0 ? (float)((double)norm / length) : 0.0f;
@@ -427,19 +463,8 @@ void
 recurrent_decode(const struct recurrent *model, struct recurrent_scratch *scratch,
     float *x, const uint8_t *wire, float factor)
 {
-	size_t d = model->info.input_dims;
-	const float *decoded = scratch->decoded;
-
-	if (model->info.kind == RECURRENT_ROTATION) {
-		read_values(model, scratch, wire);
-		memcpy(scratch->y, scratch->v,
-		    model->info.shape.dims * sizeof *scratch->y);
-		recurrent_rotation_backward(model, scratch->y);
-		decoded = scratch->y;
-	} else {
-		decode_wire(model, scratch, wire);
-	}
-	for (size_t j = 0; j < d; j++)
+	const float *decoded = decode_wire(model, scratch, wire);
+	for (size_t j = 0; j < model->info.input_dims; j++)
 		x[j] = model->mean[j] + factor * decoded[j];
 }
 
@@ -516,19 +541,41 @@ recurrent_query_code(const struct recurrent *model, struct recurrent_scratch *sc
 	return 0;
 }
 
-/* recurrent_query_sdc where there are centres: what q's code decodes to, as any query.
- */
+/* decoded (input_dims) := what q's own code stands for. */
 static int
-query_decoded(const struct recurrent *model, struct recurrent_scratch *scratch,
-    struct recurrent_query *query, const float *q, struct error *err)
+decode_query(float *decoded, const struct recurrent *model,
+    struct recurrent_scratch *scratch, const float *q, struct error *err)
 {
 	uint8_t wire[CODE_BYTES_MAX];
 	struct recurrent_numbers numbers;
+	float factor;
 
-	if (recurrent_encode(model, scratch, wire, &numbers, q, err) != 0)
+	if (model->centres) {
+		if (recurrent_encode(model, scratch, wire, &numbers, q, err) != 0)
+			return -1;
+		recurrent_decode(model, scratch, decoded, wire, numbers.factor);
+		return 0;
+	}
+	if (code_query(model, scratch, &factor, q, err) != 0)
 		return -1;
-	recurrent_decode(model, scratch, scratch->decoded, wire, numbers.factor);
-	return recurrent_query_int8(model, scratch, query, scratch->decoded, err);
+	const float *x = decode_values(model, scratch);
+	for (size_t j = 0; j < model->info.input_dims; j++)
+		decoded[j] = factor * x[j];
+	return 0;
+}
+
+/* recurrent_query_sdc where codes do not meet codes: the query is what its code under
+ * `coder` stands for. */
+static int
+query_decoded(const struct recurrent *model, struct recurrent_scratch *scratch,
+    const struct recurrent *coder, struct recurrent_scratch *coder_scratch,
+    struct recurrent_query *query, const float *q, struct error *err)
+{
+	if (decode_query(scratch->decoded, coder, coder_scratch, q, err) != 0 ||
+	    recurrent_query_int8(model, scratch, query, scratch->decoded, err) != 0)
+		return -1;
+	query->base = (float)recurrent_dot(q, model->mean, model->info.input_dims);
+	return 0;
 }
 
 int
@@ -539,8 +586,11 @@ recurrent_query_sdc(const struct recurrent *model, struct recurrent_scratch *scr
 	size_t m = model->info.shape.dims;
 	float factor;
 
+	if (model->info.kind == RECURRENT_OLDER)
+		return query_decoded(
+		    model, scratch, model->newer, scratch->newer, query, q, err);
 	if (model->centres)
-		return query_decoded(model, scratch, query, q, err);
+		return query_decoded(model, scratch, model, scratch, query, q, err);
 	if (code_query(model, scratch, &factor, q, err) != 0)
 		return -1;
 	query->base = (float)recurrent_dot(q, model->mean, model->info.input_dims);

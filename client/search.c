@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/code.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "client/options.h"
@@ -29,17 +30,21 @@ static const char help[] =
     "  --url U            the server (default " REMOTE_URL_DEFAULT ")\n"
     "  --api-key-file F   file with the API key (default: $HALFTONE_API_KEY)\n"
     "  --limit K          hits, 1 to 10000 (default 10)\n"
+    "  --bits B           read the first B bits of each dimension of the codes alone\n"
+    "                     (default: all): what a collection of B bits would find, or\n"
+    "                     less; not faster\n"
     "  --json             print the server's result as it is, on one line\n"
     "\n"
     "Exit codes: 0 searched (even if nothing is there), 1 failed, 2 wrong use.\n";
 
-enum { OPT_COLLECTION = 256, OPT_URL, OPT_KEY, OPT_LIMIT, OPT_JSON };
+enum { OPT_COLLECTION = 256, OPT_URL, OPT_KEY, OPT_LIMIT, OPT_BITS, OPT_JSON };
 
 static const struct option long_options[] = {
     {"collection", required_argument, NULL, OPT_COLLECTION},
     {"url", required_argument, NULL, OPT_URL},
     {"api-key-file", required_argument, NULL, OPT_KEY},
     {"limit", required_argument, NULL, OPT_LIMIT},
+    {"bits", required_argument, NULL, OPT_BITS},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -52,6 +57,7 @@ struct arguments {
 	struct remote_address address;
 	const char *text;
 	uint32_t limit;
+	uint32_t bits; /* 0 = all */
 	bool json;
 };
 
@@ -75,6 +81,11 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 			break;
 		case OPT_LIMIT:
 			if (!options_number(&a->limit, "--limit", optarg, 1, LIMIT_MAX))
+				return OPTIONS_USAGE;
+			break;
+		case OPT_BITS:
+			if (!options_number(
+				&a->bits, "--bits", optarg, 1, CODE_BITS_MAX))
 				return OPTIONS_USAGE;
 			break;
 		case OPT_JSON:
@@ -275,7 +286,10 @@ search(const struct arguments *a, size_t *n, struct error *err)
 	text_string(&path, "/points/query");
 	text_string(&body, "{\"query\":{\"text\":");
 	text_json(&body, a->text, strlen(a->text));
-	text_printf(&body, "},\"limit\":%u,\"with_payload\":true}", a->limit);
+	text_printf(&body, "},\"limit\":%u,\"with_payload\":true", a->limit);
+	if (a->bits > 0)
+		text_printf(&body, ",\"params\":{\"bits\":%u}", a->bits);
+	text_string(&body, "}");
 
 	struct remote *remote = remote_open(&a->address, err);
 	int rc = remote == NULL ? -1 : 0;

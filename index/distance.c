@@ -126,11 +126,20 @@ query_init(struct distance_query *q, enum distance_kind kind, struct code_shape 
 		memcpy(q->bases, terms.bases, shape.centres * sizeof *q->bases);
 }
 
-static void
-set_bias(struct distance_query *q)
+void
+distance_query_planes(struct distance_query *q, uint32_t planes)
 {
+	const uint32_t field = distance_field(q->shape.bits);
 	int32_t sum = 0, top = (1 << q->shape.bits) - 1;
 
+	assert(planes >= 1 && planes <= q->shape.bits);
+	if (q->kind == DISTANCE_HAMMING)
+		return;
+	/* The largest level that the planes can say, in place. */
+	top &= -(1 << (q->shape.bits - planes));
+	q->mask = 0;
+	for (uint32_t at = 0; at < 32; at += field)
+		q->mask |= (uint32_t)top << at;
 	for (size_t i = 0; i < q->shape.dims; i++)
 		sum += q->values[i];
 	q->bias = top * sum;
@@ -142,7 +151,7 @@ distance_query_int8(struct distance_query *q, const int8_t *values, float scale,
 {
 	query_init(q, DISTANCE_INT8, shape, terms);
 	memcpy(q->values, values, shape.dims);
-	set_bias(q);
+	distance_query_planes(q, shape.bits);
 	/* v = (2 c - top) / 2^(bits-1); the division is exact. */
 	q->scale = scale / (float)(1 << (shape.bits - 1));
 }
@@ -156,7 +165,7 @@ distance_query_sdc(struct distance_query *q, const uint8_t *levels, float factor
 	query_init(q, DISTANCE_SDC, shape, terms);
 	for (size_t i = 0; i < shape.dims; i++)
 		q->values[i] = (int8_t)(2 * levels[i] - top);
-	set_bias(q);
+	distance_query_planes(q, shape.bits);
 	q->scale = factor / (float)(1 << (2 * (shape.bits - 1)));
 }
 
@@ -278,6 +287,9 @@ trial_fill(struct trial *t, struct rng *rng, struct code_shape shape,
 		distance_query_sdc(&t->query, levels, 0.7f, shape, terms);
 	else
 		distance_query_int8(&t->query, values, 0.01f, shape, terms);
+	if (rng_below(rng, 2))
+		distance_query_planes(
+		    &t->query, 1 + (uint32_t)rng_below(rng, shape.bits));
 }
 
 static bool

@@ -29,7 +29,9 @@
  * consecutive signed bytes of the query (docs/formats.md draws it).
  *
  * A result is an exact integer.  With levels c, query bytes k and top = 2^bits - 1:
- *     int8, sdc:  dot = sum_i k_i (2 c_i - top)
+ *     int8, sdc:  dot = sum_i k_i (2 c_i - top)       (of whole codes)
+ *                 dot = 2^(bits-planes) sum_i k_i (2 (c_i >> (bits-planes)) -
+ *                       (2^planes - 1))               (of the first planes of codes)
  *     hamming:    dot = dims - 2 * (differing bits of plane 0)
  * and the score of a row is a float computed in this order on every machine:
  *     int8, sdc, dot:     score = base + factor * (scale * (float)dot)
@@ -96,9 +98,10 @@ struct distance_query {
 	};
 	enum distance_kind kind;
 	struct code_shape shape; /* of the stored codes */
-	uint32_t mask;           /* hamming: the plane-0 bit of every field */
-	int32_t bias;            /* int8, sdc: top * sum k, so dot = 2 sum k c - bias */
-	float scale;             /* score per unit of dot */
+	uint32_t mask; /* the bits that count, of every field: hamming: plane 0;
+			  int8, sdc: the planes that are read */
+	int32_t bias;  /* int8, sdc: top * sum k, so dot = 2 sum k c - bias */
+	float scale;   /* score per unit of dot */
 	struct distance_terms terms; /* without its bases */
 	float bases[CODE_CENTRES_MAX];
 };
@@ -112,6 +115,12 @@ void distance_query_int8(struct distance_query *q, const int8_t *values, float s
  * coded without the mean. */
 void distance_query_sdc(struct distance_query *q, const uint8_t *levels, float factor,
     struct code_shape shape, struct distance_terms terms);
+
+/* Let q (int8, sdc) read the first `planes` (1 .. shape.bits) planes of the codes
+ * alone: of each level its highest bits, worth what they are worth in the whole level.
+ * The other bits are passed over, not skipped: it takes as long.  A hamming query reads
+ * plane 0 anyway. */
+void distance_query_planes(struct distance_query *q, uint32_t planes);
 
 /* *q := plane 0 of the code with these levels (shape.dims, each < 2^shape.bits); of a
  * shape without centres, beside which a sign says little. */

@@ -78,7 +78,7 @@ dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
     size_t n_blocks, unsigned field)
 {
 	const size_t words = distance_words(q->shape), step = field == 1 ? 2 : 4;
-	const __m256i mask = _mm256_set1_epi8((char)((1 << field) - 1));
+	const __m256i mask = _mm256_set1_epi8((char)(q->mask & ((1u << field) - 1)));
 	const __m256i one = _mm256_set1_epi16(1), bias = _mm256_set1_epi32(q->bias);
 	const unsigned groups = 8 / field;
 

@@ -53,7 +53,13 @@ dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 	const unsigned groups = 8 / field;
 	const size_t words = distance_words(q->shape), step = SUMS / groups;
 	const __m512i bias = _mm512_set1_epi32(q->bias);
+	__m512i mask[8]; /* (groups): of the fields of each group */
 
+#pragma GCC unroll 8
+	for (unsigned g = 0; g < groups; g++) {
+		uint32_t low = q->mask & ((1u << field) - 1);
+		mask[g] = _mm512_set1_epi8((char)(low << (field * g)));
+	}
 	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
 		const int *k = (const int *)q->words; /* 4 query bytes each */
 		__m512i sum[SUMS];
@@ -63,11 +69,9 @@ dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 		for (size_t w = 0; w < words; w += step, k += SUMS) {
 #pragma GCC unroll 8
 			for (unsigned i = 0; i < SUMS; i++) {
-				unsigned shift = field * (i % groups);
-				uint32_t mask = ((1u << field) - 1) << shift;
 				__m512i x =
 				    _mm512_load_si512(blocks + 64 * (i / groups));
-				x = _mm512_and_si512(x, _mm512_set1_epi8((char)mask));
+				x = _mm512_and_si512(x, mask[i % groups]);
 				sum[i] = _mm512_dpbusd_epi32(
 				    sum[i], x, _mm512_set1_epi32(k[i]));
 			}

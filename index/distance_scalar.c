@@ -35,7 +35,7 @@ dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
     size_t n_blocks, unsigned field)
 {
 	const size_t words = distance_words(q->shape);
-	const uint32_t mask = (1u << field) - 1;
+	const uint32_t mask = q->mask & ((1u << field) - 1);
 
 	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
 		int32_t sum[DISTANCE_ROWS] = {0};

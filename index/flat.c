@@ -111,14 +111,14 @@ heaps_init(struct flat_scratch *scratch, const struct flat_search *searches, siz
 	}
 }
 
-/* One chunk against every query. */
+/* One chunk of a part against every query. */
 static void
 scan_chunk(struct flat_scratch *scratch, const struct flat_search *searches, size_t n,
-    const struct store_snapshot *snapshot, size_t at, size_t thread)
+    const struct store_snapshot *snapshot, size_t part, size_t at, size_t thread)
 {
 	const struct distance_kernel *kernel = scratch->kernel;
-	const struct store_chunk *chunk = snapshot->chunks[at];
-	const size_t block_bytes = distance_block_bytes(snapshot->shape);
+	const struct store_chunk *chunk = snapshot->parts[part].chunks[at];
+	const size_t block_bytes = distance_block_bytes(snapshot->parts[part].shape);
 	const size_t rows_left = snapshot->n_slots - at * STORE_CHUNK_ROWS;
 	size_t n_blocks = (rows_left + DISTANCE_ROWS - 1) / DISTANCE_ROWS;
 	size_t piece = PIECE_BYTES / block_bytes;
@@ -137,7 +137,7 @@ scan_chunk(struct flat_scratch *scratch, const struct flat_search *searches, siz
 		    chunk->norm2 ? chunk->norm2 + row : NULL, NULL};
 		for (size_t i = 0; i < n; i++) {
 			struct heap *heap = &scratch->heaps[thread * n + i];
-			const struct distance_query *q = searches[i].query;
+			const struct distance_query *q = &searches[i].query[part];
 			distance_dots(
 			    kernel, dots, q, chunk->codes + b * block_bytes, m);
 			if (chunk->place && q->kind != DISTANCE_HAMMING) {
@@ -174,8 +174,10 @@ scan(struct flat_scratch *scratch, const struct flat_search *searches, size_t n,
 	/* Chunks as they come: a thread that the system holds up delays nobody. */
 #pragma omp parallel for num_threads((int)threads) schedule(dynamic, 4) if (threads > 1)
 	for (size_t at = 0; at < snapshot->n_chunks; at++)
-		if (snapshot->chunks[at])
-			scan_chunk(scratch, searches, n, snapshot, at, thread_number());
+		for (size_t part = 0; part < snapshot->n_parts; part++)
+			if (snapshot->parts[part].chunks[at])
+				scan_chunk(scratch, searches, n, snapshot, part, at,
+				    thread_number());
 }
 
 int
@@ -188,8 +190,9 @@ flat_run(struct flat_search *searches, size_t n, const struct store_snapshot *sn
 	if (threads > snapshot->n_chunks)
 		threads = snapshot->n_chunks > 0 ? snapshot->n_chunks : 1;
 	for (size_t i = 0; i < n; i++) {
-		assert(searches[i].query->shape.dims == snapshot->shape.dims &&
-		       searches[i].query->shape.bits == snapshot->shape.bits);
+		for (size_t part = 0; part < snapshot->n_parts; part++)
+			assert(code_shape_equal(searches[i].query[part].shape,
+			    snapshot->parts[part].shape));
 		n_hits += searches[i].k < k_max ? searches[i].k : k_max;
 	}
 	if (reserve(scratch, threads * n, (threads - 1) * n_hits, err) != 0)

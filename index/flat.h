@@ -19,7 +19,7 @@
  * team for each calling thread), with its own scratch.
  */
 struct flat_search {
-	const struct distance_query *query; /* of the snapshot's shape */
+	const struct distance_query *query; /* one for each part of the snapshot */
 	size_t k;
 	struct hit *hits; /* room for k; afterwards the best n, best first */
 	size_t n;         /* out: min(k, live rows) */

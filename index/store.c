@@ -1,117 +1,20 @@
 #include "index/store.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "index/slab.h"
+#include "index/store_internal.h"
 
-/* A slot whose removal was published as `generation`: snapshots before it show it. */
-struct pending {
-	uint64_t generation;
-	uint32_t slot;
-};
+/* Slots and staging: the writer's side. */
 
-/* A growing list of slots. */
-struct slots {
-	uint32_t *items;
-	size_t n, max;
-};
-
-struct store {
-	struct code_shape shape;
-	bool with_norm2;
-	struct slab *slab; /* of chunks */
-
-	/* Guards what follows up to the writer's part, and every snapshot's n_readers,
-	 * older and newer.  The store is a reader of `newest`. */
-	pthread_mutex_t lock;
-	struct store_snapshot *oldest, *newest;
-	size_t writer_bytes; /* of the writer's tables at the last publish */
-
-	/* The writer's own. */
-	struct store_snapshot *staged; /* NULL: no row staged */
-	uint64_t *busy;                /* bit set: not for store_slot_new */
-	size_t busy_words;
-	size_t free_from;        /* no word of busy before this has a zero bit */
-	struct pending *pending; /* oldest first */
-	size_t n_pending, pending_max;
-	struct slots taken;   /* busy since this transaction */
-	struct slots removed; /* in this transaction */
-};
-
-static int
-no_memory(struct error *err, const char *what)
+int
+store_no_memory(struct error *err, const char *what)
 {
 	return error_set(err, ERR_MEMORY,
 	    "expected memory for %s, not none; free some or lower the number of points",
 	    what);
-}
-
-/* Chunks. */
-
-static size_t
-chunk_code_bytes(struct code_shape shape)
-{
-	return STORE_CHUNK_BLOCKS * distance_block_bytes(shape);
-}
-
-/* Bytes before a chunk's codes, of what is beside them, and of both. */
-#define CHUNK_HEAD_BYTES ((sizeof(struct store_chunk) + 63) / 64 * 64)
-
-static size_t
-chunk_row_bytes(struct code_shape shape, bool with_norm2)
-{
-	size_t floats = with_norm2 ? 2 : 1;
-	size_t place = shape.centres > 0 ? sizeof(struct code_place) : 0;
-	return STORE_CHUNK_ROWS * (floats * sizeof(float) + place);
-}
-
-static size_t
-chunk_body_bytes(struct code_shape shape, bool with_norm2)
-{
-	return chunk_code_bytes(shape) + chunk_row_bytes(shape, with_norm2);
-}
-
-/* A chunk without rows, or a copy of `from`; NULL if memory is short. */
-static struct store_chunk *
-chunk_new(struct store *store, const struct store_chunk *from)
-{
-	const size_t body = chunk_body_bytes(store->shape, store->with_norm2);
-	struct store_chunk *chunk = slab_take(store->slab);
-
-	if (!chunk)
-		return NULL;
-	*chunk = (struct store_chunk){.codes = (uint8_t *)chunk + CHUNK_HEAD_BYTES};
-	chunk->factor = (void *)(chunk->codes + chunk_code_bytes(store->shape));
-	if (store->with_norm2)
-		chunk->norm2 = chunk->factor + STORE_CHUNK_ROWS;
-	if (store->shape.centres > 0)
-		chunk->place = (void *)(chunk->codes + body -
-					STORE_CHUNK_ROWS * sizeof *chunk->place);
-	if (from) {
-		memcpy(chunk->live, from->live, sizeof chunk->live);
-		memcpy(chunk->codes, from->codes, body);
-	} else {
-		memset(chunk->codes, 0, body);
-	}
-	atomic_init(&chunk->n_owners, 1);
-	return chunk;
-}
-
-static void
-chunk_drop(struct store *store, struct store_chunk *chunk)
-{
-	if (chunk && atomic_fetch_sub(&chunk->n_owners, 1) == 1)
-		slab_give(store->slab, chunk);
-}
-
-static bool
-chunk_is_live(const struct store_chunk *chunk, size_t row)
-{
-	return chunk->live[row / DISTANCE_ROWS] >> row % DISTANCE_ROWS & 1;
 }
 
 static bool
@@ -123,70 +26,24 @@ chunk_is_empty(const struct store_chunk *chunk)
 	return true;
 }
 
-/* Snapshots. */
-
-static struct store_snapshot *
-snapshot_new(struct store *store, const struct store_snapshot *from)
+/* The part behind the others, in a snapshot that nobody sees yet. */
+static int
+add_part(struct store *store, struct store_snapshot *s, struct code_shape shape)
 {
-	struct store_snapshot *s = array_new(1, sizeof *s);
-	size_t n = from ? from->n_chunks : 0;
+	struct store_part *part = &s->parts[s->n_parts];
+	struct slab *slab = store_slab_new(store, shape);
 
-	if (!s)
-		return NULL;
-	s->chunks = array_new(n, sizeof(struct store_chunk *));
-	if (!s->chunks) {
-		free(s);
-		return NULL;
+	*part = (struct store_part){
+	    .shape = shape,
+	    .chunks = array_new(s->chunks_max, sizeof(struct store_chunk *)),
+	};
+	if (!slab || !part->chunks) {
+		slab_free(slab);
+		free(part->chunks);
+		return -1;
 	}
-	s->store = store;
-	s->shape = store->shape;
-	s->n_chunks = s->chunks_max = n;
-	s->n_readers = 1;
-	if (!from)
-		return s;
-	s->n_slots = from->n_slots;
-	s->n_live = from->n_live;
-	s->n_extra = from->n_extra;
-	s->generation = from->generation + 1;
-	for (size_t i = 0; i < n; i++) {
-		s->chunks[i] = from->chunks[i];
-		if (s->chunks[i])
-			atomic_fetch_add(&s->chunks[i]->n_owners, 1);
-	}
-	return s;
-}
-
-static void
-snapshot_free(struct store_snapshot *s)
-{
-	if (!s)
-		return;
-	for (size_t i = 0; i < s->n_chunks; i++)
-		chunk_drop(s->store, s->chunks[i]);
-	free(s->chunks);
-	free(s);
-}
-
-/* With the lock held: one reader less; the snapshot if it was the last, to be freed
- * once the lock is open. */
-static struct store_snapshot *
-snapshot_leave(struct store *store, struct store_snapshot *s)
-{
-	assert(s->n_readers > 0);
-	if (--s->n_readers > 0)
-		return NULL;
-	*(s->older ? &s->older->newer : &store->oldest) = s->newer;
-	*(s->newer ? &s->newer->older : &store->newest) = s->older;
-	return s;
-}
-
-static bool
-snapshot_is_live(const struct store_snapshot *s, uint32_t slot)
-{
-	if (slot >= s->n_slots)
-		return false;
-	const struct store_chunk *chunk = s->chunks[slot / STORE_CHUNK_ROWS];
-	return chunk && chunk_is_live(chunk, slot % STORE_CHUNK_ROWS);
+	store->slabs[s->n_parts++] = slab;
+	return 0;
 }
 
 struct store *
@@ -199,23 +56,21 @@ store_new(struct code_shape shape, bool with_norm2, struct error *err)
 	store = array_new(1, sizeof *store);
 	if (!store)
 		goto err0;
-	store->shape = shape;
 	store->with_norm2 = with_norm2;
-	store->slab = slab_new(CHUNK_HEAD_BYTES + chunk_body_bytes(shape, with_norm2));
-	if (!store->slab)
-		goto err1;
-	store->newest = store->oldest = snapshot_new(store, NULL);
+	store->newest = store->oldest = store_snapshot_new(store, NULL);
 	if (!store->newest)
+		goto err1;
+	if (add_part(store, store->newest, shape) != 0)
 		goto err2;
 	pthread_mutex_init(&store->lock, NULL);
 	return store;
 
 err2:
-	slab_free(store->slab);
+	store_snapshot_free(store->newest);
 err1:
 	free(store);
 err0:
-	no_memory(err, "a collection's codes");
+	store_no_memory(err, "a collection's codes");
 	return NULL;
 }
 
@@ -225,9 +80,11 @@ store_free(struct store *store)
 	if (!store)
 		return;
 	assert(store->oldest == store->newest && store->newest->n_readers == 1);
-	snapshot_free(store->staged);
-	snapshot_free(store->newest);
-	slab_free(store->slab);
+	store_rollback(store);
+	size_t n_parts = store->newest->n_parts;
+	store_snapshot_free(store->newest);
+	for (size_t p = 0; p < n_parts; p++)
+		slab_free(store->slabs[p]);
 	pthread_mutex_destroy(&store->lock);
 	free(store->busy);
 	free(store->pending);
@@ -239,7 +96,7 @@ store_free(struct store *store)
 /* Free slots. */
 
 static int
-slots_reserve(struct slots *slots)
+slots_reserve(struct store_slots *slots)
 {
 	if (slots->n < slots->max)
 		return 0;
@@ -254,12 +111,12 @@ slots_reserve(struct slots *slots)
 
 /* Empty, without keeping the memory of an unusually large transaction. */
 static void
-slots_clear(struct slots *slots)
+slots_clear(struct store_slots *slots)
 {
 	slots->n = 0;
 	if (slots->max > 4096) {
 		free(slots->items);
-		*slots = (struct slots){0};
+		*slots = (struct store_slots){0};
 	}
 }
 
@@ -283,14 +140,14 @@ static int
 take(struct store *store, uint32_t slot, struct error *err)
 {
 	if (slots_reserve(&store->taken) != 0)
-		return no_memory(err, "a transaction's slots");
+		return store_no_memory(err, "a transaction's slots");
 	if (slot / 64 >= store->busy_words) {
 		size_t words = 2 * store->busy_words;
 		if (words <= slot / 64)
 			words = slot / 64 + 16;
 		uint64_t *busy = array_resize(store->busy, words, sizeof *busy);
 		if (!busy)
-			return no_memory(err, "a collection's slots");
+			return store_no_memory(err, "a collection's slots");
 		memset(busy + store->busy_words, 0,
 		    (words - store->busy_words) * sizeof *busy);
 		store->busy = busy;
@@ -349,11 +206,32 @@ static int
 stage(struct store *store, struct error *err)
 {
 	if (!store->staged)
-		store->staged = snapshot_new(store, store->newest);
-	return store->staged ? 0 : no_memory(err, "a table of codes");
+		store->staged = store_snapshot_new(store, store->newest);
+	return store->staged ? 0 : store_no_memory(err, "a table of codes");
 }
 
-/* The staged table has an entry for the chunk of `slot`. */
+static const struct store_snapshot *
+staged(const struct store *store)
+{
+	return store->staged ? store->staged : store->newest;
+}
+
+/* Every part's table has room for chunks_max chunks. */
+static int
+grow_tables(struct store_snapshot *s, size_t chunks_max)
+{
+	for (size_t p = 0; p < s->n_parts; p++) {
+		void *chunks = array_resize(
+		    s->parts[p].chunks, chunks_max, sizeof(struct store_chunk *));
+		if (!chunks)
+			return -1;
+		s->parts[p].chunks = chunks;
+	}
+	s->chunks_max = chunks_max;
+	return 0;
+}
+
+/* The staged tables have an entry for the chunk of `slot`. */
 static int
 stage_table(struct store *store, uint32_t slot, struct error *err)
 {
@@ -363,39 +241,53 @@ stage_table(struct store *store, uint32_t slot, struct error *err)
 	size_t want = slot / STORE_CHUNK_ROWS + 1;
 	if (want <= s->n_chunks)
 		return 0;
-	if (want > s->chunks_max) {
-		size_t max = want > 2 * s->chunks_max ? want : 2 * s->chunks_max;
-		void *chunks =
-		    array_resize(s->chunks, max, sizeof(struct store_chunk *));
-		if (!chunks)
-			return no_memory(err, "a table of codes");
-		s->chunks = chunks;
-		s->chunks_max = max;
-	}
-	while (s->n_chunks < want)
-		s->chunks[s->n_chunks++] = NULL;
+	size_t max = want > 2 * s->chunks_max ? want : 2 * s->chunks_max;
+	if (want > s->chunks_max && grow_tables(s, max) != 0)
+		return store_no_memory(err, "a table of codes");
+	for (; s->n_chunks < want; s->n_chunks++)
+		for (size_t p = 0; p < s->n_parts; p++)
+			s->parts[p].chunks[s->n_chunks] = NULL;
 	return 0;
 }
 
-/* The chunk of `slot`, made or copied so that this transaction may write it. */
+/* The part's chunk of `slot`, made or copied so that this transaction may write it. */
 static struct store_chunk *
-stage_chunk(struct store *store, uint32_t slot, struct error *err)
+stage_chunk(struct store *store, size_t part, uint32_t slot, struct error *err)
 {
 	if (stage_table(store, slot, err) != 0)
 		return NULL;
 	struct store_snapshot *s = store->staged;
-	struct store_chunk **place = &s->chunks[slot / STORE_CHUNK_ROWS];
+	assert(part < s->n_parts);
+	struct store_chunk **place = &s->parts[part].chunks[slot / STORE_CHUNK_ROWS];
 	if (*place && (*place)->generation == s->generation)
 		return *place;
-	struct store_chunk *chunk = chunk_new(store, *place);
+	struct store_chunk *chunk =
+	    store_chunk_new(store, part, s->parts[part].shape, *place);
 	if (!chunk) {
-		no_memory(err, "a chunk of codes");
+		store_no_memory(err, "a chunk of codes");
 		return NULL;
 	}
 	chunk->generation = s->generation;
-	chunk_drop(store, *place);
+	store_chunk_drop(store, part, *place);
 	*place = chunk;
 	return chunk;
+}
+
+/* Take the row out of a part whose chunk is staged; an emptied chunk goes. */
+static void
+clear_row(struct store *store, size_t part, uint32_t slot)
+{
+	struct store_snapshot *s = store->staged;
+	struct store_chunk **place = &s->parts[part].chunks[slot / STORE_CHUNK_ROWS];
+	size_t r = slot % STORE_CHUNK_ROWS;
+
+	(*place)->live[r / DISTANCE_ROWS] &= (uint16_t) ~(1u << r % DISTANCE_ROWS);
+	s->parts[part].n_live--;
+	s->n_live--;
+	if (chunk_is_empty(*place)) {
+		store_chunk_drop(store, part, *place);
+		*place = NULL;
+	}
 }
 
 int
@@ -403,20 +295,29 @@ store_put(
     struct store *store, uint32_t slot, const struct store_row *row, struct error *err)
 {
 	assert(slot < STORE_SLOTS_MAX);
-	struct store_chunk *chunk = stage_chunk(store, slot, err);
+	int before = store_staged_part(store, slot);
+	struct store_chunk *chunk = stage_chunk(store, row->part, slot, err);
 	if (!chunk || (!is_busy(store, slot) && take(store, slot, err) != 0))
 		return -1;
+	if (before >= 0 && (size_t)before != row->part) {
+		if (!stage_chunk(store, (size_t)before, slot, err))
+			return -1;
+		clear_row(store, (size_t)before, slot);
+	}
 
 	struct store_snapshot *s = store->staged;
+	struct store_part *part = &s->parts[row->part];
 	size_t r = slot % STORE_CHUNK_ROWS, b = r / DISTANCE_ROWS;
-	distance_pack(chunk->codes + b * distance_block_bytes(s->shape),
-	    r % DISTANCE_ROWS, row->wire, s->shape);
+	distance_pack(chunk->codes + b * distance_block_bytes(part->shape),
+	    r % DISTANCE_ROWS, row->wire, part->shape);
 	chunk->factor[r] = row->factor;
 	if (chunk->norm2)
 		chunk->norm2[r] = row->norm2;
 	if (chunk->place)
-		chunk->place[r] = code_place(row->wire, s->shape);
-	s->n_live += !chunk_is_live(chunk, r);
+		chunk->place[r] = code_place(row->wire, part->shape);
+	unsigned is_new = !store_chunk_is_live(chunk, r);
+	part->n_live += is_new;
+	s->n_live += is_new;
 	chunk->live[b] |= (uint16_t)(1u << r % DISTANCE_ROWS);
 	if (slot >= s->n_slots)
 		s->n_slots = slot + 1;
@@ -432,9 +333,10 @@ reserve_pending(struct store *store, struct error *err)
 	if (want <= store->pending_max)
 		return 0;
 	size_t max = want > 2 * store->pending_max ? want : 2 * store->pending_max;
-	struct pending *pending = array_resize(store->pending, max, sizeof *pending);
+	struct store_pending *pending =
+	    array_resize(store->pending, max, sizeof *pending);
 	if (!pending)
-		return no_memory(err, "removed points");
+		return store_no_memory(err, "removed points");
 	store->pending = pending;
 	store->pending_max = max;
 	return 0;
@@ -443,32 +345,53 @@ reserve_pending(struct store *store, struct error *err)
 int
 store_remove(struct store *store, uint32_t slot, struct error *err)
 {
-	assert(snapshot_is_live(store->staged ? store->staged : store->newest, slot));
-	struct store_chunk *chunk = stage_chunk(store, slot, err);
-	if (!chunk || reserve_pending(store, err) != 0)
+	int part = store_staged_part(store, slot);
+
+	assert(part >= 0);
+	if (!stage_chunk(store, (size_t)part, slot, err) ||
+	    reserve_pending(store, err) != 0)
 		return -1;
 	if (slots_reserve(&store->removed) != 0)
-		return no_memory(err, "removed points");
-
-	struct store_snapshot *s = store->staged;
-	size_t r = slot % STORE_CHUNK_ROWS;
-	chunk->live[r / DISTANCE_ROWS] &= (uint16_t) ~(1u << r % DISTANCE_ROWS);
-	s->n_live--;
+		return store_no_memory(err, "removed points");
 	store->removed.items[store->removed.n++] = slot;
-	if (chunk_is_empty(chunk)) {
-		chunk_drop(store, chunk);
-		s->chunks[slot / STORE_CHUNK_ROWS] = NULL;
-	}
+	clear_row(store, (size_t)part, slot);
 	return 0;
 }
 
 int
-store_add_extra(struct store *store, int64_t n, struct error *err)
+store_add_part(struct store *store, struct code_shape shape, struct error *err)
+{
+	if (code_shape_check(shape, err) != 0 || stage(store, err) != 0)
+		return -1;
+	if (store->staged->n_parts == STORE_PARTS_MAX)
+		return error_set(err, ERR_FULL,
+		    "expected codes of at most %d shapes or binarizers, not one more",
+		    STORE_PARTS_MAX);
+	return add_part(store, store->staged, shape) == 0
+		   ? 0
+		   : store_no_memory(err, "a collection's codes");
+}
+
+size_t
+store_staged_parts(const struct store *store)
+{
+	return staged(store)->n_parts;
+}
+
+int
+store_staged_part(const struct store *store, uint32_t slot)
+{
+	return store_part(staged(store), slot);
+}
+
+int
+store_add_extra(struct store *store, size_t part, int64_t n, struct error *err)
 {
 	if (stage(store, err) != 0)
 		return -1;
 	struct store_snapshot *s = store->staged;
-	assert((int64_t)s->n_extra + n >= 0);
+	assert(part < s->n_parts && (int64_t)s->parts[part].n_extra + n >= 0);
+	s->parts[part].n_extra = (uint32_t)((int64_t)s->parts[part].n_extra + n);
 	s->n_extra = (uint32_t)((int64_t)s->n_extra + n);
 	return 0;
 }
@@ -480,12 +403,12 @@ settle_slots(struct store *store, const struct store_snapshot *before,
 {
 	for (size_t i = 0; i < store->removed.n; i++) {
 		uint32_t slot = store->removed.items[i];
-		if (snapshot_is_live(before, slot) && !snapshot_is_live(after, slot))
+		if (store_part(before, slot) >= 0 && store_part(after, slot) < 0)
 			store->pending[store->n_pending++] =
-			    (struct pending){after->generation, slot};
+			    (struct store_pending){after->generation, slot};
 	}
 	for (size_t i = 0; i < store->taken.n; i++)
-		if (!snapshot_is_live(after, store->taken.items[i]))
+		if (store_part(after, store->taken.items[i]) < 0)
 			set_free(store, store->taken.items[i]);
 	slots_clear(&store->removed);
 	slots_clear(&store->taken);
@@ -508,81 +431,22 @@ store_publish(struct store *store)
 	    store->busy_words * sizeof *store->busy +
 	    store->pending_max * sizeof *store->pending +
 	    (store->taken.max + store->removed.max) * sizeof(uint32_t);
-	before = snapshot_leave(store, before);
+	before = store_snapshot_leave(store, before);
 	pthread_mutex_unlock(&store->lock);
-	snapshot_free(before);
+	store_snapshot_free(before);
 }
 
 void
 store_rollback(struct store *store)
 {
-	snapshot_free(store->staged);
+	size_t n_parts = store_staged_parts(store);
+
+	store_snapshot_free(store->staged);
 	store->staged = NULL;
+	while (n_parts > store->newest->n_parts)
+		slab_free(store->slabs[--n_parts]);
 	for (size_t i = 0; i < store->taken.n; i++)
 		set_free(store, store->taken.items[i]);
 	slots_clear(&store->removed);
 	slots_clear(&store->taken);
-}
-
-struct store_snapshot *
-store_acquire(struct store *store)
-{
-	pthread_mutex_lock(&store->lock);
-	struct store_snapshot *s = store->newest;
-	s->n_readers++;
-	pthread_mutex_unlock(&store->lock);
-	return s;
-}
-
-void
-store_release(struct store_snapshot *snapshot)
-{
-	if (!snapshot)
-		return;
-	struct store *store = snapshot->store;
-	pthread_mutex_lock(&store->lock);
-	snapshot = snapshot_leave(store, snapshot);
-	pthread_mutex_unlock(&store->lock);
-	snapshot_free(snapshot);
-}
-
-bool
-store_get(uint8_t *wire, float *factor, float *norm2, const struct store_snapshot *s,
-    uint32_t slot)
-{
-	if (!snapshot_is_live(s, slot))
-		return false;
-	const struct store_chunk *chunk = s->chunks[slot / STORE_CHUNK_ROWS];
-	size_t r = slot % STORE_CHUNK_ROWS, b = r / DISTANCE_ROWS;
-	if (wire)
-		distance_unpack(wire, chunk->codes + b * distance_block_bytes(s->shape),
-		    r % DISTANCE_ROWS, s->shape);
-	if (wire && chunk->place)
-		code_place_put(wire, chunk->place[r], s->shape);
-	if (factor)
-		*factor = chunk->factor[r];
-	if (norm2)
-		*norm2 = chunk->norm2 ? chunk->norm2[r] : 0.0f;
-	return true;
-}
-
-struct store_bytes
-store_bytes(struct store *store)
-{
-	struct store_snapshot *s = store_acquire(store);
-	size_t n = 0;
-
-	for (size_t i = 0; i < s->n_chunks; i++)
-		n += s->chunks[i] != NULL;
-	struct store_bytes bytes = {
-	    .codes = n * chunk_code_bytes(s->shape),
-	    .factors = n * chunk_row_bytes(s->shape, store->with_norm2),
-	    .tables = n * sizeof(struct store_chunk) + sizeof *s +
-		      s->chunks_max * sizeof(struct store_chunk *),
-	};
-	store_release(s);
-	pthread_mutex_lock(&store->lock);
-	bytes.tables += store->writer_bytes;
-	pthread_mutex_unlock(&store->lock);
-	return bytes;
 }

@@ -21,21 +21,28 @@
  *                         ^         ^         (first version of chunk 2)
  *     snapshot 8 --> | chunk 0 | chunk 1 | chunk 2' | chunk 3 |
  *
+ * A store has *parts*, usually one: a part's rows have one shape, and each its own
+ * chunks behind a table of the same length.  A slot is live in one part at most, so
+ * that rows can move from one part to another (codes of an older binarizer to those of
+ * a newer one) and keep their slots; part 0 is the oldest.
+ *
  * A published chunk never changes.  The writer changes copies of the chunks it
  * touches (one copy a chunk and transaction) and publishes a new table; readers keep
  * the snapshot they acquired for as long as they like and never see a torn row.
  *
  * Threads: one writer at a time calls store_slot_new, _put, _remove, _add_extra,
- * _publish, _rollback; store_acquire, store_release, store_bytes and everything that
- * takes a snapshot: any thread.
+ * _add_part, _staged_part, _publish, _rollback; store_acquire, store_release,
+ * store_bytes and everything that takes a snapshot: any thread.
  *
- * A transaction begins with the first store_slot_new, _put, _remove or _add_extra after
- * a publish or rollback.  Those may fail with ERR_MEMORY and then have changed nothing
- * (what was staged before stays staged); publish and rollback cannot fail.
+ * A transaction begins with the first store_slot_new, _put, _remove, _add_extra or
+ * _add_part after a publish or rollback.  Those may fail with ERR_MEMORY and then have
+ * changed nothing (what was staged before stays staged); publish and rollback cannot
+ * fail.
  */
 #define STORE_CHUNK_ROWS 1024
 #define STORE_CHUNK_BLOCKS (STORE_CHUNK_ROWS / DISTANCE_ROWS)
 #define STORE_SLOTS_MAX UINT32_C(0xFFFFFC00) /* a multiple of STORE_CHUNK_ROWS */
+#define STORE_PARTS_MAX 8
 
 struct store;
 
@@ -50,14 +57,21 @@ struct store_chunk {
 	atomic_size_t n_owners;
 };
 
-struct store_snapshot {
+struct store_part {
 	struct code_shape shape;
-	uint32_t n_slots; /* slots 0 .. n_slots - 1 may be live */
 	uint32_t n_live;
+	uint32_t n_extra;            /* of them: see store_add_extra */
+	struct store_chunk **chunks; /* (n_chunks of the snapshot); NULL: no row */
+};
+
+struct store_snapshot {
+	uint32_t n_slots;    /* slots 0 .. n_slots - 1 may be live */
+	uint32_t n_live;     /* of all parts */
 	uint32_t n_extra;    /* of them: see store_add_extra */
 	uint64_t generation; /* counts publishes */
 	size_t n_chunks;
-	struct store_chunk **chunks;
+	size_t n_parts;
+	struct store_part parts[STORE_PARTS_MAX];
 
 	struct store *store; /* the rest is the store's own business */
 	size_t chunks_max;
@@ -65,8 +79,8 @@ struct store_snapshot {
 	struct store_snapshot *older, *newer;
 };
 
-/* An empty store for codes of `shape`, with |x|^2 a row if with_norm2 (euclid).
- * ERR_MEMORY. */
+/* An empty store of one part for codes of `shape`, with |x|^2 a row if with_norm2
+ * (euclid).  ERR_MEMORY. */
 struct store *store_new(struct code_shape shape, bool with_norm2, struct error *err);
 
 /* Every snapshot must have been released; what is staged is dropped.  NULL is fine. */
@@ -85,11 +99,13 @@ struct store_row {
 	const uint8_t *wire; /* code_bytes(shape), checked (code_check) */
 	float factor;        /* finite */
 	float norm2;         /* finite; ignored by a store without */
+	size_t part;         /* whose shape the code has */
 };
 
-/* Stage a row: of a slot from store_slot_new, of a live slot (replaces), or, when a
- * restart loads rows whose slots are known, of any slot < STORE_SLOTS_MAX.  Many puts
- * before one publish copy no chunk twice: that is the bulk path.  ERR_MEMORY. */
+/* Stage a row, in place of the slot's row in whatever part: of a slot from
+ * store_slot_new, of a live slot (replaces), or, when a restart loads rows whose slots
+ * are known, of any slot < STORE_SLOTS_MAX.  Many puts before one publish copy no chunk
+ * twice: that is the bulk path.  ERR_MEMORY. */
 int store_put(
     struct store *store, uint32_t slot, const struct store_row *row, struct error *err);
 
@@ -97,10 +113,17 @@ int store_put(
  * ERR_MEMORY. */
 int store_remove(struct store *store, uint32_t slot, struct error *err);
 
-/* Stage n more (or fewer) extra rows: those that are not the first of what their owner
- * counts as one.  The store carries the number with its snapshots and does not look at
- * it.  ERR_MEMORY. */
-int store_add_extra(struct store *store, int64_t n, struct error *err);
+/* Stage an empty part behind the others.  ERR_MEMORY; ERR_FULL at STORE_PARTS_MAX. */
+int store_add_part(struct store *store, struct code_shape shape, struct error *err);
+
+/* Parts with what is staged, and the one in which a slot is live then; -1: in none. */
+size_t store_staged_parts(const struct store *store);
+int store_staged_part(const struct store *store, uint32_t slot);
+
+/* Stage n more (or fewer) extra rows of a part: those that are not the first of what
+ * their owner counts as one.  The store carries the number with its snapshots and does
+ * not look at it.  ERR_MEMORY. */
+int store_add_extra(struct store *store, size_t part, int64_t n, struct error *err);
 
 /* Make what is staged visible to the next store_acquire.  Without anything staged
  * nothing happens. */
@@ -114,6 +137,9 @@ struct store_snapshot *store_acquire(struct store *store);
 
 /* NULL is fine. */
 void store_release(struct store_snapshot *snapshot);
+
+/* The part in which the slot is live in the snapshot; -1: in none. */
+int store_part(const struct store_snapshot *snapshot, uint32_t slot);
 
 /* Whether the slot is live in the snapshot; if so wire (code_bytes), *factor and
  * *norm2 (0 in a store without) := its row.  Any of the three may be NULL. */

@@ -23,6 +23,7 @@ const struct http_route api_routes[] = {
     {"/collections", api_collections_list, "GET /collections", HTTP_GET, false, false},
     {C, api_collections_get, "GET " C, HTTP_GET, false, false},
     {C, api_collections_create, "PUT " C, HTTP_PUT, false, false},
+    {C, api_collections_update, "PATCH " C, HTTP_PATCH, false, false},
     {C, api_collections_drop, "DELETE " C, HTTP_DELETE, false, false},
     {C "/exists", api_collections_exists, C "/exists", HTTP_GET, false, false},
     {C "/points", api_points_upsert, "PUT " C "/points", HTTP_PUT, false, false},
@@ -34,7 +35,6 @@ const struct http_route api_routes[] = {
     {"/v1/models", api_models, "/v1/models", HTTP_GET, false, false},
     {"/v1/models/{model}", api_model, "/v1/models/{model}", HTTP_GET, false, false},
     /* Known, and not served. */
-    {C, NULL, "update collection", HTTP_PATCH, false, false},
     {C "/index", NULL, "payload indexes", ANY, false, false},
     {C "/index/{f}", NULL, "payload indexes", ANY, false, false},
     {C "/aliases", NULL, "aliases", ANY, false, false},

@@ -113,9 +113,14 @@ int api_settings(
     struct collection_settings *settings, const struct json *root, struct error *err);
 void api_settings_free(struct collection_settings *settings);
 
+/* *settings := what the body of a change says of a collection that has the settings
+ * `now`, for collection_next.  ERR_INPUT, ERR_UNSUPPORTED, ERR_MEMORY. */
+int api_settings_change(struct collection_settings *settings,
+    const struct collection_settings *now, const struct json *root, struct error *err);
+
 http_handler api_root, api_page, api_contract, api_healthz, api_readyz, api_metrics;
 http_handler api_collections_list, api_collections_get, api_collections_exists,
-    api_collections_create, api_collections_drop;
+    api_collections_create, api_collections_update, api_collections_drop;
 http_handler api_points_upsert, api_points_get, api_points_delete, api_points_count;
 http_handler api_query;
 http_handler api_embeddings, api_models, api_model;

@@ -110,6 +110,19 @@ series(struct text *out, const char *name, const char *collection, const char *p
 	text_printf(out, "\"} %" PRIu64 "\n", value);
 }
 
+/* Versions of codes that hold documents, or the one. */
+static size_t
+n_versions(const struct collection *collection)
+{
+	struct collection_counts counts[STORE_PARTS_MAX];
+	size_t n = 0;
+
+	collection_version_counts(counts, collection);
+	for (size_t i = 0; i < collection_n_versions(collection); i++)
+		n += counts[i].rows > 0;
+	return n > 0 ? n : 1;
+}
+
 static void
 collection_metrics(
     struct text *out, struct collection *const *list, size_t n, struct db *db)
@@ -118,6 +131,10 @@ collection_metrics(
 	for (size_t i = 0; i < n; i++)
 		series(out, "halftone_points", collection_settings(list[i])->name, NULL,
 		    collection_count(list[i]));
+	text_string(out, "# TYPE halftone_code_versions gauge\n");
+	for (size_t i = 0; i < n; i++)
+		series(out, "halftone_code_versions",
+		    collection_settings(list[i])->name, NULL, n_versions(list[i]));
 	text_string(out, "# TYPE halftone_collection_bytes gauge\n");
 	for (size_t i = 0; i < n; i++) {
 		const char *name = collection_settings(list[i])->name;

@@ -1,11 +1,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "binarize/recurrent.h"
 #include "server/api.h"
 #include "server/api_change.h"
 
 /* Collections: what is asked for is in api_settings.c; here they are listed, told
- * about, made and dropped. */
+ * about, made, changed and dropped. */
 
 void
 api_collections_list(struct http_request *request, unsigned worker)
@@ -76,6 +77,37 @@ add_codes(struct text *out, const struct collection *collection)
 	}
 }
 
+/* "versions": [...], of the codes: those that hold documents, and the newest. */
+static void
+add_versions(struct text *out, const struct collection *collection)
+{
+	struct collection_counts counts[STORE_PARTS_MAX];
+	size_t n = collection_n_versions(collection);
+	bool first = true;
+
+	collection_version_counts(counts, collection);
+	text_string(out, "\"versions\":[");
+	for (size_t i = 0; i < n; i++) {
+		const struct collection_version *v = collection_version(collection, i);
+		if (counts[i].rows == 0 && i + 1 < n)
+			continue;
+		text_printf(out,
+		    "%s{\"version\":%u,\"documents\":%zu,\"passages\":%zu,"
+		    "\"size\":%u,\"dims\":%u,\"bits\":%u,\"binarizer\":",
+		    first ? "" : ",", v->codes.version, counts[i].points,
+		    counts[i].rows, v->size, v->shape.dims, v->shape.bits);
+		text_json(out, v->binarizer, strlen(v->binarizer));
+		text_printf(out, ",\"binarizer_id\":\"%s\"", recurrent_id(v->model));
+		if (v->text_model[0]) {
+			text_string(out, ",\"text_model\":");
+			text_json(out, v->text_model, strlen(v->text_model));
+		}
+		text_string(out, "}");
+		first = false;
+	}
+	text_string(out, "]");
+}
+
 static void
 add_vectors(struct text *out, const struct collection_settings *s)
 {
@@ -118,6 +150,8 @@ add_info(struct text *out, const struct collection *collection,
 	text_string(out, ",\"shard_number\":1,\"replication_factor\":1,\"write_"
 			 "consistency_factor\":1,\"on_disk_payload\":true,");
 	add_codes(out, collection);
+	text_string(out, ",");
+	add_versions(out, collection);
 	text_printf(out,
 	    ",\"bytes\":{\"memory_codes\":%zu,\"memory_factors\":%zu,\"memory_tables\":"
 	    "%zu,\"disk_codes\":%" PRIu64 ",\"disk_ids\":%" PRIu64
@@ -220,6 +254,33 @@ api_collections_create(struct http_request *request, unsigned worker)
 err:
 	api_settings_free(&settings);
 	http_fail(request, &err);
+}
+
+void
+api_collections_update(struct http_request *request, unsigned worker)
+{
+	struct api *api = request->context;
+	struct collection_settings change;
+	struct error err;
+	struct json root;
+	(void)worker;
+
+	struct collection *before = api_collection(request, &err), *next = NULL;
+	if (before && api_body(&root, request, &err) == 0 &&
+	    api_settings_change(&change, collection_settings(before), &root, &err) == 0)
+		next = collection_next(before, &change, api->models, &err);
+	if (!next) {
+		http_fail(request, &err);
+	} else if (next == before) { /* it is so already */
+		struct text out = {0};
+		api_begin(&out);
+		text_string(&out, "true");
+		api_end(request, &out, NULL);
+		collection_release(next);
+	} else {
+		submit(request, next, WRITER_VERSION);
+	}
+	collection_release(before);
 }
 
 void

@@ -14,18 +14,18 @@ static int
 add_point(struct text *out, const struct api_select *select, struct api_coder *coder,
     struct db_txn *txn, const struct point_id *id, struct error *err)
 {
-	const struct db_codes *codes = collection_codes(coder->collection);
+	uint32_t collection = collection_codes(coder->collection)->collection;
 	char printed[POINT_ID_PRINT_MAX];
 	struct db_record record;
 	struct db_code code;
 	uint32_t slot;
 	bool found;
 
-	if (db_slot(txn, codes->collection, id, &found, &slot, err))
+	if (db_slot(txn, collection, id, &found, &slot, err))
 		return -1;
 	if (!found)
 		return 0;
-	if (db_record(txn, codes->collection, slot, &found, &record, err))
+	if (db_record(txn, collection, slot, &found, &record, err))
 		return -1;
 	if (!found)
 		return error_set(err, ERR_FORMAT, "a point has an id and no record");
@@ -36,9 +36,11 @@ add_point(struct text *out, const struct api_select *select, struct api_coder *c
 	if (api_select_payload(out, select, &record, err))
 		return -1;
 	if (select->vector) {
-		if (db_code(txn, codes, slot, &found, &code, err))
+		size_t version;
+		if (collection_code(
+			txn, coder->collection, slot, &version, &found, &code, err))
 			return -1;
-		struct api_row row = {code.wire, code.factor, code.norm2};
+		struct api_row row = {code.wire, code.factor, code.norm2, version};
 		if (found)
 			api_select_vector(out, select, coder, &row);
 	}
@@ -48,11 +50,10 @@ add_point(struct text *out, const struct api_select *select, struct api_coder *c
 
 static int
 add_points(struct text *out, const struct api_select *select, struct api_coder *coder,
-    const struct json *ids, struct error *err)
+    struct db_txn *txn, const struct json *ids, struct error *err)
 {
 	struct json_walk walk = json_walk(ids);
-	struct db_txn *txn = db_begin_read(coder->api->db, err);
-	int rc = txn ? 0 : -1;
+	int rc = 0;
 
 	text_string(out, "[");
 	for (size_t i = 0; rc == 0 && !out->failed && json_next(&walk); i++) {
@@ -66,7 +67,6 @@ add_points(struct text *out, const struct api_select *select, struct api_coder *
 			rc = api_fits(out, coder->api, API_SELECT_LESS, err);
 	}
 	text_string(out, "]");
-	db_end(txn);
 	return rc;
 }
 
@@ -78,6 +78,7 @@ api_points_get(struct http_request *request, unsigned worker)
 	struct api_select select = {.payload = true};
 	struct api_coder coder = {.api = NULL};
 	struct collection *collection = NULL;
+	struct db_txn *txn = NULL;
 	struct text out = {0};
 	struct json root, ids;
 	struct error err;
@@ -96,18 +97,24 @@ api_points_get(struct http_request *request, unsigned worker)
 		    (unsigned long long)max, json_count(&ids));
 		goto err;
 	}
+	/* First, so that the collection has every version of codes that it shows. */
+	txn = db_begin_read(api->db, &err);
+	if (!txn)
+		goto err;
 	collection = api_collection(request, &err);
 	if (!collection || api_select_check(&select, collection, &err) ||
 	    api_coder_init(&coder, api, collection, NULL, &err))
 		goto err;
 	api_begin(&out);
-	if (add_points(&out, &select, &coder, &ids, &err))
+	if (add_points(&out, &select, &coder, txn, &ids, &err))
 		goto err;
+	db_end(txn);
 	api_coder_free(&coder);
 	collection_release(collection);
 	api_end(request, &out, NULL);
 	return;
 err:
+	db_end(txn);
 	api_coder_free(&coder);
 	collection_release(collection);
 	text_free(&out);

@@ -20,12 +20,13 @@
 
 /* A query under way. */
 struct query {
-	struct distance_query query; /* 64-byte aligned: first */
 	struct http_request *request;
 	struct collection *collection;
+	struct distance_query *queries; /* one for each version of its codes */
 	struct batch_search search;
 	struct hit *hits;
 	struct api_select select;
+	struct json root; /* the body */
 	struct json what; /* the vector, text, code or id */
 	struct point_id id;
 	bool by_id; /* the point itself, in all its rows, is not among its hits */
@@ -33,6 +34,7 @@ struct query {
 	float threshold;
 	size_t limit;
 	size_t offset;
+	uint32_t planes;        /* of the codes that are read; 0 = all */
 	struct api_texts texts; /* the query's, if it is one */
 	uint64_t start_ns;      /* of embed_s */
 	double embed_s;
@@ -49,6 +51,7 @@ query_free(void *state)
 	store_release(query->search.snapshot);
 	collection_release(query->collection);
 	api_texts_free(&query->texts);
+	free(query->queries);
 	free(query->hits);
 	free(query);
 }
@@ -143,12 +146,12 @@ check_members(const struct json *root, struct error *err)
 }
 
 static int
-read_using(const struct query *query, const struct json *root, struct error *err)
+read_using(const struct query *query, struct error *err)
 {
 	char name[COLLECTION_NAME_MAX + 1];
 	const char *want = collection_settings(query->collection)->vector;
 	struct json value;
-	int has = api_member(&value, root, "using", JSON_STRING, err);
+	int has = api_member(&value, &query->root, "using", JSON_STRING, err);
 	if (has <= 0)
 		return has;
 	if (api_string(name, sizeof name, &value, "using", err))
@@ -160,48 +163,89 @@ read_using(const struct query *query, const struct json *root, struct error *err
 	return 0;
 }
 
-/* *query := the stored point as query. */
+/* "params": {"bits": b}; its other members steer what does not exist here. */
 static int
-query_by_id(struct query *query, struct api_coder *coder, struct error *err)
+read_params(struct query *query, struct error *err)
 {
-	const struct db_codes *codes = collection_codes(query->collection);
+	uint32_t bits = collection_settings(query->collection)->shape.bits;
+	struct json params, value;
+	uint64_t planes;
+	int has = api_member(&params, &query->root, "params", JSON_OBJECT, err);
+
+	query->planes = 0;
+	if (has <= 0)
+		return has;
+	if (!json_member(&params, "bits", &value) || value.type == JSON_NULL)
+		return 0;
+	if (api_count(
+		&planes, &value, "params.bits (those of the collection)", 1, bits, err))
+		return -1;
+	query->planes = (uint32_t)planes;
+	return 0;
+}
+
+/* query->queries := the stored point as query; the transaction began before the
+ * collection was looked up. */
+static int
+query_by_id(
+    struct query *query, struct api_coder *coder, struct db_txn *txn, struct error *err)
+{
+	uint32_t id = collection_codes(query->collection)->collection, slot = 0;
 	struct db_code code = {.wire = NULL};
-	uint32_t slot = 0;
+	struct api_row row = {.wire = NULL};
 	bool found = false;
 
 	if (point_id_parse(&query->id, &query->what, err))
 		return error_prefix(err, "query");
 	query->by_id = true;
-	struct db_txn *txn = db_begin_read(coder->api->db, err);
-	if (!txn)
+	if (db_slot(txn, id, &query->id, &found, &slot, err) != 0 ||
+	    (found && collection_code(txn, query->collection, slot, &row.version,
+			  &found, &code, err) != 0))
 		return -1;
-	int rc = db_slot(txn, codes->collection, &query->id, &found, &slot, err);
-	if (rc == 0 && found)
-		rc = db_code(txn, codes, slot, &found, &code, err);
-	if (rc == 0 && !found)
-		rc = error_set(err, ERR_NOT_FOUND, "query: no point with id %.*s",
+	if (!found)
+		return error_set(err, ERR_NOT_FOUND, "query: no point with id %.*s",
 		    query->what.len < 80 ? (int)query->what.len : 80, query->what.text);
-	struct api_row row = {code.wire, code.factor, code.norm2};
-	if (rc == 0)
-		rc = api_coder_stored(coder, &query->query, &row, err);
-	db_end(txn);
+	row.wire = code.wire;
+	row.factor = code.factor;
+	row.norm2 = code.norm2;
+	return api_coder_stored(coder, query->queries, &row, err);
+}
+
+static int
+init_coder(struct api_coder *coder, struct query *query, struct error *err)
+{
+	int rc = api_coder_init(
+	    coder, query->request->context, query->collection, &query->texts, err);
+
+	coder->planes = query->planes;
 	return rc;
 }
 
-/* query->query := what is looked for; 1 if its text is to be embedded first. */
+/* query->queries := what is looked for; 1 if its text is to be embedded first.  Of an
+ * id: txn is not NULL. */
 static int
-make_query(struct query *query, struct api *api, struct error *err)
+make_queries(struct query *query, struct db_txn *txn, struct error *err)
 {
 	struct api_coder coder;
-	bool is_id = query->what.type == JSON_NUMBER || query->what.type == JSON_STRING;
+	int rc = init_coder(&coder, query, err);
 
-	query->start_ns = clock_ns();
-	int rc = api_coder_init(&coder, api, query->collection, &query->texts, err);
+	free(query->queries);
+	query->queries = array_new_aligned(
+	    collection_n_versions(query->collection), sizeof *query->queries);
+	if (rc == 0 && !query->queries)
+		rc = error_set(err, ERR_MEMORY, "no memory for a query");
 	if (rc == 0)
-		rc = is_id ? query_by_id(query, &coder, err)
-			   : api_coder_query(&coder, &query->query, &query->what, err);
+		rc = txn ? query_by_id(query, &coder, txn, err)
+			 : api_coder_query(&coder, query->queries, &query->what, err);
 	api_coder_free(&coder);
 	return rc;
+}
+
+/* The query that scores are told by: they mean the same for every version's codes. */
+static const struct distance_query *
+newest_query(const struct query *query)
+{
+	return &query->queries[collection_n_versions(query->collection) - 1];
 }
 
 /* ---- answering ---- */
@@ -212,8 +256,9 @@ passes(const struct query *query, float score)
 {
 	if (!query->has_threshold)
 		return true;
-	bool is_distance = query->query.terms.metric == DISTANCE_EUCLID &&
-			   query->query.kind != DISTANCE_HAMMING;
+	const struct distance_query *q = newest_query(query);
+	bool is_distance =
+	    q->terms.metric == DISTANCE_EUCLID && q->kind != DISTANCE_HAMMING;
 	return is_distance ? score <= query->threshold : score >= query->threshold;
 }
 
@@ -254,13 +299,16 @@ add_hit(struct text *out, const struct query *query, struct walk *walk,
 	point_id_print(printed, &record->id);
 	text_printf(out, "{\"id\":%s,\"version\":%llu,\"score\":", printed,
 	    (unsigned long long)record->operation);
-	text_float(out, distance_report(&query->query, hit->score));
+	text_float(out, distance_report(newest_query(query), hit->score));
 	api_group_passage(out, record);
 	if (add_payload(out, query, walk, record, err) != 0)
 		return -1;
-	if (query->select.vector && store_get(coder->wire, &row.factor, &row.norm2,
-					query->search.snapshot, hit->slot))
+	const struct store_snapshot *snapshot = query->search.snapshot;
+	if (query->select.vector &&
+	    store_get(coder->wire, &row.factor, &row.norm2, snapshot, hit->slot)) {
+		row.version = (size_t)store_part(snapshot, hit->slot);
 		api_select_vector(out, &query->select, coder, &row);
+	}
 	text_string(out, "}");
 	return 0;
 }
@@ -278,7 +326,7 @@ add_hits(
 	for (; i < n && counted < end && walk->group.n_left > 0; i++) {
 		const struct hit *hit = &query->hits[i];
 		struct db_record record;
-		if (!passes(query, distance_report(&query->query, hit->score)))
+		if (!passes(query, distance_report(newest_query(query), hit->score)))
 			break;
 		int found = api_group_next(&walk->group, &record, hit, err);
 		if (found < 0)
@@ -336,7 +384,8 @@ find_rows(struct query *query, size_t k, struct error *err)
 		    err, ERR_MEMORY, "no memory for %zu hits; lower limit", k);
 	query->search =
 	    (struct batch_search){.store = collection_store(query->collection),
-		.flat = {.query = &query->query, .k = k, .hits = query->hits},
+		.flat = {.query = query->queries, .k = k, .hits = query->hits},
+		.n_queries = collection_n_versions(query->collection),
 		.on_done = on_searched,
 		.arg = query};
 	return api_search(query->request->context, &query->search, err);
@@ -357,6 +406,8 @@ answer_or_search(struct text *out, bool *again, struct query *query, struct erro
 	return k > 0 ? find_rows(query, k, err) : 0;
 }
 
+static void start(struct query *query);
+
 static void
 answer(struct pool_task *task, unsigned worker)
 {
@@ -371,6 +422,10 @@ answer(struct pool_task *task, unsigned worker)
 
 	query->wait_s += query->search.wait_s;
 	query->scan_s += query->search.scan_s;
+	if (query->search.outdated) {
+		start(query);
+		return;
+	}
 	api_begin(&out);
 	int rc = answer_or_search(&out, &again, query, &err);
 	if (rc || again) {
@@ -421,10 +476,9 @@ on_embedded(struct pool_task *task, unsigned worker)
 	struct error err;
 	(void)worker;
 
-	int rc = api_coder_init(
-	    &coder, request->context, query->collection, &query->texts, &err);
+	int rc = init_coder(&coder, query, &err);
 	if (rc == 0)
-		rc = api_coder_embedded_query(&coder, &query->query, 0, &err);
+		rc = api_coder_embedded_query(&coder, query->queries, 0, &err);
 	api_coder_free(&coder);
 	if (rc == 0)
 		search(query);
@@ -432,15 +486,57 @@ on_embedded(struct pool_task *task, unsigned worker)
 		http_fail(request, &err);
 }
 
+/* Look the collection up and make the queries for it: 1 if a text is to be embedded
+ * first. */
+static int
+prepare(struct query *query, struct db_txn *txn, struct error *err)
+{
+	collection_release(query->collection);
+	query->collection = api_collection(query->request, err);
+	if (!query->collection ||
+	    api_select_check(&query->select, query->collection, err) ||
+	    read_using(query, err) || read_params(query, err))
+		return -1;
+	return make_queries(query, txn, err);
+}
+
+/* From here on again for a collection that got another version of codes before the
+ * scan: what was made for those before is not enough. */
+static void
+start(struct query *query)
+{
+	struct http_request *request = query->request;
+	struct api *api = request->context;
+	bool is_id = query->what.type == JSON_NUMBER || query->what.type == JSON_STRING;
+	struct db_txn *txn = NULL;
+	struct error err;
+	int rc = 0;
+
+	api_texts_free(&query->texts);
+	api_texts_init(&query->texts, api);
+	query->start_ns = clock_ns();
+	if (is_id && !(txn = db_begin_read(api->db, &err)))
+		rc = -1;
+	if (rc == 0)
+		rc = prepare(query, txn, &err);
+	db_end(txn);
+	if (rc == 1)
+		rc = api_texts_embed(&query->texts, request, on_embedded, &err);
+	else if (rc == 0)
+		search(query);
+	if (rc < 0)
+		http_fail(request, &err);
+}
+
 void
 api_query(struct http_request *request, unsigned worker)
 {
 	struct api *api = request->context;
-	struct json root, value;
+	struct json value;
 	struct error err;
 	(void)worker;
 
-	struct query *query = array_new_aligned(1, sizeof *query);
+	struct query *query = array_new(1, sizeof *query);
 	if (!query) {
 		error_set(&err, ERR_MEMORY, "no memory for a query");
 		goto err;
@@ -449,28 +545,20 @@ api_query(struct http_request *request, unsigned worker)
 	request->state = query;
 	request->state_free = query_free;
 	api_texts_init(&query->texts, api);
-	if (api_body(&root, request, &err) || check_members(&root, &err) ||
-	    read_limits(query, &root, api->config, &err) ||
-	    api_select_read(&query->select, &root, &err))
+	if (api_body(&query->root, request, &err) ||
+	    check_members(&query->root, &err) ||
+	    read_limits(query, &query->root, api->config, &err) ||
+	    api_select_read(&query->select, &query->root, &err))
 		goto err;
-	if (!json_member(&root, "query", &value) || value.type == JSON_NULL) {
+	if (!json_member(&query->root, "query", &value) || value.type == JSON_NULL) {
 		error_set(&err, ERR_UNSUPPORTED,
 		    "points without a 'query' (scroll) are not served; expected "
 		    "'query': a vector, {\"text\": ...}, a code, or a point id");
 		goto err;
 	}
-	query->collection = api_collection(request, &err);
-	if (!query->collection ||
-	    api_select_check(&query->select, query->collection, &err) ||
-	    read_what(query, &value, &err) || read_using(query, &root, &err))
+	if (read_what(query, &value, &err))
 		goto err;
-	int is_text = make_query(query, api, &err);
-	if (is_text < 0)
-		goto err;
-	if (!is_text)
-		search(query);
-	else if (api_texts_embed(&query->texts, request, on_embedded, &err))
-		http_fail(request, &err);
+	start(query);
 	return;
 err:
 	http_fail(request, &err);

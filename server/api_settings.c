@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "server/api.h"
 
-/* The body of PUT /collections/{c} -> struct collection_settings. */
+/* The bodies of PUT and PATCH /collections/{c} -> struct collection_settings. */
 
 /* Members that steer what does not exist here: a client may send them. */
 static const char *const ignored[] = {"shard_number", "replication_factor",
@@ -346,6 +346,65 @@ api_settings(
 	}
 	*settings = s;
 	return 0;
+}
+
+/* Whether the body has a member of ours at all: of others PATCH serves none. */
+static int
+check_change(const struct json *root, struct error *err)
+{
+	static const char *const ours[] = {
+	    "codes", "text_model", "query_model", "metadata"};
+	struct json_walk walk = json_walk(root);
+	bool any = false;
+
+	while (json_next(&walk))
+		any |= walk.value.type != JSON_NULL &&
+		       is_one_of(&walk.key, ours, sizeof ours / sizeof *ours);
+	return any ? 0
+		   : error_set(err, ERR_UNSUPPORTED,
+			 "update collection: only {\"codes\": {\"binarizer\": NAME}}, "
+			 "perhaps with \"text_model\", is served");
+}
+
+int
+api_settings_change(struct collection_settings *settings,
+    const struct collection_settings *now, const struct json *root, struct error *err)
+{
+	struct collection_settings s = {.code_distance = now->code_distance};
+	struct json value;
+
+	if (check_change(root, err))
+		return -1;
+	int has = api_member(&value, root, "metadata", JSON_OBJECT, err);
+	if (has < 0 || (has && read_metadata(&s, &value, err)))
+		goto fail;
+	has = api_member(&value, root, "codes", JSON_OBJECT, err);
+	if (has < 0 || (has && read_codes(&s, &value, err)) ||
+	    read_models(&s, root, err))
+		goto fail;
+	if (s.mean) {
+		error_set(err, ERR_INPUT,
+		    "codes.mean: expected the name of a binarizer instead; a mean is "
+		    "for a new collection");
+		goto fail;
+	}
+	if (s.code_distance != now->code_distance) {
+		error_set(err, ERR_INPUT,
+		    "codes.distance: expected \"%s\", which stays, or nothing",
+		    collection_code_distance_name(now->code_distance));
+		goto fail;
+	}
+	if (!s.binarizer[0]) {
+		error_set(err, ERR_INPUT,
+		    "codes: expected 'binarizer': the name of the one that makes the "
+		    "codes from now on");
+		goto fail;
+	}
+	*settings = s;
+	return 0;
+fail:
+	api_settings_free(&s);
+	return -1;
 }
 
 void

@@ -16,29 +16,60 @@ settings(const struct api_coder *coder)
 	return collection_settings(coder->collection);
 }
 
+static int
+init_scratches(struct api_coder *coder, struct error *err)
+{
+	for (size_t i = 0; i < collection_n_versions(coder->collection); i++) {
+		const struct collection_version *v =
+		    collection_version(coder->collection, i);
+		coder->searching[i] = recurrent_scratch_new(v->searching, err);
+		if (!coder->searching[i])
+			return -1;
+		if (v->model == v->searching)
+			continue;
+		coder->own[i] = recurrent_scratch_new(v->model, err);
+		if (!coder->own[i])
+			return -1;
+	}
+	return 0;
+}
+
+static size_t
+larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
 int
 api_coder_init(struct api_coder *coder, const struct api *api,
     const struct collection *collection, struct api_texts *texts, struct error *err)
 {
-	const struct collection_settings *s = collection_settings(collection);
-	size_t size = s->size > ENCODER_DIMS_MAX ? s->size : ENCODER_DIMS_MAX;
+	size_t size = ENCODER_DIMS_MAX, dims = 0, bytes = 0;
 
 	*coder =
 	    (struct api_coder){.api = api, .collection = collection, .texts = texts};
+	for (size_t i = 0; i < collection_n_versions(collection); i++) {
+		const struct collection_version *v = collection_version(collection, i);
+		size = larger(size, v->size);
+		dims = larger(dims, v->shape.dims);
+		bytes = larger(bytes, code_bytes(v->shape));
+	}
 	coder->vector = array_new(size, sizeof *coder->vector);
-	coder->wire = array_new(code_bytes(s->shape), 1);
-	coder->levels = array_new(s->shape.dims, 1);
-	coder->k = array_new(s->shape.dims, 1);
+	coder->wire = array_new(bytes, 1);
+	coder->levels = array_new(dims, 1);
+	coder->k = array_new(dims, 1);
 	if (!coder->vector || !coder->wire || !coder->levels || !coder->k)
 		return error_set(err, ERR_MEMORY, "no memory for a vector");
-	coder->scratch = recurrent_scratch_new(collection_binarizer(collection), err);
-	return coder->scratch ? 0 : -1;
+	return init_scratches(coder, err);
 }
 
 void
 api_coder_free(struct api_coder *coder)
 {
-	recurrent_scratch_free(coder->scratch);
+	for (size_t i = 0; i < STORE_PARTS_MAX; i++) {
+		recurrent_scratch_free(coder->searching[i]);
+		recurrent_scratch_free(coder->own[i]);
+	}
 	free(coder->vector);
 	free(coder->wire);
 	free(coder->levels);
@@ -174,13 +205,50 @@ struct object {
 	char *text; /* base64, to be freed */
 	size_t text_n;
 	float norm;
+	size_t version; /* of a code */
 };
 
+/* object->version := that of the binarizer whose id comes along.  Documents are coded
+ * by the newest alone. */
 static int
-read_object_numbers(struct object *object, const struct api_coder *coder,
-    const struct json *members, struct error *err)
+read_version(struct object *object, const struct api_coder *coder,
+    enum encoder_role role, const struct json *members, struct error *err)
 {
-	const char *id = collection_binarizer_id(coder->collection);
+	const struct collection *c = coder->collection;
+	size_t n = collection_n_versions(c), i = n;
+	const char *newest = collection_binarizer_id(c);
+	struct json value;
+	int has = api_member(&value, members, "binarizer_id", JSON_STRING, err);
+
+	object->version = n - 1;
+	if (has < 0)
+		return -1;
+	if (!has && n > 1 && object->kind == OBJECT_CODE)
+		return error_set(err, ERR_INPUT,
+		    "object.binarizer_id: expected one with a code, as the collection "
+		    "has codes of %zu binarizers; the newest is %s",
+		    n, newest);
+	if (!has)
+		return 0;
+	while (i > 0 &&
+	       !json_equals(&value, recurrent_id(collection_version(c, i - 1)->model)))
+		i--;
+	if (i == 0)
+		return error_set(err, ERR_INPUT,
+		    "object.binarizer_id: expected a code of binarizer %s, not of %.*s",
+		    newest, value.len < 60 ? (int)value.len : 60, value.text);
+	if (i < n && role == ENCODER_DOCUMENT)
+		return error_set(err, ERR_INPUT,
+		    "object.binarizer_id: documents are coded by binarizer %s now, not "
+		    "by %.*s, whose codes are kept and not added to",
+		    newest, (int)value.len, value.text);
+	object->version = i - 1;
+	return 0;
+}
+
+static int
+read_norm(struct object *object, const struct json *members, struct error *err)
+{
 	struct json value;
 	int has = api_member(&value, members, "norm", JSON_NUMBER, err);
 	if (has < 0)
@@ -189,20 +257,14 @@ read_object_numbers(struct object *object, const struct api_coder *coder,
 	if (!(object->norm > 0) || !(object->norm < 1e18f))
 		return error_set(err, ERR_INPUT,
 		    "object.norm: expected a number above 0 and below 1e18");
-	has = api_member(&value, members, "binarizer_id", JSON_STRING, err);
-	if (has < 0)
-		return -1;
-	if (has && !json_equals(&value, id))
-		return error_set(err, ERR_INPUT,
-		    "object.binarizer_id: expected a code of binarizer %s, not of %.*s",
-		    id, value.len < 60 ? (int)value.len : 60, value.text);
 	return 0;
 }
 
 /* *object := {"object": {"b64": ...}, "model": "codes" or "float32"}. */
 static int
 read_object(struct object *object, const struct api_coder *coder,
-    const struct json *value, const struct json *members, struct error *err)
+    enum encoder_role role, const struct json *value, const struct json *members,
+    struct error *err)
 {
 	struct json model, b64;
 	bool chunk;
@@ -229,7 +291,8 @@ read_object(struct object *object, const struct api_coder *coder,
 	has = api_member(&b64, members, "b64", JSON_STRING, err);
 	if (has == 0)
 		error_set(err, ERR_INPUT, "object: expected a member 'b64'");
-	if (has <= 0 || read_object_numbers(object, coder, members, err))
+	if (has <= 0 || read_norm(object, members, err) ||
+	    read_version(object, coder, role, members, err))
 		return -1;
 	object->text = array_new(b64.len + 1, 1);
 	if (!object->text)
@@ -263,10 +326,13 @@ static int
 read_wire(const struct api_coder *coder, uint8_t *wire, const struct object *object,
     struct error *err)
 {
-	struct code_shape shape = settings(coder)->shape;
+	struct code_shape shape =
+	    collection_version(coder->collection, object->version)->shape;
 	if (base64_decode(wire, code_bytes(shape), object->text, object->text_n, err))
 		return error_prefix(
 		    err, "object.b64 (a code of %u x %u bits)", shape.dims, shape.bits);
+	if (code_check(wire, shape, err))
+		return error_prefix(err, "object.b64");
 	return 0;
 }
 
@@ -311,7 +377,8 @@ struct reading {
 	enum encoder_role role; /* in: of a text */
 	uint8_t *wire;          /* in */
 	enum reading_kind kind;
-	float norm; /* of a code */
+	float norm;     /* of a code */
+	size_t version; /* of a code */
 };
 
 static int
@@ -338,54 +405,28 @@ read_value(struct api_coder *coder, struct reading *reading, const struct json *
 	if (!json_member(&v, "object", &inner))
 		return error_set(err, ERR_INPUT,
 		    "vector: expected {\"text\"} or {\"object\", \"model\"}");
-	int rc = read_object(&object, coder, &v, &inner, err);
+	int rc = read_object(&object, coder, reading->role, &v, &inner, err);
 	if (rc == 0 && object.kind == OBJECT_FLOATS) {
 		rc = read_floats(coder, &object, err) || normalise(coder, err) ? -1 : 0;
 	} else if (rc == 0) {
 		reading->kind = READ_CODE;
 		reading->norm = object.norm;
+		reading->version = object.version;
 		rc = read_wire(coder, reading->wire, &object, err);
 	}
 	free(object.text);
 	return rc;
 }
 
-/* The expected square of the cosine between a projected vector and its code, by bits:
- * of a unit Gaussian's coordinates at the step that fits them best (base/code.h), one
- * less the mean squared error.  Nothing is known of learned codes. */
-static double
-cosine2(const struct api_coder *coder)
-{
-	static const double rotation[] = {[1] = 0.6366, 0.8812, 0.9626, 0.9885};
-	struct recurrent_info info =
-	    recurrent_info(collection_binarizer(coder->collection));
-	return info.kind == RECURRENT_ROTATION ? rotation[info.shape.bits] : 1;
-}
-
-/* What is stored of a code that came without its vector, whose length is `norm`: the
- * factor that is to be expected. */
-static struct api_row
-row_of_code(const struct api_coder *coder, const uint8_t *wire, float norm)
-{
-	const struct collection_settings *s = settings(coder);
-	if (s->distance == COLLECTION_COSINE)
-		norm = 1;
-	double plain = (double)recurrent_factor(
-	    collection_binarizer(coder->collection), coder->scratch, wire, norm);
-	return (struct api_row){.wire = wire,
-	    .factor = (float)(plain / sqrt(cosine2(coder))),
-	    .norm2 = norm * norm};
-}
-
 /* *code := of coder->vector. */
 static int
 encode(struct api_coder *coder, struct api_code *code, struct error *err)
 {
-	const struct recurrent *binarizer = collection_binarizer(coder->collection);
+	size_t newest = collection_n_versions(coder->collection) - 1;
 	struct recurrent_numbers numbers;
 
-	if (recurrent_encode(
-		binarizer, coder->scratch, code->wire, &numbers, coder->vector, err))
+	if (recurrent_encode(collection_binarizer(coder->collection),
+		coder->searching[newest], code->wire, &numbers, coder->vector, err))
 		return error_prefix(err, "vector");
 	code->factor = numbers.factor;
 	code->norm2 = numbers.norm2;
@@ -404,7 +445,8 @@ api_coder_document(struct api_coder *coder, struct api_code *code,
 		return 1;
 	if (reading.kind == READ_VECTOR)
 		return encode(coder, code, err);
-	struct api_row row = row_of_code(coder, code->wire, reading.norm);
+	struct api_row row = {.wire = code->wire, .version = reading.version};
+	api_coder_expect(coder, &row, reading.norm);
 	code->factor = row.factor;
 	code->norm2 = row.norm2;
 	return 0;
@@ -429,126 +471,8 @@ api_coder_embedded(
 	return take_embedding(coder, i, err) || encode(coder, code, err) ? -1 : 0;
 }
 
-static void
-hamming_query(
-    struct api_coder *coder, struct distance_query *query, const uint8_t *wire)
-{
-	struct code_shape shape = settings(coder)->shape;
-	code_to_levels(coder->levels, wire, shape);
-	distance_query_hamming(query, coder->levels, shape);
-}
-
-/* *query := coder->vector in the collection's code distance. */
-static int
-vector_query(struct api_coder *coder, struct distance_query *query, struct error *err)
-{
-	const struct recurrent *binarizer = collection_binarizer(coder->collection);
-	const struct collection_settings *s = settings(coder);
-	struct recurrent_query q = {.k = coder->k};
-	struct distance_terms terms = {.metric = DISTANCE_DOT};
-	int rc;
-
-	switch (s->code_distance) {
-	case DISTANCE_HAMMING:
-		if (recurrent_query_code(
-			binarizer, coder->scratch, coder->levels, coder->vector, err))
-			return error_prefix(err, "query");
-		distance_query_hamming(query, coder->levels, s->shape);
-		return 0;
-	case DISTANCE_SDC:
-		rc = recurrent_query_sdc(
-		    binarizer, coder->scratch, &q, coder->vector, err);
-		break;
-	default:
-		rc = recurrent_query_int8(
-		    binarizer, coder->scratch, &q, coder->vector, err);
-		break;
-	}
-	if (rc)
-		return error_prefix(err, "query");
-	terms.base = q.base;
-	if (s->distance == COLLECTION_EUCLID) {
-		terms.metric = DISTANCE_EUCLID;
-		for (uint32_t i = 0; i < s->size; i++)
-			terms.norm2 += coder->vector[i] * coder->vector[i];
-	}
-	/* Both kinds are signed bytes that meet levels. */
-	distance_query_int8(query, q.k, q.scale, s->shape, terms);
-	return 0;
-}
-
-/* coder->vector := the best estimate of what was coded; returns its |x|. */
-static double
-estimate(struct api_coder *coder, const struct api_row *row)
-{
-	const struct collection_settings *s = settings(coder);
-	const struct recurrent *binarizer = collection_binarizer(coder->collection);
-	const float *mean = recurrent_info(binarizer).mean;
-	double mean2 = 0, across = 0, along = 0; /* |mu|^2, <mu, f v>, |f v|^2 */
-	double norm2, rest2;                     /* |x|^2, |x - mu|^2 */
-
-	/* mu + f v is right in inner products with all but x: there f holds what the
-	 * code has missed of x - mu, whose projection on v is shorter. */
-	recurrent_decode(
-	    binarizer, coder->scratch, coder->vector, row->wire, row->factor);
-	for (uint32_t i = 0; i < s->size; i++) {
-		double mu = (double)mean[i], fv = (double)coder->vector[i] - mu;
-		mean2 += mu * mu;
-		across += mu * fv;
-		along += fv * fv;
-	}
-	if (s->distance == COLLECTION_DOT) {
-		float one = recurrent_factor(binarizer, coder->scratch, row->wire, 1);
-		double length = (double)row->factor / (double)one;
-		rest2 = length * length * cosine2(coder);
-		norm2 = mean2 + 2 * across + rest2;
-	} else {
-		norm2 = s->distance == COLLECTION_COSINE ? 1 : (double)row->norm2;
-		rest2 = norm2 - mean2 - 2 * across;
-	}
-	double share = along > 0 ? rest2 / along : 0;
-	/* Of Cosine the score against itself is known too: 1. */
-	if (s->distance == COLLECTION_COSINE && across + along > 0)
-		share = (rest2 + across) / (across + along);
-	share = fmin(fmax(share, 0), 1);
-	for (uint32_t i = 0; i < s->size; i++)
-		coder->vector[i] =
-		    (float)((double)mean[i] +
-			    share * ((double)coder->vector[i] - (double)mean[i]));
-	return sqrt(fmax(norm2, 0));
-}
-
-void
-api_coder_decode(struct api_coder *coder, const struct api_row *row)
-{
-	double want = estimate(coder, row), sum = 0;
-	uint32_t size = settings(coder)->size;
-
-	for (uint32_t i = 0; i < size; i++)
-		sum += (double)coder->vector[i] * (double)coder->vector[i];
-	double scale = sum > 0 ? want / sqrt(sum) : 0;
-	for (uint32_t i = 0; i < size; i++)
-		coder->vector[i] = (float)((double)coder->vector[i] * scale);
-}
-
 int
-api_coder_stored(struct api_coder *coder, struct distance_query *query,
-    const struct api_row *row, struct error *err)
-{
-	if (settings(coder)->code_distance == DISTANCE_HAMMING) {
-		hamming_query(coder, query, row->wire);
-		return 0;
-	}
-	double norm = estimate(coder, row);
-	if (vector_query(coder, query, err))
-		return -1;
-	/* The length of the vector itself is known, and is more than the estimate's. */
-	query->terms.norm2 = (float)(norm * norm);
-	return 0;
-}
-
-int
-api_coder_query(struct api_coder *coder, struct distance_query *query,
+api_coder_query(struct api_coder *coder, struct distance_query *queries,
     const struct json *value, struct error *err)
 {
 	struct reading reading = {.role = ENCODER_QUERY, .wire = coder->wire};
@@ -558,15 +482,17 @@ api_coder_query(struct api_coder *coder, struct distance_query *query,
 	if (reading.kind == READ_TEXT)
 		return 1;
 	if (reading.kind == READ_VECTOR)
-		return vector_query(coder, query, err);
-	struct api_row row = row_of_code(coder, coder->wire, reading.norm);
-	return api_coder_stored(coder, query, &row, err);
+		return api_coder_vector(coder, queries, err);
+	struct api_row row = {.wire = coder->wire, .version = reading.version};
+	api_coder_expect(coder, &row, reading.norm);
+	return api_coder_stored(coder, queries, &row, err);
 }
 
 int
-api_coder_embedded_query(
-    struct api_coder *coder, struct distance_query *query, size_t i, struct error *err)
+api_coder_embedded_query(struct api_coder *coder, struct distance_query *queries,
+    size_t i, struct error *err)
 {
-	return take_embedding(coder, i, err) || vector_query(coder, query, err) ? -1
-										: 0;
+	return take_embedding(coder, i, err) || api_coder_vector(coder, queries, err)
+		   ? -1
+		   : 0;
 }

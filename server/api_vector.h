@@ -18,9 +18,11 @@
  *                                                 where the collection has one; of a
  *                                                 document also "chunk": true
  *     {"object": {"b64": "..."}, "model": "codes"}    a code in the wire form; the
- *                                                 object may have "binarizer_id" (it
- *                                                 must be the collection's) and "norm"
- *                                                 (of the vector; else 1)
+ *                                                 object may have "binarizer_id" (the
+ *                                                 collection's; needed where it has
+ *                                                 several, of which documents are of
+ *                                                 the newest) and "norm" (of the
+ * vector; else 1)
  *     {"object": {"b64": "..."}, "model": "float32"}  little-endian floats
  *     {"NAME": any of these}                      the collection's one vector by name
  *
@@ -39,11 +41,16 @@ struct api_coder {
 	const struct collection *collection;
 	struct api_texts *texts;
 	struct api_chunks *chunks; /* NULL: no text may be cut; the caller's to set */
+	uint32_t planes;           /* of codes that queries read, 0 = all; likewise */
 	float *vector;             /* the collection's size, or more */
-	uint8_t *wire;             /* (code_bytes) */
-	uint8_t *levels;           /* (dims) */
-	int8_t *k;                 /* (dims) */
-	struct recurrent_scratch *scratch;
+	uint8_t *wire;             /* (code_bytes), of any version */
+	uint8_t *levels;           /* (dims), of any version */
+	int8_t *k;                 /* (dims), of any version */
+
+	/* For each version of the collection's codes: of the model by which they are
+	 * searched, and, where that is another, of the one that made them. */
+	struct recurrent_scratch *searching[STORE_PARTS_MAX];
+	struct recurrent_scratch *own[STORE_PARTS_MAX];
 };
 
 /* Texts join `texts`, which lives as long; NULL where none can come.  ERR_MEMORY.  Free
@@ -70,28 +77,38 @@ int api_coder_document(struct api_coder *coder, struct api_code *code,
 int api_coder_embedded(
     struct api_coder *coder, struct api_code *code, size_t i, struct error *err);
 
-/* *query := what is looked for, in the collection's code distance.  As above: 1 for a
- * text. */
-int api_coder_query(struct api_coder *coder, struct distance_query *query,
+/* queries (one for each version of the collection's codes) := what is looked for, in
+ * the collection's code distance.  As above: 1 for a text. */
+int api_coder_query(struct api_coder *coder, struct distance_query *queries,
     const struct json *value, struct error *err);
-int api_coder_embedded_query(
-    struct api_coder *coder, struct distance_query *query, size_t i, struct error *err);
+int api_coder_embedded_query(struct api_coder *coder, struct distance_query *queries,
+    size_t i, struct error *err);
+
+/* The same for coder->vector. */
+int api_coder_vector(
+    struct api_coder *coder, struct distance_query *queries, struct error *err);
 
 /* A document as it is stored; borrowed. */
 struct api_row {
-	const uint8_t *wire; /* (code_bytes) */
+	const uint8_t *wire; /* (code_bytes of its version) */
 	float factor;
-	float norm2; /* |x|^2, of a Euclid collection */
+	float norm2;    /* |x|^2, of a Euclid collection */
+	size_t version; /* of the collection's codes */
 };
 
-/* *query := a stored document as query (of a Hamming collection: the code itself).  It
- * is the best estimate of x that the code allows,
+/* row->factor, norm2 := what is to be expected of a code that came without its vector,
+ * whose length is `norm`. */
+void api_coder_expect(struct api_coder *coder, struct api_row *row, float norm);
+
+/* queries := a stored document as query (of a Hamming collection: beside codes of its
+ * own version the code itself).  It is the best estimate of x that the code allows,
  *     q = mu + g Q^T v,   g = |x - mu|^2 / (f |Q^T v|^2)
  * in the terms of binarize/recurrent.h: not f, with which x would score against itself
  * by 1 / cos^2(x - mu, code) too much.  A document scores against its own code |x|^2;
  * exactly so of Cosine, where g is chosen for that.  Of Dot |x - mu| is not stored and
- * is taken as f |v| times the expected cosine. */
-int api_coder_stored(struct api_coder *coder, struct distance_query *query,
+ * is taken as f |v| times the expected cosine.  Of an older version whose vectors were
+ * others q is what its code decodes to, as long as x. */
+int api_coder_stored(struct api_coder *coder, struct distance_query *queries,
     const struct api_row *row, struct error *err);
 
 /* coder->vector := what a code says the vector was: that estimate, made as long as x

@@ -73,9 +73,12 @@ acquire(struct batch *batch, size_t n)
 static struct flat_scratch *
 choose(const struct batch *batch, const struct store_snapshot *snapshot, size_t n)
 {
-	size_t row_bytes = distance_words(snapshot->shape) * 4;
-	return snapshot->n_slots * row_bytes * n < TEAM_BYTES ? batch->alone
-							      : batch->team;
+	size_t bytes = 0;
+
+	for (size_t p = 0; p < snapshot->n_parts; p++)
+		bytes += snapshot->parts[p].n_live *
+			 distance_words(snapshot->parts[p].shape) * 4;
+	return bytes * n < TEAM_BYTES ? batch->alone : batch->team;
 }
 
 /* Search for taken[0 .. n-1] and tell their owners. */
@@ -84,21 +87,27 @@ answer(struct batch *batch, size_t n)
 {
 	struct error err = {.code = ERR_NONE};
 	uint64_t start_ns = clock_ns();
+	size_t n_run = 0;
 
 	acquire(batch, n);
+	const struct store_snapshot *snapshot = batch->taken[0]->snapshot;
 	for (size_t i = 0; i < n; i++) {
 		struct batch_search *search = batch->taken[i];
 		search->wait_s = (double)(start_ns - search->submitted_ns) * 1e-9;
-		batch->searches[i] = search->flat;
+		search->outdated = search->n_queries < snapshot->n_parts;
+		if (!search->outdated)
+			batch->searches[n_run++] = search->flat;
 	}
-	const struct store_snapshot *snapshot = batch->taken[0]->snapshot;
-	flat_run(batch->searches, n, snapshot, choose(batch, snapshot, n), &err);
+	if (n_run > 0)
+		flat_run(batch->searches, n_run, snapshot,
+		    choose(batch, snapshot, n_run), &err);
 	double scan_s = clock_since(start_ns);
 	if (batch->options.metrics)
 		metrics_batch(batch->options.metrics, n);
+	const struct flat_search *run = batch->searches;
 	for (size_t i = 0; i < n; i++) {
 		struct batch_search *search = batch->taken[i];
-		search->flat.n = batch->searches[i].n;
+		search->flat.n = search->outdated ? 0 : run++->n;
 		search->scan_s = scan_s;
 		search->err = err;
 		search->on_done(search); /* from here it may be gone */

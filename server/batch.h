@@ -1,6 +1,7 @@
 #ifndef SERVER_BATCH_H
 #define SERVER_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,8 @@ typedef void batch_on_done(struct batch_search *search);
 struct batch_search {
 	struct store *store;
 	struct flat_search flat; /* query, k, hits: filled by the caller; n: out */
+	size_t n_queries;        /* at flat.query: one for each part of the store that
+				    the caller knows */
 	batch_on_done *on_done;  /* on the scan thread, exactly once; must be quick */
 	void *arg;               /* the caller's */
 
@@ -31,6 +34,7 @@ struct batch_search {
 	 * read what the hits' slots hold (until then no slot is reused). */
 	struct store_snapshot *snapshot;
 	struct error err; /* code ERR_NONE: the hits are there */
+	bool outdated;    /* nothing was searched: the store has more parts by now */
 	double wait_s;
 	double scan_s;
 

@@ -2,170 +2,29 @@
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "attention/encoder.h"
 #include "base/alloc.h"
 #include "server/collection_internal.h"
-#include "server/models.h"
 
 struct collection {
 	struct collection_settings settings;
-	struct collection_binarizer binarizer;
-	struct db_codes codes;
+
+	/* Oldest first; version i's codes are part i of the store. */
+	struct collection_version versions[STORE_PARTS_MAX];
+	size_t n_versions;
+	/* The collection before its newest version, whose reference this holds: the
+	 * store and the binarizers of the older versions are its; NULL: all are own. */
+	struct collection *before;
+	struct collection_binarizer binarizers[STORE_PARTS_MAX];
 	struct store *store;
 	char *text; /* settings as JSON, from collection_row */
 	atomic_size_t n_owners;
 };
 
-static uint32_t
-default_dims(uint32_t size)
-{
-	uint32_t dims = (size + CODE_DIMS_STEP - 1) / CODE_DIMS_STEP * CODE_DIMS_STEP;
-
-	return dims < CODE_DIMS_MAX ? dims : CODE_DIMS_MAX;
-}
-
-/* What a mean goes with; nothing to do where there is none. */
-static int
-check_mean(const struct collection_settings *s, struct error *err)
-{
-	if (!s->mean)
-		return strcmp(s->binarizer, COLLECTION_FITTED) != 0
-			   ? 0
-			   : error_set(err, ERR_INPUT,
-				 "expected a mean with the binarizer \"%s\"",
-				 COLLECTION_FITTED);
-	if (s->binarizer[0] && strcmp(s->binarizer, COLLECTION_FITTED) != 0)
-		return error_set(err, ERR_INPUT,
-		    "expected either a mean or a binarizer (\"%.64s\"), not both",
-		    s->binarizer);
-	if (s->n_mean != s->size)
-		return error_set(err, ERR_INPUT,
-		    "expected a mean of %u numbers, as the vectors have, not %zu",
-		    s->size, s->n_mean);
-	for (size_t i = 0; i < s->n_mean; i++) {
-		if (!(fabsf(s->mean[i]) < COLLECTION_MEAN_MAX))
-			return error_set(err, ERR_INPUT,
-			    "expected a mean of numbers between -1e18 and 1e18, not %g "
-			    "at position %zu",
-			    (double)s->mean[i], i);
-	}
-	return 0;
-}
-
-/* The text model called `name`; NULL. */
-static const struct model *
-text_model(const struct models *models, const char *name, struct error *err)
-{
-	const struct model *model = models_find(models, name, err);
-
-	if (model && !model->encoder) {
-		error_set(err, ERR_NOT_FOUND,
-		    "the model %.100s has a binarizer and no text encoder", name);
-		return NULL;
-	}
-	return model;
-}
-
-/* Queries may have a model of their own if it embeds into the same space. */
-static int
-check_query_model(const struct collection_settings *s, const struct model *documents,
-    const struct models *models, struct error *err)
-{
-	const struct model *queries = text_model(models, s->query_model, err);
-
-	if (!queries)
-		return -1;
-	size_t dims = encoder_dims(queries->encoder);
-	if (dims != encoder_dims(documents->encoder))
-		return error_set(err, ERR_INPUT,
-		    "expected a query_model of %zu dimensions, as the text model "
-		    "%.80s has; %.80s has %zu",
-		    encoder_dims(documents->encoder), s->text_model, s->query_model,
-		    dims);
-	const char *of_documents = encoder_coordinates(documents->encoder);
-	const char *of_queries = encoder_coordinates(queries->encoder);
-	if (of_documents[0] && of_queries[0] && strcmp(of_documents, of_queries) != 0)
-		return error_set(err, ERR_INPUT,
-		    "expected a query_model of the coordinates \"%s\", as the text "
-		    "model has, not \"%s\": their vectors do not compare",
-		    of_documents, of_queries);
-	return 0;
-}
-
-/* Fill in what the settings leave open; *path := the binarizer's file, or NULL. */
-static int
-resolve(struct collection_settings *s, const char **path, const struct models *models,
-    struct error *err)
-{
-	const struct model *model = NULL;
-
-	if (s->text_model[0]) {
-		model = text_model(models, s->text_model, err);
-		if (!model)
-			return -1;
-		uint32_t dims = (uint32_t)encoder_dims(model->encoder);
-		if (s->size == 0)
-			s->size = dims;
-		if (s->size != dims)
-			return error_set(err, ERR_INPUT,
-			    "expected vectors of %u dimensions, as the text model "
-			    "%.100s makes them, not %u",
-			    dims, s->text_model, s->size);
-		if (s->query_model[0] && check_query_model(s, model, models, err) != 0)
-			return -1;
-	}
-	if (check_mean(s, err) != 0)
-		return -1;
-	if (s->mean)
-		snprintf(s->binarizer, sizeof s->binarizer, "%s", COLLECTION_FITTED);
-	if (!s->binarizer[0])
-		snprintf(s->binarizer, sizeof s->binarizer, "%s",
-		    model && model->binarizer_path ? s->text_model
-						   : COLLECTION_UNTRAINED);
-	*path = NULL;
-	if (s->mean || strcmp(s->binarizer, COLLECTION_UNTRAINED) == 0)
-		return 0;
-	model = models_find(models, s->binarizer, err);
-	if (!model)
-		return -1;
-	if (!model->binarizer_path)
-		return error_set(err, ERR_NOT_FOUND,
-		    "the model %.100s has no binarizer.safetensors: choose another, or "
-		    "\"%s\"",
-		    s->binarizer, COLLECTION_UNTRAINED);
-	*path = model->binarizer_path;
-	return 0;
-}
-
-/* The shape that a learned binarizer has, else the defaults. */
-static int
-resolve_shape(struct collection_settings *s, const char *path, struct error *err)
-{
-	struct recurrent_info info = {.input_dims = s->size};
-
-	if (path && recurrent_peek(&info, path, err) != 0)
-		return -1;
-	if (info.input_dims != s->size)
-		return error_set(err, ERR_INPUT,
-		    "the binarizer %.100s takes vectors of %u dimensions, not %u",
-		    s->binarizer, info.input_dims, s->size);
-	if (s->shape.dims == 0)
-		s->shape.dims =
-		    info.shape.dims ? info.shape.dims : default_dims(s->size);
-	if (s->shape.bits == 0)
-		s->shape.bits =
-		    info.shape.bits ? info.shape.bits : COLLECTION_BITS_DEFAULT;
-	return 0;
-}
-
-/* What new and load share: everything but the binarizer. */
+/* A collection without versions, binarizers and store. */
 static struct collection *
 make(const struct collection_settings *settings, struct error *err)
 {
@@ -179,90 +38,210 @@ make(const struct collection_settings *settings, struct error *err)
 	c->settings = *settings;
 	c->settings.mean = NULL;
 	c->settings.n_mean = 0;
-	bool euclid = settings->distance == COLLECTION_EUCLID;
-	c->codes = (struct db_codes){
-	    .collection = settings->id,
-	    .version = COLLECTION_CODE_VERSION,
-	    .shape = settings->shape,
-	    .has_norm2 = euclid,
-	};
-	snprintf(c->codes.vector, sizeof c->codes.vector, "%s", settings->vector);
-	c->store = store_new(settings->shape, euclid, err);
-	if (!c->store) {
-		collection_release(c);
-		return NULL;
-	}
 	return c;
 }
 
-struct collection *
-collection_new(const struct collection_settings *settings, const struct models *models,
-    struct error *err)
+static struct db_codes
+codes_of(const struct collection *c, const struct collection_version *v)
 {
-	struct collection_settings s = *settings;
-	const char *path = NULL;
+	struct db_codes codes = {
+	    .collection = c->settings.id,
+	    .version = v->codes.version,
+	    .shape = v->shape,
+	    .has_norm2 = c->settings.distance == COLLECTION_EUCLID,
+	};
 
-	if (collection_settings_check(&s, err) != 0 ||
-	    resolve(&s, &path, models, err) != 0 || resolve_shape(&s, path, err) != 0)
-		return NULL;
-	s.id = 0;
-	if (s.created_s == 0)
-		s.created_s = (uint64_t)time(NULL);
-	struct collection *c = make(&s, err);
+	memcpy(codes.vector, c->settings.vector, sizeof codes.vector);
+	return codes;
+}
+
+/* A version behind the others, by the binarizer at its place. */
+static const struct collection_version *
+add_version(struct collection *c, const struct collection_version *version)
+{
+	struct collection_version *v = &c->versions[c->n_versions];
+
+	*v = *version;
+	v->model = c->binarizers[c->n_versions].model;
+	v->shape = recurrent_info(v->model).shape;
+	v->codes = codes_of(c, v);
+	c->settings.shape = v->shape;
+	c->n_versions++;
+	return v;
+}
+
+/* Signs of what lies between a vector and its centre say little beside another's. */
+static int
+check_hamming(const struct collection *c, struct error *err)
+{
+	if (c->settings.code_distance != DISTANCE_HAMMING ||
+	    c->settings.shape.centres == 0)
+		return 0;
+	return error_set(err, ERR_INPUT,
+	    "codes.distance hamming compares signs, which mean little beside the "
+	    "centres that the binarizer %.100s has: expected sdc or int8, or a "
+	    "binarizer trained with --centres 0",
+	    c->settings.binarizer);
+}
+
+/* What the settings say of the newest version. */
+static struct collection_version
+newest_version(const struct collection_settings *s, uint32_t number)
+{
+	struct collection_version v = {
+	    .size = s->size, .shape = s->shape, .codes.version = number};
+
+	memcpy(v.binarizer, s->binarizer, sizeof v.binarizer);
+	memcpy(v.text_model, s->text_model, sizeof v.text_model);
+	return v;
+}
+
+struct collection *
+collection_make(
+    const struct collection_settings *settings, const char *path, struct error *err)
+{
+	struct collection_version version = newest_version(settings, 1);
+	bool euclid = settings->distance == COLLECTION_EUCLID;
+	struct collection *c = make(settings, err);
+
 	if (!c)
 		return NULL;
-	if (collection_binarizer_new(&c->binarizer, &s, path, err) != 0) {
-		collection_release(c);
-		return NULL;
-	}
+	if (collection_binarizer_new(&c->binarizers[0], settings, path, err) != 0)
+		goto fail;
+	const struct collection_version *v = add_version(c, &version);
+	c->store = store_new(v->shape, euclid, err);
+	if (!c->store || check_hamming(c, err) != 0)
+		goto fail;
+	c->versions[0].searching = v->model;
 	return c;
+fail:
+	collection_release(c);
+	return NULL;
+}
+
+/* Fill in by which models vectors of the newest version search the codes of each. */
+static int
+reach_all(struct collection *c, struct error *err)
+{
+	const struct collection_version *newest = &c->versions[c->n_versions - 1];
+
+	for (size_t i = 0; i < c->n_versions; i++) {
+		struct collection_version *v = &c->versions[i];
+		v->searching = collection_reach(&c->settings, newest, v, err);
+		if (!v->searching)
+			return -1;
+	}
+	return 0;
+}
+
+struct collection *
+collection_make_next(struct collection *before,
+    const struct collection_settings *settings, const char *path, struct error *err)
+{
+	size_t n = before->n_versions;
+	uint32_t number = before->versions[n - 1].codes.version + 1;
+	struct collection_version version = newest_version(settings, number);
+	struct collection *c = make(settings, err);
+
+	if (!c)
+		return NULL;
+	c->before = collection_retain(before);
+	c->store = before->store;
+	c->n_versions = n;
+	memcpy(c->versions, before->versions, n * sizeof *c->versions);
+	if (collection_binarizer_new(&c->binarizers[n], settings, path, err) != 0)
+		goto fail;
+	add_version(c, &version);
+	if (check_hamming(c, err) != 0 || reach_all(c, err) != 0)
+		goto fail;
+	return c;
+fail:
+	collection_release(c);
+	return NULL;
 }
 
 struct loading {
 	struct store *store;
+	size_t part;
+	struct code_shape shape;
 	size_t n_rows;
 };
 
 static int
 on_code(void *arg, uint32_t slot, const struct db_code *code, struct error *err)
 {
-	const struct store_row row = {code->wire, code->factor, code->norm2};
 	struct loading *loading = arg;
+	const struct store_row row = {
+	    code->wire, code->factor, code->norm2, loading->part};
 
 	if (slot >= STORE_SLOTS_MAX)
 		return error_set(
 		    err, ERR_FORMAT, "a stored point has the slot %u", slot);
+	if (code_check(code->wire, loading->shape, err) != 0) {
+		err->code = ERR_FORMAT;
+		return error_prefix(err, "a stored point");
+	}
 	loading->n_rows++;
 	return store_put(loading->store, slot, &row, err);
 }
 
-/* Codes are all staged: how many of them are extra rows? */
+/* A version's codes are all staged: how many of them are extra rows? */
 static int
-load_extra(struct collection *c, size_t n_rows, struct db_txn *txn, struct error *err)
+load_extra(struct collection *c, size_t version, size_t n_rows, struct db_txn *txn,
+    struct error *err)
 {
 	uint64_t n;
 
-	if (db_extra_rows(txn, c->settings.id, &n, err) != 0)
+	if (db_extra_rows(txn, &c->versions[version].codes, &n, err) != 0)
 		return -1;
 	if (n > 0 && n >= n_rows)
 		return error_set(err, ERR_FORMAT,
 		    "expected fewer extra rows than the %zu that there are, not "
 		    "%" PRIu64,
 		    n_rows, n);
-	return n ? store_add_extra(c->store, (int64_t)n, err) : 0;
+	return n ? store_add_extra(c->store, version, (int64_t)n, err) : 0;
+}
+
+/* Read a version's binarizer and codes in; an older one without codes has had its
+ * time. */
+static int
+load_version(struct collection *c, const struct collection_stored *stored, size_t i,
+    struct db_txn *txn, struct error *err)
+{
+	const struct collection_stored_version *v = &stored->versions[i];
+	const struct db_codes codes = codes_of(c, &v->version);
+	size_t n = c->n_versions;
+	bool any = true;
+
+	if (i + 1 < stored->n && db_codes_any(txn, &codes, &any, err) != 0)
+		return -1;
+	if (!any)
+		return 0;
+	if (collection_binarizer_load(&c->binarizers[n], v, c->settings.id, txn, err) !=
+	    0)
+		return -1;
+	const struct collection_version *added = add_version(c, &v->version);
+	if (n == 0)
+		c->store = store_new(added->shape, added->codes.has_norm2, err);
+	if (n == 0 ? !c->store : store_add_part(c->store, added->shape, err) != 0)
+		return -1;
+	struct loading loading = {.store = c->store, .part = n, .shape = added->shape};
+	if (db_codes_each(txn, &added->codes, on_code, &loading, err) != 0)
+		return -1;
+	return load_extra(c, n, loading.n_rows, txn, err);
 }
 
 static int
 load(struct collection *c, const struct collection_stored *stored, struct db_txn *txn,
     struct error *err)
 {
-	struct loading loading = {.store = c->store};
-
-	if (collection_binarizer_load(&c->binarizer, &c->settings, stored, txn, err) !=
-		0 ||
-	    db_codes_each(txn, &c->codes, on_code, &loading, err) != 0 ||
-	    load_extra(c, loading.n_rows, txn, err) != 0)
+	for (size_t i = 0; i < stored->n; i++)
+		if (load_version(c, stored, i, txn, err) != 0)
+			return -1;
+	if (reach_all(c, err) != 0) {
+		err->code = ERR_FORMAT;
 		return -1;
+	}
 	store_publish(c->store);
 	return 0;
 }
@@ -304,8 +283,11 @@ collection_release(struct collection *c)
 {
 	if (!c || atomic_fetch_sub(&c->n_owners, 1) > 1)
 		return;
-	collection_binarizer_free(&c->binarizer);
-	store_free(c->store);
+	for (size_t i = 0; i < STORE_PARTS_MAX; i++)
+		collection_binarizer_free(&c->binarizers[i]);
+	if (!c->before)
+		store_free(c->store);
+	collection_release(c->before);
 	cJSON_free(c->text);
 	free(c);
 }
@@ -322,22 +304,53 @@ collection_store(const struct collection *c)
 	return c->store;
 }
 
+size_t
+collection_n_versions(const struct collection *c)
+{
+	return c->n_versions;
+}
+
+const struct collection_version *
+collection_version(const struct collection *c, size_t i)
+{
+	return &c->versions[i];
+}
+
+const struct collection_version *
+collection_newest(const struct collection *c)
+{
+	return &c->versions[c->n_versions - 1];
+}
+
 const struct recurrent *
 collection_binarizer(const struct collection *c)
 {
-	return c->binarizer.model;
+	return collection_newest(c)->model;
 }
 
 const char *
 collection_binarizer_id(const struct collection *c)
 {
-	return c->binarizer.id;
+	return recurrent_id(collection_binarizer(c));
 }
 
 const struct db_codes *
 collection_codes(const struct collection *c)
 {
-	return &c->codes;
+	return &collection_newest(c)->codes;
+}
+
+int
+collection_code(struct db_txn *txn, const struct collection *c, uint32_t slot,
+    size_t *version, bool *found, struct db_code *code, struct error *err)
+{
+	*found = false;
+	for (size_t i = c->n_versions; i-- > 0 && !*found;) {
+		*version = i;
+		if (db_code(txn, &c->versions[i].codes, slot, found, code, err) != 0)
+			return -1;
+	}
+	return 0;
 }
 
 struct collection_counts
@@ -351,6 +364,19 @@ collection_counts(const struct collection *c)
 	return counts;
 }
 
+void
+collection_version_counts(struct collection_counts *counts, const struct collection *c)
+{
+	struct store_snapshot *snapshot = store_acquire(c->store);
+
+	for (size_t i = 0; i < c->n_versions; i++) {
+		const struct store_part *part = &snapshot->parts[i];
+		counts[i] = (struct collection_counts){
+		    .points = part->n_live - part->n_extra, .rows = part->n_live};
+	}
+	store_release(snapshot);
+}
+
 size_t
 collection_count(const struct collection *c)
 {
@@ -361,23 +387,43 @@ int
 collection_row(
     struct db_collection *row, struct collection *c, uint32_t id, struct error *err)
 {
-	char *text = collection_settings_print(&c->settings, c->binarizer.id, err);
+	const struct collection_binarizer *b = &c->binarizers[c->n_versions - 1];
+	char *text = collection_settings_print(c, err);
 
 	if (!text)
 		return -1;
 	cJSON_free(c->text);
 	c->text = text;
 	c->settings.id = id;
-	c->codes.collection = id;
+	for (size_t i = 0; i < c->n_versions; i++)
+		c->versions[i].codes.collection = id;
 	*row = (struct db_collection){
 	    .name = c->settings.name,
 	    .id = id,
 	    .settings = text,
 	    .settings_len = strlen(text),
-	    .binarizer = c->binarizer.bytes,
-	    .binarizer_len = c->binarizer.n,
+	    .version = collection_codes(c)->version,
+	    .binarizer = b->bytes,
+	    .binarizer_len = b->n,
 	};
 	return 0;
+}
+
+/* Bytes of blocks in the data directory, if rows stand one after the other. */
+static uint64_t
+disk_codes(const struct collection *c, const struct store_snapshot *snapshot)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < c->n_versions && i < snapshot->n_parts; i++) {
+		const struct db_codes *codes = &c->versions[i].codes;
+		uint32_t rows = db_codes_rows(codes);
+		/* Of one version holes count too. */
+		uint32_t n = snapshot->n_parts == 1 ? snapshot->n_slots
+						    : snapshot->parts[i].n_live;
+		bytes += (n + (uint64_t)rows - 1) / rows * db_codes_block_bytes(codes);
+	}
+	return bytes;
 }
 
 int
@@ -387,18 +433,17 @@ collection_bytes(struct collection_bytes *bytes, const struct collection *c,
 	struct db_sizes sizes;
 	struct store_bytes memory = store_bytes(c->store);
 	struct store_snapshot *snapshot = store_acquire(c->store);
-	uint64_t n = snapshot->n_live, n_slots = snapshot->n_slots;
+	uint64_t n = snapshot->n_live, codes = disk_codes(c, snapshot);
 
 	store_release(snapshot);
 	if (db_sizes(db, &sizes, err) != 0)
 		return -1;
 	uint64_t all = sizes.n_rows > n ? sizes.n_rows : n;
-	uint32_t rows = db_codes_rows(&c->codes);
 	*bytes = (struct collection_bytes){
 	    .memory_codes = memory.codes,
 	    .memory_factors = memory.factors,
 	    .memory_tables = memory.tables,
-	    .disk_codes = (n_slots + rows - 1) / rows * db_codes_block_bytes(&c->codes),
+	    .disk_codes = codes,
 	    .disk_ids = all ? sizes.ids_bytes * n / all : 0,
 	    .disk_points = all ? sizes.points_bytes * n / all : 0,
 	};

@@ -22,15 +22,21 @@ struct models;
  * codes of a collection can be read whatever becomes of the models directory; its id
  * (a hash of what it computes) is stored too and checked at every start.
  *
+ * A binarizer can be followed by another: then the collection has codes of several
+ * *versions*, each with its binarizer and its shape.  Documents that come in are coded
+ * by the newest; those that were there stay as they are and are searched with it, until
+ * they come again.
+ *
  * A struct collection is counted: registry_find and collection_retain give a
- * reference, collection_release takes it back, and a collection that was dropped
- * lives until its last reference is gone.  Settings and binarizer never change; any
- * thread may read.  The store has one writer (server/writer.h) and any readers.
+ * reference, collection_release takes it back, and a collection that was dropped or
+ * has got another version lives until its last reference is gone.  Settings and
+ * versions never change: a collection with one version more is a new struct over the
+ * same store. Any thread may read.  The store has one writer (server/writer.h) and any
+ * readers.
  */
 #define COLLECTION_NAME_MAX 255          /* bytes; also of vector and model names */
 #define COLLECTION_SIZE_MAX 16384        /* dimensions of a vector */
 #define COLLECTION_BITS_DEFAULT 4        /* for a client that does not say */
-#define COLLECTION_CODE_VERSION 1        /* of struct db_codes */
 #define COLLECTION_UNTRAINED "untrained" /* the rotation without a mean */
 #define COLLECTION_FITTED "fitted"       /* the rotation with a mean that came along */
 #define COLLECTION_MEAN_MAX 1e18f        /* of a number of such a mean */
@@ -90,6 +96,30 @@ int collection_settings_check(
 struct collection *collection_new(const struct collection_settings *settings,
     const struct models *models, struct error *err);
 
+/* Codes by one binarizer. */
+struct collection_version {
+	uint32_t size; /* of the vectors that were coded */
+	struct code_shape shape;
+	char binarizer[COLLECTION_NAME_MAX + 1];
+	char text_model[COLLECTION_NAME_MAX + 1];
+	const struct recurrent *model;     /* that made them */
+	const struct recurrent *searching; /* by which the collection's vectors search
+					      them and they decode into such vectors */
+	struct db_codes codes;             /* their key and shape on the disk */
+};
+
+/* `before` with one version more, in no registry yet (WRITER_VERSION puts it there);
+ * `before` itself if that is its newest already.  Of `change` are read: the binarizer's
+ * name; a shape, where the binarizer leaves it open (0 = as before); text_model and
+ * query_model ("" = as before).  A binarizer that does not know the codes of an older
+ * version (recurrent_searching) must take vectors of the same size and text model: they
+ * are held to be the same encoder's, and vectors search the older codes by the
+ * binarizer that made them.  One reference is the caller's.  ERR_INPUT, ERR_NOT_FOUND,
+ * ERR_MEMORY. */
+struct collection *collection_next(struct collection *before,
+    const struct collection_settings *change, const struct models *models,
+    struct error *err);
+
 /* The collection whose row in the data directory this is, with all its codes read
  * into memory.  ERR_FORMAT, ERR_MEMORY, ERR_IO. */
 struct collection *collection_load(
@@ -101,14 +131,23 @@ void collection_release(struct collection *collection); /* NULL is fine */
 /* The rest is valid while the caller holds a reference. */
 const struct collection_settings *collection_settings(const struct collection *c);
 struct store *collection_store(const struct collection *c);
+
+/* Versions, oldest first, 1 .. STORE_PARTS_MAX; the codes of number i are part i of the
+ * store.  A version that holds no document any more goes with the next start. */
+size_t collection_n_versions(const struct collection *c);
+const struct collection_version *collection_version(
+    const struct collection *c, size_t i);
+
+/* The last of them, and parts of it. */
+const struct collection_version *collection_newest(const struct collection *c);
 const struct recurrent *collection_binarizer(const struct collection *c);
-
-/* 16 hexadecimal digits: a hash of kind, seed, mean and shape of the binarizer.  Two
- * collections with the same id have codes that can be compared. */
 const char *collection_binarizer_id(const struct collection *c);
-
-/* The key and shape of its codes in the data directory. */
 const struct db_codes *collection_codes(const struct collection *c);
+
+/* *found, *version and *code := the code in this slot, of whatever version.  Of a
+ * transaction that began before the collection was looked up. */
+int collection_code(struct db_txn *txn, const struct collection *c, uint32_t slot,
+    size_t *version, bool *found, struct db_code *code, struct error *err);
 
 /* Points in the newest snapshot, and their rows: of a chunked point one a passage. */
 struct collection_counts {
@@ -116,6 +155,10 @@ struct collection_counts {
 	size_t rows;
 };
 struct collection_counts collection_counts(const struct collection *c);
+
+/* The same of each version: counts (STORE_PARTS_MAX). */
+void collection_version_counts(
+    struct collection_counts *counts, const struct collection *c);
 
 /* The points alone. */
 size_t collection_count(const struct collection *c);

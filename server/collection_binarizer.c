@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,48 +10,6 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "server/collection_internal.h"
-
-/* ---- its id: FNV-1a of 64 bits over what decides the codes ---- */
-
-static uint64_t
-hash(uint64_t h, const void *bytes, size_t n)
-{
-	const uint8_t *p = bytes;
-
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ p[i]) * UINT64_C(0x100000001B3);
-	return h;
-}
-
-static uint64_t
-hash_u64(uint64_t h, uint64_t number)
-{
-	uint8_t bytes[8];
-
-	bytes_put64le(bytes, number);
-	return hash(h, bytes, sizeof bytes);
-}
-
-static void
-set_id(struct collection_binarizer *b)
-{
-	struct recurrent_info info = recurrent_info(b->model);
-	uint64_t h = UINT64_C(0xCBF29CE484222325);
-
-	h = hash_u64(h, info.kind == RECURRENT_ROTATION ? 0 : 1);
-	h = hash_u64(h, info.seed);
-	h = hash_u64(h, info.input_dims);
-	h = hash_u64(h, info.shape.dims);
-	h = hash_u64(h, info.shape.bits);
-	for (uint32_t i = 0; i < info.input_dims; i++) {
-		uint8_t bytes[4];
-		bytes_putfle(bytes, info.mean[i]);
-		h = hash(h, bytes, sizeof bytes);
-	}
-	if (info.kind != RECURRENT_ROTATION)
-		h = hash(h, b->bytes, b->n);
-	snprintf(b->id, sizeof b->id, "%016" PRIx64, h);
-}
 
 /* ---- from bytes ---- */
 
@@ -96,10 +53,10 @@ open_bytes(const void *bytes, size_t n, struct code_shape shape, struct error *e
 }
 
 static struct recurrent *
-open_untrained(const struct collection_settings *s, uint64_t seed, struct error *err)
+open_untrained(uint32_t size, struct code_shape shape, uint64_t seed, struct error *err)
 {
 	const struct recurrent_rotation_config config = {
-	    .input_dims = s->size, .shape = s->shape, .seed = seed};
+	    .input_dims = size, .shape = shape, .seed = seed};
 
 	return recurrent_new(&config, err);
 }
@@ -174,7 +131,8 @@ collection_binarizer_new(struct collection_binarizer *b,
     const struct collection_settings *s, const char *path, struct error *err)
 {
 	if (!path && !s->mean) {
-		b->model = open_untrained(s, RECURRENT_UNTRAINED_SEED, err);
+		b->model =
+		    open_untrained(s->size, s->shape, RECURRENT_UNTRAINED_SEED, err);
 	} else {
 		if ((s->mean ? write_mean(b, s, err) : read_file(b, path, err)) != 0)
 			return -1;
@@ -182,19 +140,19 @@ collection_binarizer_new(struct collection_binarizer *b,
 	}
 	if (!b->model)
 		return error_prefix(err, "binarizer %.100s", s->binarizer);
-	set_id(b);
 	return 0;
 }
 
 int
 collection_binarizer_load(struct collection_binarizer *b,
-    const struct collection_settings *s, const struct collection_stored *stored,
+    const struct collection_stored_version *stored, uint32_t collection,
     struct db_txn *txn, struct error *err)
 {
+	const struct collection_version *v = &stored->version;
 	const void *bytes;
 	size_t n;
 
-	if (db_binarizer(txn, s->id, &bytes, &n, err) != 0)
+	if (db_binarizer(txn, collection, v->codes.version, &bytes, &n, err) != 0)
 		return -1;
 	if (n > 0) {
 		b->bytes = array_copy(bytes, n);
@@ -202,19 +160,18 @@ collection_binarizer_load(struct collection_binarizer *b,
 			return error_set(
 			    err, ERR_MEMORY, "out of memory for a binarizer");
 		b->n = n;
-		b->model = open_bytes(b->bytes, n, s->shape, err);
+		b->model = open_bytes(b->bytes, n, v->shape, err);
 	} else {
-		b->model = open_untrained(s, stored->seed, err);
+		b->model = open_untrained(v->size, v->shape, stored->seed, err);
 	}
 	if (!b->model)
 		return error_prefix(err, "its binarizer");
-	set_id(b);
-	if (recurrent_info(b->model).input_dims != s->size ||
-	    strcmp(b->id, stored->binarizer_id) != 0)
+	if (recurrent_info(b->model).input_dims != v->size ||
+	    strcmp(recurrent_id(b->model), stored->binarizer_id) != 0)
 		return error_set(err, ERR_FORMAT,
 		    "its codes were made by the binarizer %s, and what is stored is "
 		    "%s: restore the data from a copy",
-		    stored->binarizer_id, b->id);
+		    stored->binarizer_id, recurrent_id(b->model));
 	return 0;
 }
 

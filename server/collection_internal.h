@@ -6,25 +6,42 @@
 
 /* What the files of server/collection share. */
 
-#define COLLECTION_BINARIZER_ID_BYTES 17 /* 16 digits and '\0' */
 #define COLLECTION_BINARIZER_BYTES_MAX (256 * 1024 * 1024)
 
-/* What the stored settings say beside struct collection_settings. */
-struct collection_stored {
-	char binarizer_id[COLLECTION_BINARIZER_ID_BYTES];
+/* What the stored settings say of a version. */
+struct collection_stored_version {
+	struct collection_version version; /* without models; of codes the number */
+	char binarizer_id[RECURRENT_ID_BYTES];
 	uint64_t seed; /* of COLLECTION_UNTRAINED */
+};
+
+/* All of them, oldest first; the last is what the settings themselves say. */
+struct collection_stored {
+	struct collection_stored_version versions[STORE_PARTS_MAX];
+	size_t n;
 };
 
 struct collection_binarizer {
 	struct recurrent *model;
 	void *bytes; /* of its file, kept in the data directory; NULL if untrained */
 	size_t n;
-	char id[COLLECTION_BINARIZER_ID_BYTES];
 };
 
+/* A collection of these settings, with nothing left open, and the binarizer at `path`,
+ * untrained where that is NULL; and `before` with such a version more. */
+struct collection *collection_make(
+    const struct collection_settings *settings, const char *path, struct error *err);
+struct collection *collection_make_next(struct collection *before,
+    const struct collection_settings *settings, const char *path, struct error *err);
+
+/* The model by which vectors of the newest version search the codes of `v`; NULL:
+ * ERR_INPUT, they cannot. */
+const struct recurrent *collection_reach(const struct collection_settings *s,
+    const struct collection_version *newest, const struct collection_version *v,
+    struct error *err);
+
 /* The JSON that is kept in the data directory; cJSON_free() it.  ERR_MEMORY. */
-char *collection_settings_print(
-    const struct collection_settings *s, const char *binarizer_id, struct error *err);
+char *collection_settings_print(const struct collection *c, struct error *err);
 
 /* *s and *stored := what the n bytes at `text` say; s->id stays 0.  ERR_FORMAT. */
 int collection_settings_read(struct collection_settings *s,
@@ -36,7 +53,7 @@ int collection_settings_read(struct collection_settings *s,
 int collection_binarizer_new(struct collection_binarizer *b,
     const struct collection_settings *s, const char *path, struct error *err);
 int collection_binarizer_load(struct collection_binarizer *b,
-    const struct collection_settings *s, const struct collection_stored *stored,
+    const struct collection_stored_version *stored, uint32_t collection,
     struct db_txn *txn, struct error *err);
 void collection_binarizer_free(struct collection_binarizer *b);
 

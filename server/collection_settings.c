@@ -175,28 +175,56 @@ add_number(cJSON *object, const char *key, double number)
 	return cJSON_AddNumberToObject(object, key, number) != NULL;
 }
 
-char *
-collection_settings_print(
-    const struct collection_settings *s, const char *binarizer_id, struct error *err)
+/* What is kept of a version's codes. */
+static bool
+add_version(cJSON *object, const struct collection_version *v)
 {
+	return add_number(object, "size", v->size) &&
+	       add_number(object, "dims", v->shape.dims) &&
+	       add_number(object, "bits", v->shape.bits) &&
+	       add_text(object, "binarizer", v->binarizer) &&
+	       add_text(object, "binarizer_id", recurrent_id(v->model)) &&
+	       add_number(object, "seed", RECURRENT_UNTRAINED_SEED) &&
+	       add_text(object, "text_model", v->text_model) &&
+	       (v->codes.version == 1 ||
+		   add_number(object, "version", v->codes.version));
+}
+
+/* The versions before the newest, where there are any. */
+static bool
+add_older(cJSON *object, const struct collection *c)
+{
+	size_t n = collection_n_versions(c) - 1;
+	cJSON *list = n > 0 ? cJSON_AddArrayToObject(object, "older") : NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		cJSON *item = cJSON_CreateObject();
+		if (!list || !item || !cJSON_AddItemToArray(list, item)) {
+			cJSON_Delete(item);
+			return false;
+		}
+		if (!add_version(item, collection_version(c, i)))
+			return false;
+	}
+	return true;
+}
+
+char *
+collection_settings_print(const struct collection *c, struct error *err)
+{
+	const struct collection_settings *s = collection_settings(c);
 	cJSON *object = cJSON_CreateObject();
 	char *text = NULL;
 
 	/* Numbers below 2^53: exact as doubles. */
 	if (object && add_text(object, "name", s->name) &&
-	    add_number(object, "size", s->size) &&
 	    add_text(object, "distance", collection_distance_name(s->distance)) &&
 	    add_text(object, "vector", s->vector) &&
-	    add_number(object, "dims", s->shape.dims) &&
-	    add_number(object, "bits", s->shape.bits) &&
 	    add_text(object, "code_distance",
 		collection_code_distance_name(s->code_distance)) &&
-	    add_text(object, "binarizer", s->binarizer) &&
-	    add_text(object, "binarizer_id", binarizer_id) &&
-	    add_number(object, "seed", RECURRENT_UNTRAINED_SEED) &&
-	    add_text(object, "text_model", s->text_model) &&
+	    add_version(object, collection_newest(c)) &&
 	    (!s->query_model[0] || add_text(object, "query_model", s->query_model)) &&
-	    add_number(object, "created", (double)s->created_s))
+	    add_number(object, "created", (double)s->created_s) && add_older(object, c))
 		text = cJSON_PrintUnformatted(object);
 	cJSON_Delete(object);
 	if (!text)
@@ -243,6 +271,70 @@ get_u32(uint32_t *number, const struct json *object, const char *key)
 	return true;
 }
 
+static bool
+read_version(struct collection_stored_version *stored, const struct json *object)
+{
+	struct collection_version *v = &stored->version;
+	struct json value;
+
+	*v = (struct collection_version){.codes.version = 1};
+	return get_u32(&v->size, object, "size") &&
+	       get_u32(&v->shape.dims, object, "dims") &&
+	       get_u32(&v->shape.bits, object, "bits") &&
+	       get_text(v->binarizer, sizeof v->binarizer, object, "binarizer") &&
+	       get_text(stored->binarizer_id, sizeof stored->binarizer_id, object,
+		   "binarizer_id") &&
+	       get_u64(&stored->seed, object, "seed", UINT64_MAX) &&
+	       get_text(v->text_model, sizeof v->text_model, object, "text_model") &&
+	       (!json_member(object, "version", &value) ||
+		   (get_u32(&v->codes.version, object, "version") &&
+		       v->codes.version > 1));
+}
+
+/* All versions, their numbers rising. */
+static bool
+read_versions(struct collection_stored *stored, const struct json *root)
+{
+	struct json list;
+
+	stored->n = 0;
+	if (json_member(root, "older", &list)) {
+		struct json_walk walk = json_walk(&list);
+		if (list.type != JSON_ARRAY)
+			return false;
+		while (json_next(&walk)) {
+			if (stored->n == STORE_PARTS_MAX - 1 ||
+			    !read_version(&stored->versions[stored->n++], &walk.value))
+				return false;
+		}
+	}
+	if (!read_version(&stored->versions[stored->n++], root))
+		return false;
+	for (size_t i = 1; i < stored->n; i++)
+		if (stored->versions[i].version.codes.version <=
+		    stored->versions[i - 1].version.codes.version)
+			return false;
+	return true;
+}
+
+/* Every version is one that a collection can have. */
+static int
+check_versions(const struct collection_settings *s,
+    const struct collection_stored *stored, struct error *err)
+{
+	for (size_t i = 0; i < stored->n; i++) {
+		const struct collection_version *v = &stored->versions[i].version;
+		struct collection_settings of = *s;
+		of.size = v->size;
+		of.shape = v->shape;
+		memcpy(of.binarizer, v->binarizer, sizeof of.binarizer);
+		memcpy(of.text_model, v->text_model, sizeof of.text_model);
+		if (collection_settings_check(&of, err) != 0)
+			return -1;
+	}
+	return 0;
+}
+
 int
 collection_settings_read(struct collection_settings *s,
     struct collection_stored *stored, const char *text, size_t n, struct error *err)
@@ -257,29 +349,28 @@ collection_settings_read(struct collection_settings *s,
 	*s = (struct collection_settings){0};
 	bool good =
 	    get_text(s->name, sizeof s->name, &root, "name") &&
-	    get_u32(&s->size, &root, "size") &&
 	    get_text(distance, sizeof distance, &root, "distance") &&
 	    get_text(s->vector, sizeof s->vector, &root, "vector") &&
-	    get_u32(&s->shape.dims, &root, "dims") &&
-	    get_u32(&s->shape.bits, &root, "bits") &&
 	    get_text(code_distance, sizeof code_distance, &root, "code_distance") &&
-	    get_text(s->binarizer, sizeof s->binarizer, &root, "binarizer") &&
-	    get_text(stored->binarizer_id, sizeof stored->binarizer_id, &root,
-		"binarizer_id") &&
-	    get_u64(&stored->seed, &root, "seed", UINT64_MAX) &&
-	    get_text(s->text_model, sizeof s->text_model, &root, "text_model") &&
 	    (!json_member(&root, "query_model", &value) ||
 		get_text(
 		    s->query_model, sizeof s->query_model, &root, "query_model")) &&
-	    get_u64(&s->created_s, &root, "created", UINT64_MAX);
+	    get_u64(&s->created_s, &root, "created", UINT64_MAX) &&
+	    read_versions(stored, &root);
 	if (!good)
 		return error_set(err, ERR_FORMAT,
 		    "stored settings lack a member or have one of another type: %.80s",
 		    text);
+	const struct collection_version *newest =
+	    &stored->versions[stored->n - 1].version;
+	s->size = newest->size;
+	s->shape = newest->shape;
+	memcpy(s->binarizer, newest->binarizer, sizeof s->binarizer);
+	memcpy(s->text_model, newest->text_model, sizeof s->text_model);
 	if (collection_distance_parse(&s->distance, distance, err) != 0 ||
 	    collection_code_distance_parse(&s->code_distance, code_distance, err) !=
 		0 ||
-	    collection_settings_check(s, err) != 0) {
+	    check_versions(s, stored, err) != 0) {
 		err->code = ERR_FORMAT;
 		return error_prefix(err, "stored settings");
 	}

@@ -15,7 +15,7 @@
  *
  *     meta         format version, next collection id, last operation
  *     collections  name -> settings (JSON)
- *     binarizers   collection -> what decodes its codes
+ *     binarizers   collection, code version -> what decodes its codes
  *     ids          collection, id -> slots
  *     points       collection, slot -> id, payload, operation, passage
  *     codes        collection, code version, vector name, block -> rows of codes
@@ -36,8 +36,10 @@
  * at most DB_READERS_MAX at once).  Keep it short: while it lives, no page that was
  * freed since can be reused, and the file grows.
  */
-#define DB_FORMAT_VERSION 2  /* the newest that is read */
-#define DB_FORMAT_PLAIN 1    /* of a directory where no point has passages */
+#define DB_FORMAT_VERSION 3  /* the newest that is read */
+#define DB_FORMAT_PLAIN 1    /* of a directory without what the others have */
+#define DB_FORMAT_PASSAGES 2 /* a point has passages */
+#define DB_FORMAT_VERSIONS 3 /* a collection has had codes of a second version */
 #define DB_PASSAGES_MAX 4096 /* of a point */
 #define DB_MAP_BYTES_DEFAULT ((size_t)256 << 30)
 #define DB_MAP_BYTES_MIN ((size_t)1 << 20)
@@ -109,12 +111,14 @@ int db_set_operation(struct db_txn *txn, uint64_t operation, struct error *err);
 /* *id := a collection id that was never used before. */
 int db_collection_new_id(struct db_txn *txn, uint32_t *id, struct error *err);
 
-/* Keep settings (JSON) and, where binarizer_len > 0, the binarizer's bytes. */
+/* Keep settings (JSON) and, where binarizer_len > 0, the bytes of the binarizer of a
+ * version of its codes; a name that is there gets the new settings. */
 struct db_collection {
 	const char *name;
 	uint32_t id;
 	const char *settings;
 	size_t settings_len;
+	uint32_t version; /* of the codes that the binarizer makes */
 	const void *binarizer;
 	size_t binarizer_len;
 };
@@ -133,10 +137,14 @@ int db_collections(
 int db_collection_find(
     struct db_txn *txn, const char *name, bool *found, uint32_t *id, struct error *err);
 
-/* *bytes := the binarizer kept for a collection, valid until the transaction ends;
- * *n = 0 if there is none. */
-int db_binarizer(struct db_txn *txn, uint32_t collection, const void **bytes, size_t *n,
-    struct error *err);
+/* *bytes := the binarizer kept for a version of a collection's codes, valid until the
+ * transaction ends; *n = 0 if there is none. */
+int db_binarizer(struct db_txn *txn, uint32_t collection, uint32_t version,
+    const void **bytes, size_t *n, struct error *err);
+
+/* Deleting what is not there is fine. */
+int db_binarizer_delete(
+    struct db_txn *txn, uint32_t collection, uint32_t version, struct error *err);
 
 /* The name is gone at once; the rows are left for db_purge. */
 int db_collection_drop(
@@ -208,23 +216,23 @@ int db_record_delete(
 int db_point_delete(struct db_txn *txn, uint32_t collection, const struct db_rows *rows,
     const struct point_id *id, struct error *err);
 
-/* How many rows a collection has beyond the first of each point: kept by the caller,
- * so that points can be counted without reading them. */
-int db_extra_rows(
-    struct db_txn *txn, uint32_t collection, uint64_t *n, struct error *err);
-int db_set_extra_rows(
-    struct db_txn *txn, uint32_t collection, uint64_t n, struct error *err);
-
 /* ---- codes ---- */
 
-/* One code of each point of a collection: its key and the shape of its rows. */
+/* Codes of a collection by one binarizer: their key and the shape of their rows. */
 struct db_codes {
 	uint32_t collection;
-	uint32_t version; /* of the code: 1; later ones for new binarizers */
+	uint32_t version; /* 1, and rising for the binarizers that followed the first */
 	char vector[256]; /* the vector's name; "" is the default one */
 	struct code_shape shape;
 	bool has_norm2;
 };
+
+/* How many rows of these codes there are beyond the first of each point: kept by the
+ * caller, so that points can be counted without reading them. */
+int db_extra_rows(
+    struct db_txn *txn, const struct db_codes *codes, uint64_t *n, struct error *err);
+int db_set_extra_rows(
+    struct db_txn *txn, const struct db_codes *codes, uint64_t n, struct error *err);
 
 struct db_code {
 	const uint8_t
@@ -247,6 +255,10 @@ int db_code_delete(
 /* *found and *code := the code in this slot. */
 int db_code(struct db_txn *txn, const struct db_codes *codes, uint32_t slot,
     bool *found, struct db_code *code, struct error *err);
+
+/* *any := whether there is a code at all. */
+int db_codes_any(
+    struct db_txn *txn, const struct db_codes *codes, bool *any, struct error *err);
 
 /* Call on_code for every code in the order of slots; it returns 0, or -1 with *err to
  * stop.  One sequential pass over the blocks.  ERR_UNAVAILABLE: db_stop_loading. */

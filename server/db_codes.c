@@ -244,6 +244,28 @@ db_code(struct db_txn *txn, const struct db_codes *codes, uint32_t slot, bool *f
 	return 0;
 }
 
+/* A block without rows is deleted: the first one found has some. */
+int
+db_codes_any(
+    struct db_txn *txn, const struct db_codes *codes, bool *any, struct error *err)
+{
+	uint8_t first[DB_KEY_MAX];
+	size_t key_len = key_of(first, codes, 0);
+	MDB_val key = {key_len, first}, value;
+	MDB_cursor *cursor;
+
+	int rc = mdb_cursor_open(txn->txn, txn->db->dbi[DB_CODES], &cursor);
+	if (rc != 0)
+		return db_fail(txn->db, rc, "reading codes", err);
+	rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	*any = rc == 0 && key.mv_size == key_len &&
+	       memcmp(key.mv_data, first, key_len - 4) == 0;
+	mdb_cursor_close(cursor);
+	return rc == 0 || rc == MDB_NOTFOUND
+		   ? 0
+		   : db_fail(txn->db, rc, "reading codes", err);
+}
+
 static int
 each_row(const MDB_val *value, const struct layout *l, uint32_t block,
     db_on_code *on_code, void *arg, struct error *err)

@@ -7,7 +7,8 @@
 
 /*
  * collections: name -> collection (4 bytes, little-endian), settings (JSON)
- * binarizers:  collection -> bytes
+ * binarizers:  collection, of later versions of codes than the first also the version
+ *              -> bytes
  * dropped:     collection -> nothing
  * meta:        "next_collection" -> 4 bytes, little-endian
  */
@@ -37,15 +38,28 @@ db_collection_new_id(struct db_txn *txn, uint32_t *id, struct error *err)
 	return 0;
 }
 
+#define BINARIZER_KEY_MAX 8
+
+static size_t
+binarizer_key(uint8_t key[BINARIZER_KEY_MAX], uint32_t collection, uint32_t version)
+{
+	bytes_put32be(key, collection);
+	bytes_put32be(key + 4, version);
+	return version == 1 ? 4 : 8;
+}
+
 int
 db_collection_put(
     struct db_txn *txn, const struct db_collection *collection, struct error *err)
 {
-	uint8_t key[4];
+	uint8_t key[BINARIZER_KEY_MAX];
+	size_t key_len = binarizer_key(key, collection->id, collection->version);
 
-	bytes_put32be(key, collection->id);
+	if (collection->version > 1 &&
+	    db_need_format(txn, DB_FORMAT_VERSIONS, err) != 0)
+		return -1;
 	if (collection->binarizer_len > 0 &&
-	    db_put(txn, DB_BINARIZERS, key, sizeof key, collection->binarizer,
+	    db_put(txn, DB_BINARIZERS, key, key_len, collection->binarizer,
 		collection->binarizer_len, err) != 0)
 		return -1;
 	size_t n = 4 + collection->settings_len;
@@ -121,19 +135,29 @@ db_collections(
 }
 
 int
-db_binarizer(struct db_txn *txn, uint32_t collection, const void **bytes, size_t *n,
-    struct error *err)
+db_binarizer(struct db_txn *txn, uint32_t collection, uint32_t version,
+    const void **bytes, size_t *n, struct error *err)
 {
-	uint8_t key[4];
+	uint8_t key[BINARIZER_KEY_MAX];
+	size_t key_len = binarizer_key(key, collection, version);
 	MDB_val value;
 	bool found = false;
 
-	bytes_put32be(key, collection);
-	if (db_get(txn, DB_BINARIZERS, key, sizeof key, &found, &value, err) != 0)
+	if (db_get(txn, DB_BINARIZERS, key, key_len, &found, &value, err) != 0)
 		return -1;
 	*bytes = found ? value.mv_data : NULL;
 	*n = found ? value.mv_size : 0;
 	return 0;
+}
+
+int
+db_binarizer_delete(
+    struct db_txn *txn, uint32_t collection, uint32_t version, struct error *err)
+{
+	uint8_t key[BINARIZER_KEY_MAX];
+	size_t key_len = binarizer_key(key, collection, version);
+
+	return db_delete(txn, DB_BINARIZERS, key, key_len, err);
 }
 
 int
@@ -147,9 +171,9 @@ db_collection_drop(struct db_txn *txn, const char *name, uint32_t id, struct err
 	return db_delete(txn, DB_COLLECTIONS, name, strlen(name), err);
 }
 
-/* Delete rows of one database that begin with the collection's key, *left at most. */
+/* Delete rows of one database whose keys begin so, *left at most. */
 static int
-purge_rows(struct db_txn *txn, enum db_name name, const uint8_t id[4], size_t *left,
+purge_rows(struct db_txn *txn, enum db_name name, const MDB_val *begin, size_t *left,
     struct error *err)
 {
 	MDB_val key, value;
@@ -159,9 +183,10 @@ purge_rows(struct db_txn *txn, enum db_name name, const uint8_t id[4], size_t *l
 	if (rc != 0)
 		return db_fail(txn->db, rc, "deleting", err);
 	for (; *left > 0; --*left) {
-		key = (MDB_val){4, (void *)(uintptr_t)id};
+		key = *begin;
 		rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-		if (rc != 0 || memcmp(key.mv_data, id, 4) != 0)
+		if (rc != 0 || key.mv_size < begin->mv_size ||
+		    memcmp(key.mv_data, begin->mv_data, begin->mv_size) != 0)
 			break;
 		if ((rc = mdb_cursor_del(cursor, 0)) != 0)
 			break;
@@ -197,7 +222,11 @@ first_dropped(struct db_txn *txn, uint8_t id[4], bool *found, struct error *err)
 static int
 forget(struct db_txn *txn, const uint8_t id[4], struct error *err)
 {
-	if (db_set_extra_rows(txn, bytes_get32be(id), 0, err) != 0)
+	uint8_t key[DB_EXTRA_KEY_MAX];
+	MDB_val begin = {db_extra_key(key, bytes_get32be(id), 1), key};
+	size_t all = SIZE_MAX;
+
+	if (purge_rows(txn, DB_META, &begin, &all, err) != 0)
 		return -1;
 	return db_delete(txn, DB_DROPPED, id, 4, err);
 }
@@ -208,6 +237,7 @@ db_purge(struct db_txn *txn, size_t n, bool *more, struct error *err)
 	static const enum db_name parts[] = {
 	    DB_CODES, DB_IDS, DB_POINTS, DB_BINARIZERS};
 	uint8_t id[4];
+	const MDB_val begin = {sizeof id, id};
 	size_t left = n;
 
 	for (;;) {
@@ -216,7 +246,7 @@ db_purge(struct db_txn *txn, size_t n, bool *more, struct error *err)
 		if (!*more || left == 0)
 			return 0;
 		for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-			if (purge_rows(txn, parts[i], id, &left, err) != 0)
+			if (purge_rows(txn, parts[i], &begin, &left, err) != 0)
 				return -1;
 		/* Rows may be left exactly when the slice was used up. */
 		if (left > 0 && forget(txn, id, err) != 0)

@@ -21,9 +21,11 @@ enum db_name {
 extern const char *const db_names[DB_NAMES];
 
 #define DB_FORMAT_KEY "format_version"
-#define DB_EXTRA_KEY_BYTES (11 + 4) /* of meta: "extra_rows", '\0', collection */
-#define DB_NAME_BYTES 256           /* a collection's name with its '\0' */
-#define DB_KEY_MAX (13 + 255)       /* of codes: collection, version, name, block */
+#define DB_EXTRA_KEY_MAX                                                          \
+	(11 + 8)              /* of meta: "extra_rows", '\0', collection, version \
+			       */
+#define DB_NAME_BYTES 256     /* a collection's name with its '\0' */
+#define DB_KEY_MAX (13 + 255) /* of codes: collection, version, name, block */
 #define DB_BLOCK_BYTES_MAX (4 * 4096 - 16) /* four pages less LMDB's page header */
 
 struct db {
@@ -61,8 +63,14 @@ int db_put(struct db_txn *txn, enum db_name name, const void *key, size_t n,
 int db_delete(struct db_txn *txn, enum db_name name, const void *key, size_t n,
     struct error *err);
 
-/* The key in meta of a collection's count of extra rows. */
-void db_extra_key(uint8_t key[DB_EXTRA_KEY_BYTES], uint32_t collection);
+/* What is about to be written needs this format version: older programs shall refuse
+ * the file. */
+int db_need_format(struct db_txn *txn, uint32_t version, struct error *err);
+
+/* The key in meta of the count of extra rows of a version of codes; those of all
+ * versions begin like that of the first.  Returns its length. */
+size_t db_extra_key(
+    uint8_t key[DB_EXTRA_KEY_MAX], uint32_t collection, uint32_t version);
 
 /* 32 bits that change when one of the n bytes does: a check against a damaged disk,
  * not against malice.  Part of the format. */

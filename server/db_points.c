@@ -8,7 +8,8 @@
 
 /*
  * ids:    collection, id's key      -> the slots of its rows (4 bytes each)
- * meta:   "extra_rows", collection  -> rows beyond the first of each point (8 bytes)
+ * meta:   "extra_rows", collection, of later versions of codes than the first also the
+ *         version -> rows beyond the first of each point (8 bytes)
  * points: collection, slot          -> a record:
  *
  *       0  checksum of what follows
@@ -32,13 +33,15 @@ id_key(
 	return 4 + (size_t)id->len;
 }
 
-void
-db_extra_key(uint8_t key[DB_EXTRA_KEY_BYTES], uint32_t collection)
+size_t
+db_extra_key(uint8_t key[DB_EXTRA_KEY_MAX], uint32_t collection, uint32_t version)
 {
-	static const char name[DB_EXTRA_KEY_BYTES - 4] = "extra_rows";
+	static const char name[DB_EXTRA_KEY_MAX - 8] = "extra_rows";
 
 	memcpy(key, name, sizeof name);
 	bytes_put32be(key + sizeof name, collection);
+	bytes_put32be(key + sizeof name + 4, version);
+	return version == 1 ? DB_EXTRA_KEY_MAX - 4 : DB_EXTRA_KEY_MAX;
 }
 
 static void
@@ -193,22 +196,6 @@ put_record(struct db_txn *txn, uint32_t collection, uint32_t slot,
 	return result;
 }
 
-/* Passages are what format version 2 brought: older programs shall refuse the file. */
-static int
-note_passages(struct db_txn *txn, struct error *err)
-{
-	uint8_t value[4];
-	uint32_t version;
-
-	if (db_format(txn, &version, err) != 0)
-		return -1;
-	if (version == DB_FORMAT_VERSION)
-		return 0;
-	bytes_put32le(value, DB_FORMAT_VERSION);
-	return db_put(txn, DB_META, DB_FORMAT_KEY, strlen(DB_FORMAT_KEY), value,
-	    sizeof value, err);
-}
-
 static int
 put_slots(struct db_txn *txn, uint32_t collection, const struct point_id *id,
     const struct db_rows *rows, struct error *err)
@@ -231,7 +218,7 @@ db_point_put(struct db_txn *txn, uint32_t collection, const struct db_rows *rows
 	struct db_record row = *record;
 
 	assert(passages || rows->n == 1);
-	if (passages && note_passages(txn, err) != 0)
+	if (passages && db_need_format(txn, DB_FORMAT_PASSAGES, err) != 0)
 		return -1;
 	if (put_slots(txn, collection, &record->id, rows, err) != 0)
 		return -1;
@@ -272,14 +259,15 @@ db_point_delete(struct db_txn *txn, uint32_t collection, const struct db_rows *r
 }
 
 int
-db_extra_rows(struct db_txn *txn, uint32_t collection, uint64_t *n, struct error *err)
+db_extra_rows(
+    struct db_txn *txn, const struct db_codes *codes, uint64_t *n, struct error *err)
 {
-	uint8_t key[DB_EXTRA_KEY_BYTES];
+	uint8_t key[DB_EXTRA_KEY_MAX];
+	size_t key_len = db_extra_key(key, codes->collection, codes->version);
 	MDB_val value;
 	bool found = false;
 
-	db_extra_key(key, collection);
-	if (db_get(txn, DB_META, key, sizeof key, &found, &value, err) != 0)
+	if (db_get(txn, DB_META, key, key_len, &found, &value, err) != 0)
 		return -1;
 	if (found && value.mv_size != 8)
 		return db_damaged(txn->db, "the count of rows has another size", err);
@@ -289,13 +277,13 @@ db_extra_rows(struct db_txn *txn, uint32_t collection, uint64_t *n, struct error
 
 int
 db_set_extra_rows(
-    struct db_txn *txn, uint32_t collection, uint64_t n, struct error *err)
+    struct db_txn *txn, const struct db_codes *codes, uint64_t n, struct error *err)
 {
-	uint8_t key[DB_EXTRA_KEY_BYTES], value[8];
+	uint8_t key[DB_EXTRA_KEY_MAX], value[8];
+	size_t key_len = db_extra_key(key, codes->collection, codes->version);
 
-	db_extra_key(key, collection);
 	if (n == 0)
-		return db_delete(txn, DB_META, key, sizeof key, err);
+		return db_delete(txn, DB_META, key, key_len, err);
 	bytes_put64le(value, n);
-	return db_put(txn, DB_META, key, sizeof key, value, sizeof value, err);
+	return db_put(txn, DB_META, key, key_len, value, sizeof value, err);
 }

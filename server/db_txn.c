@@ -211,6 +211,21 @@ db_format(struct db_txn *txn, uint32_t *version, struct error *err)
 	return 0;
 }
 
+int
+db_need_format(struct db_txn *txn, uint32_t version, struct error *err)
+{
+	uint8_t value[4];
+	uint32_t now;
+
+	if (db_format(txn, &now, err) != 0)
+		return -1;
+	if (now >= version)
+		return 0;
+	bytes_put32le(value, version);
+	return db_put(txn, DB_META, DB_FORMAT_KEY, strlen(DB_FORMAT_KEY), value,
+	    sizeof value, err);
+}
+
 static const char operation_key[] = "operation";
 
 int

@@ -175,13 +175,28 @@ registry_remove(struct registry *registry, struct collection *collection)
 {
 	pthread_mutex_lock(&registry->lock);
 	size_t i = place(registry, name_of(collection));
-	bool found = i < registry->n && registry->list[i] == collection;
+	struct collection *found = i < registry->n ? registry->list[i] : NULL;
+	/* The caller's may be the collection as it was before its newest version. */
+	if (found && collection_store(found) != collection_store(collection))
+		found = NULL;
 	if (found) {
 		registry->n--;
 		memmove(registry->list + i, registry->list + i + 1,
 		    (registry->n - i) * sizeof(struct collection *));
 	}
 	pthread_mutex_unlock(&registry->lock);
-	if (found)
-		collection_release(collection);
+	collection_release(found);
+}
+
+void
+registry_replace(struct registry *registry, struct collection *collection)
+{
+	pthread_mutex_lock(&registry->lock);
+	size_t i = place(registry, name_of(collection));
+	assert(i < registry->n &&
+	       strcmp(name_of(registry->list[i]), name_of(collection)) == 0);
+	struct collection *before = registry->list[i];
+	registry->list[i] = collection_retain(collection);
+	pthread_mutex_unlock(&registry->lock);
+	collection_release(before);
 }

@@ -33,9 +33,11 @@ void registry_list_free(struct collection **list, size_t n);
 
 /* For the writer.  registry_reserve makes room for n more than there are now, so that
  * the next n registry_add cannot fail (two calls in a row do not add up); add takes a
- * reference of its own; remove gives it back. */
+ * reference of its own; remove gives it back; replace puts the collection in the place
+ * of the one of its name. */
 int registry_reserve(struct registry *registry, size_t n, struct error *err);
 void registry_add(struct registry *registry, struct collection *collection);
 void registry_remove(struct registry *registry, struct collection *collection);
+void registry_replace(struct registry *registry, struct collection *collection);
 
 #endif /* SERVER_REGISTRY_H */

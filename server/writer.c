@@ -74,7 +74,7 @@ do_all(struct writer *writer, struct writer_operation *first, struct db_txn *txn
 		return -1;
 	for (struct writer_operation *op = first; op; op = op->next) {
 		op->result = (struct writer_result){.operation = number + 1};
-		if (writer_do(op, txn, err) != 0)
+		if (writer_do(op, writer->registry, txn, err) != 0)
 			return -1;
 		if (op->result.err)
 			op->result.operation = 0;
@@ -95,6 +95,10 @@ publish(struct writer *writer, struct writer_operation *op)
 		break;
 	case WRITER_CREATE:
 		registry_add(writer->registry, op->collection);
+		break;
+	case WRITER_VERSION:
+		store_publish(collection_store(op->collection));
+		registry_replace(writer->registry, op->collection);
 		break;
 	case WRITER_DROP:
 		registry_remove(writer->registry, op->collection);

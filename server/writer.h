@@ -31,18 +31,22 @@
 #define WRITER_GROUP_BYTES_MAX ((size_t)64 << 20)
 
 enum writer_kind {
-	WRITER_UPSERT, /* points: the last of equal ids wins; an id that is there keeps
-			  its slots, as many as it needs, and gets the new codes and
-			  payload */
-	WRITER_DELETE, /* ids: those that are not there are fine */
-	WRITER_CREATE, /* collection, from collection_new: ERR_EXISTS */
-	WRITER_DROP,   /* collection: its name is free at once; ERR_NOT_FOUND if it was
-			  dropped already */
+	WRITER_UPSERT,  /* points: the last of equal ids wins; an id that is there keeps
+			   its slots, as many as it needs, and gets the new codes and
+			   payload */
+	WRITER_DELETE,  /* ids: those that are not there are fine */
+	WRITER_CREATE,  /* collection, from collection_new: ERR_EXISTS */
+	WRITER_VERSION, /* collection, from collection_next, takes the place of the one
+			   that it was made from: ERR_EXISTS if another change of it
+			   came first */
+	WRITER_DROP,    /* collection: its name is free at once; ERR_NOT_FOUND if it was
+			   dropped already */
 };
 
 struct writer_point {
 	struct point_id id;
-	const uint8_t *wire; /* code_bytes of the collection's shape */
+	const uint8_t *wire; /* code_bytes of the shape of the collection's newest
+				version (as the operation's struct collection has it) */
 	float factor;        /* finite */
 	float norm2;         /* |x|^2, finite; read for COLLECTION_EUCLID alone */
 	const char *payload; /* a JSON object, or NULL with payload_len 0 */
@@ -77,7 +81,8 @@ struct writer_operation {
 	writer_on_done *on_done;
 	void *arg; /* the caller's */
 
-	struct writer_operation *next; /* the writer's, as the rest */
+	struct writer_operation *next;    /* the writer's, as the rest */
+	const struct collection *current; /* collection as it is by now */
 	size_t size_bytes;
 	struct writer_result result;
 	struct error err;

@@ -46,27 +46,71 @@ extra(size_t n)
 	return n > 1 ? (int64_t)n - 1 : 0;
 }
 
-/* A point of n_before rows has n_after: 0 = is not there. */
+/* A part of the store has `more` extra rows. */
 static int
-count_rows(struct writer_operation *op, struct db_txn *txn, size_t n_before,
-    size_t n_after, struct error *err)
+count_extra(struct writer_operation *op, struct db_txn *txn, size_t part, int64_t more,
+    struct error *err)
 {
-	uint32_t id = collection_codes(op->collection)->collection;
-	int64_t more = extra(n_after) - extra(n_before);
+	const struct db_codes *codes = &collection_version(op->current, part)->codes;
 	uint64_t n;
 
 	if (more == 0)
 		return 0;
-	if (db_extra_rows(txn, id, &n, err) != 0)
+	if (db_extra_rows(txn, codes, &n, err) != 0)
 		return -1;
 	if (more < 0 && n < (uint64_t)-more)
 		return error_set(err, ERR_FORMAT,
 		    "expected at least %lld extra rows, not %llu: the data are "
 		    "damaged; restore them from a copy",
 		    (long long)-more, (unsigned long long)n);
-	if (db_set_extra_rows(txn, id, n + (uint64_t)more, err) != 0)
+	if (db_set_extra_rows(txn, codes, n + (uint64_t)more, err) != 0)
 		return -1;
-	return store_add_extra(collection_store(op->collection), more, err);
+	return store_add_extra(collection_store(op->collection), part, more, err);
+}
+
+/* A point of n_before rows in part `before` has n_after in `after`; 0 = is not there.
+ */
+static int
+count_rows(struct writer_operation *op, struct db_txn *txn, size_t before,
+    size_t n_before, size_t after, size_t n_after, struct error *err)
+{
+	if (before == after)
+		return count_extra(
+		    op, txn, after, extra(n_after) - extra(n_before), err);
+	return count_extra(op, txn, before, -extra(n_before), err) ||
+		       count_extra(op, txn, after, extra(n_after), err)
+		   ? -1
+		   : 0;
+}
+
+/* The part that the operation's codes are of, and the one that the rows are in now:
+ * all of a point's are in one. */
+static size_t
+newest_part(const struct writer_operation *op)
+{
+	return collection_n_versions(op->collection) - 1;
+}
+
+static size_t
+part_of(const struct writer_operation *op, const struct db_rows *rows)
+{
+	int part = rows->n > 0 ? store_staged_part(
+				     collection_store(op->collection), rows->slots[0])
+			       : -1;
+
+	return part < 0 ? newest_part(op) : (size_t)part;
+}
+
+/* Delete the code in a slot, of the version in whose part it was, from the file.  The
+ * operation's collection may have got more versions since it came. */
+static int
+delete_code(struct writer_operation *op, struct db_txn *txn, int part, uint32_t slot,
+    struct error *err)
+{
+	const struct collection_version *v =
+	    collection_version(op->current, (size_t)part);
+
+	return db_code_delete(txn, &v->codes, slot, err);
 }
 
 /* Take the codes in slots[0 .. n-1] away. */
@@ -74,13 +118,33 @@ static int
 remove_codes(struct writer_operation *op, struct db_txn *txn, const uint32_t *slots,
     size_t n, struct error *err)
 {
-	for (size_t i = 0; i < n; i++)
-		if (store_remove(collection_store(op->collection), slots[i], err) !=
-			0 ||
-		    db_code_delete(
-			txn, collection_codes(op->collection), slots[i], err) != 0)
+	struct store *store = collection_store(op->collection);
+
+	for (size_t i = 0; i < n; i++) {
+		int part = store_staged_part(store, slots[i]);
+		if (store_remove(store, slots[i], err) != 0 ||
+		    delete_code(op, txn, part, slots[i], err) != 0)
 			return -1;
+	}
 	return 0;
+}
+
+/* Put a code into a slot; one of another version that was there goes. */
+static int
+put_code(struct writer_operation *op, struct db_txn *txn, uint32_t slot,
+    const struct db_code *code, struct error *err)
+{
+	struct store *store = collection_store(op->collection);
+	size_t part = newest_part(op);
+	struct store_row row = {code->wire, code->factor, code->norm2, part};
+	int before = store_staged_part(store, slot);
+
+	if (store_put(store, slot, &row, err) != 0)
+		return -1;
+	if (before >= 0 && (size_t)before != part &&
+	    delete_code(op, txn, before, slot, err) != 0)
+		return -1;
+	return db_code_put(txn, collection_codes(op->collection), slot, code, err);
 }
 
 /* Make *slots, those of the n_before rows that a point has, n_after: new ones behind
@@ -109,7 +173,6 @@ put_point(struct writer_operation *op, struct db_txn *txn,
     const struct writer_point *point, struct error *err)
 {
 	const struct db_codes *codes = collection_codes(op->collection);
-	struct store *store = collection_store(op->collection);
 	struct db_record record = {
 	    .id = point->id,
 	    .operation = op->result.operation,
@@ -121,15 +184,13 @@ put_point(struct writer_operation *op, struct db_txn *txn,
 
 	if (db_rows(txn, codes->collection, &point->id, &rows, err) != 0)
 		return -1;
-	size_t n_before = rows.n;
+	size_t n_before = rows.n, before = part_of(op, &rows);
 	if (fit_rows(&rows, n_rows, op, txn, err) != 0 ||
-	    count_rows(op, txn, n_before, n_rows, err) != 0)
+	    count_rows(op, txn, before, n_before, newest_part(op), n_rows, err) != 0)
 		return -1;
 	for (size_t i = 0; i < n_rows; i++) {
 		struct db_code code = writer_code(point, i);
-		struct store_row row = {code.wire, code.factor, code.norm2};
-		if (store_put(store, rows.slots[i], &row, err) != 0 ||
-		    db_code_put(txn, codes, rows.slots[i], &code, err) != 0)
+		if (put_code(op, txn, rows.slots[i], &code, err) != 0)
 			return -1;
 	}
 	return db_point_put(txn, codes->collection, &rows,
@@ -158,9 +219,10 @@ do_delete(struct writer_operation *op, struct db_txn *txn, struct error *err)
 			return -1;
 		if (rows.n == 0)
 			continue;
+		size_t part = part_of(op, &rows);
 		if (remove_codes(op, txn, rows.slots, rows.n, err) != 0 ||
 		    db_point_delete(txn, collection, &rows, id, err) != 0 ||
-		    count_rows(op, txn, rows.n, 0, err) != 0)
+		    count_rows(op, txn, part, rows.n, part, 0, err) != 0)
 			return -1;
 		op->result.n_affected++;
 	}
@@ -191,9 +253,66 @@ do_create(struct writer_operation *op, struct db_txn *txn, struct error *err)
 	return db_collection_put(txn, &row, err);
 }
 
-int
-writer_do(struct writer_operation *op, struct db_txn *txn, struct error *err)
+/* Binarizers of versions that the collection has no longer. */
+static int
+forget_binarizers(
+    const struct collection *c, uint32_t id, struct db_txn *txn, struct error *err)
 {
+	uint32_t number = 1;
+
+	for (size_t i = 0; i < collection_n_versions(c); i++, number++)
+		for (; number < collection_version(c, i)->codes.version; number++)
+			if (db_binarizer_delete(txn, id, number, err) != 0)
+				return -1;
+	return 0;
+}
+
+static int
+do_version(struct writer_operation *op, struct db_txn *txn, struct error *err)
+{
+	const struct collection_settings *s = collection_settings(op->collection);
+	struct store *store = collection_store(op->collection);
+	struct db_collection row;
+
+	if (store_staged_parts(store) + 1 != collection_n_versions(op->collection)) {
+		error_set(&op->err, ERR_EXISTS,
+		    "the codes of %s were changed by another request meanwhile: look "
+		    "at them and try again",
+		    s->name);
+		return fail_alone(op);
+	}
+	if (store_add_part(store, s->shape, err) != 0 ||
+	    collection_row(&row, op->collection, s->id, err) != 0 ||
+	    forget_binarizers(op->collection, s->id, txn, err) != 0)
+		return -1;
+	op->result.n_affected = 1;
+	return db_collection_put(txn, &row, err);
+}
+
+static int
+do_live(struct writer_operation *op, struct db_txn *txn, struct error *err)
+{
+	const struct collection_settings *s = collection_settings(op->collection);
+
+	switch (op->kind) {
+	case WRITER_UPSERT:
+		return do_upsert(op, txn, err);
+	case WRITER_DELETE:
+		return do_delete(op, txn, err);
+	case WRITER_VERSION:
+		return do_version(op, txn, err);
+	default:
+		op->result.n_affected = 1;
+		return db_collection_drop(txn, s->name, s->id, err);
+	}
+}
+
+int
+writer_do(struct writer_operation *op, struct registry *registry, struct db_txn *txn,
+    struct error *err)
+{
+	const struct collection_settings *s = collection_settings(op->collection);
+	struct error none;
 	bool live;
 
 	if (op->kind == WRITER_CREATE)
@@ -202,11 +321,13 @@ writer_do(struct writer_operation *op, struct db_txn *txn, struct error *err)
 		return -1;
 	if (!live)
 		return fail_alone(op);
-	if (op->kind == WRITER_UPSERT)
-		return do_upsert(op, txn, err);
-	if (op->kind == WRITER_DELETE)
-		return do_delete(op, txn, err);
-	const struct collection_settings *s = collection_settings(op->collection);
-	op->result.n_affected = 1;
-	return db_collection_drop(txn, s->name, s->id, err);
+	/* One that this group makes is not in the registry yet. */
+	struct collection *current = registry_find(registry, s->name, &none);
+	bool same =
+	    current && collection_store(current) == collection_store(op->collection);
+	op->current = same ? current : op->collection;
+	int result = do_live(op, txn, err);
+	op->current = NULL;
+	collection_release(current);
+	return result;
 }

@@ -1,8 +1,10 @@
 /*
  * flat_run gives, bit for bit, what sorting the score of every live row gives: for any
  * shape, kind, metric, kernel, number of threads, k (0, 1, n, beyond n) and split into
- * batches, with few different codes so that ties are everywhere, and with removed rows.
- * The twin computes each score from levels by the formulas of index/distance.h.
+ * batches, with few different codes so that ties are everywhere, with removed rows,
+ * with rows in up to three parts of different shapes, and for queries that read the
+ * first planes alone. The twin computes each score from levels by the formulas of
+ * index/distance.h.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,20 +19,24 @@
 
 #define ROUNDS 60
 #define BATCH 5
+#define PARTS 3
 
 struct world {
 	struct rng rng;
-	struct code_shape shape;
+	size_t n_parts;
+	struct code_shape shapes[PARTS];
+	uint32_t planes[PARTS]; /* that are read */
 	enum distance_kind kind;
 	struct distance_terms terms;
 	uint32_t n_slots;
-	uint8_t *levels; /* (n_slots, dims) */
+	uint8_t *levels; /* (n_slots, CODE_DIMS_MAX), and each slot's part */
+	uint8_t *part;
 	float *factor, *norm2;
 	struct store *store;
 	struct store_snapshot *snapshot;
 	/* queries, with their integer form */
-	struct distance_query *queries;
-	int values[BATCH][CODE_DIMS_MAX];
+	struct distance_query *queries; /* (BATCH, n_parts) */
+	int values[BATCH][PARTS][CODE_DIMS_MAX];
 };
 
 static void
@@ -41,21 +47,26 @@ fill_store(struct world *w)
 	uint32_t variety = 1 + (uint32_t)rng_below(&w->rng, 40);
 
 	for (uint32_t slot = 0; slot < w->n_slots; slot++) {
-		uint8_t *c = w->levels + (size_t)slot * w->shape.dims;
+		uint8_t *c = w->levels + (size_t)slot * CODE_DIMS_MAX;
+		uint32_t same = (uint32_t)rng_below(&w->rng, variety);
 		if (slot < variety) {
-			for (size_t i = 0; i < w->shape.dims; i++)
-				c[i] = (uint8_t)rng_below(&w->rng, 1u << w->shape.bits);
+			size_t p = rng_below(&w->rng, w->n_parts);
+			w->part[slot] = (uint8_t)p;
+			for (size_t i = 0; i < w->shapes[p].dims; i++)
+				c[i] = (uint8_t)rng_below(
+				    &w->rng, 1u << w->shapes[p].bits);
 			w->factor[slot] = rng_uniform(&w->rng);
 			w->norm2[slot] = rng_uniform(&w->rng);
 		} else {
-			uint32_t same = (uint32_t)rng_below(&w->rng, variety);
 			memcpy(
-			    c, w->levels + (size_t)same * w->shape.dims, w->shape.dims);
+			    c, w->levels + (size_t)same * CODE_DIMS_MAX, CODE_DIMS_MAX);
+			w->part[slot] = w->part[same];
 			w->factor[slot] = w->factor[same];
 			w->norm2[slot] = w->norm2[same];
 		}
-		code_from_levels(wire, c, w->shape);
-		struct store_row row = {wire, w->factor[slot], w->norm2[slot]};
+		code_from_levels(wire, c, w->shapes[w->part[slot]]);
+		struct store_row row = {
+		    wire, w->factor[slot], w->norm2[slot], w->part[slot]};
 		assert_int_equal(store_put(w->store, slot, &row, &err), 0);
 	}
 	store_publish(w->store);
@@ -67,48 +78,62 @@ fill_store(struct world *w)
 	w->snapshot = store_acquire(w->store);
 }
 
+/* *q := a random query for a part, and its integers. */
+static void
+fill_query(struct world *w, struct distance_query *q, int *integers, size_t part)
+{
+	struct code_shape shape = w->shapes[part];
+	int top = (1 << shape.bits) - 1;
+	uint8_t levels[CODE_DIMS_MAX];
+	int8_t values[CODE_DIMS_MAX];
+
+	for (size_t i = 0; i < shape.dims; i++) {
+		levels[i] = (uint8_t)rng_below(&w->rng, (uint64_t)top + 1);
+		values[i] = (int8_t)(rng_below(&w->rng, 256) - 128);
+		integers[i] = w->kind == DISTANCE_HAMMING ? levels[i]
+			      : w->kind == DISTANCE_SDC   ? 2 * levels[i] - top
+							  : values[i];
+	}
+	if (w->kind == DISTANCE_HAMMING)
+		distance_query_hamming(q, levels, shape);
+	else if (w->kind == DISTANCE_SDC)
+		distance_query_sdc(q, levels, 0.6f, shape, w->terms);
+	else
+		distance_query_int8(q, values, 0.02f, shape, w->terms);
+	if (w->planes[part] < shape.bits)
+		distance_query_planes(q, w->planes[part]);
+}
+
 static void
 fill_queries(struct world *w)
 {
-	int top = (1 << w->shape.bits) - 1;
-
-	for (size_t b = 0; b < BATCH; b++) {
-		uint8_t levels[CODE_DIMS_MAX];
-		int8_t values[CODE_DIMS_MAX];
-		for (size_t i = 0; i < w->shape.dims; i++) {
-			levels[i] = (uint8_t)rng_below(&w->rng, (uint64_t)top + 1);
-			values[i] = (int8_t)(rng_below(&w->rng, 256) - 128);
-			w->values[b][i] =
-			    w->kind == DISTANCE_SDC ? 2 * levels[i] - top : values[i];
-			if (w->kind == DISTANCE_HAMMING)
-				w->values[b][i] = levels[i];
-		}
-		if (w->kind == DISTANCE_HAMMING)
-			distance_query_hamming(&w->queries[b], levels, w->shape);
-		else if (w->kind == DISTANCE_SDC)
-			distance_query_sdc(
-			    &w->queries[b], levels, 0.6f, w->shape, w->terms);
-		else
-			distance_query_int8(
-			    &w->queries[b], values, 0.02f, w->shape, w->terms);
-	}
+	for (size_t b = 0; b < BATCH; b++)
+		for (size_t p = 0; p < w->n_parts; p++)
+			fill_query(
+			    w, &w->queries[b * w->n_parts + p], w->values[b][p], p);
 }
 
 static float
 plain_score(const struct world *w, size_t b, uint32_t slot)
 {
-	const uint8_t *c = w->levels + (size_t)slot * w->shape.dims;
-	int top = (1 << w->shape.bits) - 1, plane0 = (top + 1) / 2;
+	const uint8_t *c = w->levels + (size_t)slot * CODE_DIMS_MAX;
+	size_t p = w->part[slot];
+	struct code_shape shape = w->shapes[p];
+	const struct distance_query *q = &w->queries[b * w->n_parts + p];
+	int plane0 = 1 << (shape.bits - 1), rest = (int)(shape.bits - w->planes[p]);
+	int top = (1 << w->planes[p]) - 1;
 	int32_t dot = 0;
 
-	for (size_t i = 0; i < w->shape.dims; i++)
-		dot += w->kind != DISTANCE_HAMMING ? w->values[b][i] * (2 * c[i] - top)
-		       : (c[i] & plane0) == (w->values[b][i] & plane0) ? 1
-								       : -1;
+	for (size_t i = 0; i < shape.dims; i++) {
+		int k = w->values[b][p][i];
+		dot += w->kind != DISTANCE_HAMMING
+			   ? k * (2 * (c[i] >> rest) - top) * (1 << rest)
+		       : (c[i] & plane0) == (k & plane0) ? 1
+							 : -1;
+	}
 	if (w->kind == DISTANCE_HAMMING)
-		return (float)dot / (float)w->shape.dims;
-	float part = w->factor[slot] * (w->queries[b].scale * (float)dot);
-	float score = w->terms.base + part;
+		return (float)dot / (float)shape.dims;
+	float score = w->terms.base + w->factor[slot] * (q->scale * (float)dot);
 	return w->terms.metric == DISTANCE_EUCLID ? 2 * score - w->norm2[slot] : score;
 }
 
@@ -136,8 +161,9 @@ check(struct world *w, const struct distance_kernel *kernel, size_t threads,
 		size_t n = 1 + rng_below(&w->rng, BATCH - done);
 		for (size_t i = 0; i < n; i++) {
 			size_t k = ks[rng_below(&w->rng, sizeof ks / sizeof *ks)];
-			searches[i] = (struct flat_search){&w->queries[done + i], k,
-			    guard_new(k * sizeof(struct hit)), 99};
+			searches[i] =
+			    (struct flat_search){&w->queries[(done + i) * w->n_parts],
+				k, guard_new(k * sizeof(struct hit)), 99};
 		}
 		assert_int_equal(flat_run(searches, n, w->snapshot, scratch, &err), 0);
 		for (size_t i = 0; i < n; i++) {
@@ -188,27 +214,37 @@ test_equals_sorting(void **state)
 
 	(void)state;
 	rng_init(&w->rng, test_seed(), 0);
-	w->queries = aligned_alloc(64, BATCH * sizeof *w->queries);
+	w->queries = aligned_alloc(64, BATCH * PARTS * sizeof *w->queries);
 	for (int round = 0; round < ROUNDS; round++) {
 		/* Up to six chunks of short codes, or a few rows of long ones. */
 		uint32_t most = round % 3 == 0 ? 64 : 5;
-		w->shape.dims = 64 * (1 + (uint32_t)rng_below(&w->rng, most));
-		w->shape.bits = 1 + (uint32_t)rng_below(&w->rng, 4);
+		w->n_parts = 1 + rng_below(&w->rng, PARTS);
+		for (size_t p = 0; p < w->n_parts; p++) {
+			uint32_t bits = 1 + (uint32_t)rng_below(&w->rng, 4);
+			w->shapes[p] = (struct code_shape){
+			    64 * (1 + (uint32_t)rng_below(&w->rng, most)), bits};
+			w->planes[p] = 1 + (uint32_t)rng_below(&w->rng, bits);
+		}
 		w->kind = (enum distance_kind)rng_below(&w->rng, 3);
 		w->terms = (struct distance_terms){
 		    rng_below(&w->rng, 2) ? DISTANCE_EUCLID : DISTANCE_DOT,
 		    rng_uniform(&w->rng), 0};
 		w->n_slots = (uint32_t)rng_below(&w->rng, round % 3 ? 6000 : 200);
-		w->levels = calloc(w->n_slots + 1, w->shape.dims);
+		w->levels = calloc(w->n_slots + 1, CODE_DIMS_MAX);
+		w->part = calloc(w->n_slots + 1, 1);
 		w->factor = calloc(w->n_slots + 1, sizeof(float));
 		w->norm2 = calloc(w->n_slots + 1, sizeof(float));
 		w->store =
-		    store_new(w->shape, w->terms.metric == DISTANCE_EUCLID, &err);
+		    store_new(w->shapes[0], w->terms.metric == DISTANCE_EUCLID, &err);
 		assert_non_null(w->store);
+		for (size_t p = 1; p < w->n_parts; p++)
+			assert_int_equal(
+			    store_add_part(w->store, w->shapes[p], &err), 0);
 		play(w);
 		store_release(w->snapshot);
 		store_free(w->store);
 		free(w->levels);
+		free(w->part);
 		free(w->factor);
 		free(w->norm2);
 	}

@@ -295,7 +295,7 @@ add_self(struct selves *sum, struct api_coder *coder, struct rng *rng)
 	spell(texts, rng);
 	struct json value = parse(texts[0]);
 	assert_int_equal(api_coder_document(coder, &code, &value, &err), 0);
-	struct api_row row = {wire, code.factor, code.norm2};
+	struct api_row row = {wire, code.factor, code.norm2, 0};
 	double norm2 = (double)code.norm2;
 	assert_int_equal(api_coder_stored(coder, query, &row, &err), 0);
 	double self = product_of(query, &row) / norm2;

@@ -162,6 +162,7 @@ client(void *arg)
 		struct batch_search search = {
 		    .store = bench->stores[rng_below(&rng, N_STORES)],
 		    .flat = {.query = query, .k = K, .hits = hits},
+		    .n_queries = 1,
 		    .on_done = on_done,
 		    .arg = &waiter};
 		batch_submit(bench->batch, &search);
@@ -256,6 +257,7 @@ test_stop(void **state)
 	for (int i = 0; i < 50; i++) {
 		searches[i] = (struct batch_search){.store = store,
 		    .flat = {.query = query, .k = K, .hits = hits[i]},
+		    .n_queries = 1,
 		    .on_done = on_counted,
 		    .arg = &answered};
 		batch_submit(batch, &searches[i]);

@@ -34,8 +34,14 @@ test_shapes(void **state)
 	code_shape_check(bad, &err);
 	assert_string_equal(err.text,
 	    "expected code dims as a multiple of 64 from 64 to 4096, not 100");
-	assert_int_equal(code_bytes((struct code_shape){CODE_DIMS_MAX, CODE_BITS_MAX}),
-	    CODE_BYTES_MAX);
+	struct code_shape largest = {CODE_DIMS_MAX, CODE_BITS_MAX, CODE_CENTRES_MAX};
+	assert_int_equal(code_bytes(largest), CODE_BYTES_MAX);
+	assert_int_equal(code_shape_check(largest, &err), 0);
+	largest.centres = 0;
+	assert_int_equal(code_bytes(largest), CODE_BYTES_MAX - CODE_PLACE_BYTES);
+	largest.centres = CODE_CENTRES_MAX + 1;
+	assert_int_equal(code_shape_check(largest, &err), -1);
+	assert_string_equal(err.text, "expected at most 1024 centres, not 1025");
 }
 
 /* One code written out: dimension 0 has level 2 (planes 1, 0), dimension 9 level 1. */

@@ -118,6 +118,8 @@ test_passages(void **state)
 	uint64_t n;
 	bool found;
 
+	const struct db_codes counted = {.collection = 1, .version = 1};
+	const struct db_codes other = {.collection = 1, .version = 2};
 	rows_check(rows_put(db, 1, 0, 5, 3, &err), &err);
 	assert_int_equal(format_of(db), 1);
 	rows->n = DB_PASSAGES_MAX;
@@ -128,7 +130,7 @@ test_passages(void **state)
 	}
 	struct db_txn *txn = db_begin_write(db, &err);
 	rows_check(db_point_put(txn, 1, rows, passages, &want, &err), &err);
-	rows_check(db_set_extra_rows(txn, 1, UINT64_C(1) << 40, &err), &err);
+	rows_check(db_set_extra_rows(txn, &counted, UINT64_C(1) << 40, &err), &err);
 	rows_check(db_commit(txn, &err), &err);
 	assert_int_equal(format_of(db), 2);
 	db_close(db);
@@ -144,9 +146,9 @@ test_passages(void **state)
 	assert_true(found && slot == 900);
 	rows_check(db_rows(txn, 1, &want.id, &rows[1], &err), &err);
 	assert_memory_equal(&rows[1], &rows[0], sizeof *rows);
-	rows_check(db_extra_rows(txn, 1, &n, &err), &err);
+	rows_check(db_extra_rows(txn, &counted, &n, &err), &err);
 	assert_true(n == UINT64_C(1) << 40);
-	rows_check(db_extra_rows(txn, 2, &n, &err), &err);
+	rows_check(db_extra_rows(txn, &other, &n, &err), &err);
 	assert_true(n == 0);
 	rows_check(db_point_delete(txn, 1, rows, &want.id, &err), &err);
 	rows_check(db_rows(txn, 1, &want.id, &rows[1], &err), &err);
@@ -336,7 +338,7 @@ test_collections(void **state)
 		rows_check(db_collection_new_id(txn, &id, &err), &err);
 		assert_int_equal(id, i + 1);
 		struct db_collection row = {
-		    names[i], id, "{}", 2, "xyz", i == 0 ? 3 : 0};
+		    names[i], id, "{}", 2, 1, "xyz", i == 0 ? 3 : 0};
 		rows_check(db_collection_put(txn, &row, &err), &err);
 	}
 	rows_check(db_commit(txn, &err), &err);
@@ -347,9 +349,9 @@ test_collections(void **state)
 	n = 0;
 	rows_check(db_collections(txn, count_collection, &n, &err), &err);
 	assert_int_equal(n, 2);
-	rows_check(db_binarizer(txn, 1, &bytes, &n, &err), &err);
+	rows_check(db_binarizer(txn, 1, 1, &bytes, &n, &err), &err);
 	assert_int_equal(n, 3);
-	rows_check(db_binarizer(txn, 2, &bytes, &n, &err), &err);
+	rows_check(db_binarizer(txn, 2, 1, &bytes, &n, &err), &err);
 	assert_int_equal(n, 0);
 	db_end(txn);
 
@@ -429,7 +431,7 @@ test_versions(void **state)
 	const char *dir = rows_dir();
 
 	db_close(rows_open(dir, ROWS_MAP));
-	patch_behind(dir, "format_version", "\3\0\0\0", 4);
+	patch_behind(dir, "format_version", "\4\0\0\0", 4);
 	assert_null(db_open(dir, ROWS_MAP, &err));
 	assert_int_equal(err.code, ERR_FORMAT);
 	assert_non_null(strstr(err.text, "newer release"));

@@ -101,8 +101,10 @@ refined(const struct blas *blas, uint32_t bits)
 		assert_true(missed > 0.0 && missed < before * (1 + 1e-4));
 		before = missed;
 	}
-	const struct recurrent_refined_config config = {
-	    D, {M, bits}, mean, fit_map(fit)};
+	const struct recurrent_refined_config config = {.input_dims = D,
+	    .shape = {.dims = M, .bits = bits},
+	    .mean = mean,
+	    .map = fit_map(fit)};
 	struct recurrent *model = recurrent_new_refined(&config, &err);
 	assert_non_null(model);
 	fit_free(fit);

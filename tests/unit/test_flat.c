@@ -28,7 +28,7 @@ put(struct store *store, uint32_t slot, uint32_t value)
 	struct error err;
 
 	assert_int_equal(
-	    store_put(store, slot, &(struct store_row){wire, 1, 0}, &err), 0);
+	    store_put(store, slot, &(struct store_row){wire, 1, 0, 0}, &err), 0);
 }
 
 static struct store *

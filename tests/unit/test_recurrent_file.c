@@ -280,7 +280,8 @@ test_refined(void **state)
 		mean[i] = rng_normal(&rng) / 10;
 		x[i] = rng_normal(&rng);
 	}
-	const struct recurrent_refined_config config = {48, shape, mean, map};
+	const struct recurrent_refined_config config = {
+	    .input_dims = 48, .shape = shape, .mean = mean, .map = map};
 	struct bench a = {.model = recurrent_new_refined(&config, &err)};
 	a.scratch = recurrent_scratch_new(a.model, &err);
 	assert_int_equal(recurrent_save(a.model, path, &err), 0);

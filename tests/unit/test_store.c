@@ -4,6 +4,9 @@
  *    twin (plain arrays, copied whole) gives, in the newest and in every held snapshot;
  *  - store_slot_new gives the lowest slot that no snapshot from before its removal can
  *    show, never one in use;
+ *  - parts of other shapes come with a publish and go with a rollback, and rows move
+ *    between them as whole transactions say (the twin again); there are at most
+ *    STORE_PARTS_MAX;
  *  - an allocation that fails changes nothing, at every allocation of every operation;
  *  - readers in other threads see whole transactions or nothing of them;
  *  - loading many rows before one publish copies no chunk twice, holes are reused;
@@ -23,11 +26,15 @@
 #include "tests/support/guard.h"
 
 #define SLOTS 3000 /* three chunks, the last not full */
-#define WIRE 24    /* 64 dims of 3 bits */
+#define WIRE 24    /* 64 dims of 3 bits, and the most that any part has */
 #define HELD 4
+#define PARTS 4
+
+static const struct code_shape shapes[PARTS] = {{64, 3}, {128, 1}, {64, 1}, {64, 2}};
 
 struct twin_row {
 	bool live;
+	int part;
 	uint8_t wire[WIRE];
 	float factor, norm2;
 };
@@ -35,7 +42,8 @@ struct twin_row {
 /* A state of the whole collection. */
 struct twin {
 	struct twin_row rows[SLOTS];
-	uint32_t n_extra;
+	size_t n_parts;
+	uint32_t n_extra[PARTS];
 	uint64_t generation;
 };
 
@@ -58,7 +66,7 @@ static void
 check_snapshot(
     struct game *g, const struct store_snapshot *snapshot, const struct twin *twin)
 {
-	uint32_t n_live = 0;
+	uint32_t n_live = 0, n_extra = 0, in_part[PARTS] = {0};
 
 	for (uint32_t slot = 0; slot < SLOTS; slot++) {
 		const struct twin_row *want = &twin->rows[slot];
@@ -66,16 +74,24 @@ check_snapshot(
 		float factor, norm2;
 		bool live = store_get(wire, &factor, &norm2, snapshot, slot);
 		assert_int_equal(live, want->live);
+		assert_int_equal(store_part(snapshot, slot), live ? want->part : -1);
 		n_live += live;
 		if (!live)
 			continue;
 		assert_true(slot < snapshot->n_slots);
-		assert_memory_equal(wire, want->wire, WIRE);
+		in_part[want->part]++;
+		assert_memory_equal(wire, want->wire, code_bytes(shapes[want->part]));
 		assert_true(factor == want->factor);
 		assert_true(norm2 == (g->with_norm2 ? want->norm2 : 0));
 	}
 	assert_int_equal(snapshot->n_live, n_live);
-	assert_int_equal(snapshot->n_extra, twin->n_extra);
+	assert_int_equal(snapshot->n_parts, twin->n_parts);
+	for (size_t p = 0; p < snapshot->n_parts; p++) {
+		assert_int_equal(snapshot->parts[p].n_live, in_part[p]);
+		assert_int_equal(snapshot->parts[p].n_extra, twin->n_extra[p]);
+		n_extra += twin->n_extra[p];
+	}
+	assert_int_equal(snapshot->n_extra, n_extra);
 	assert_false(store_get(NULL, NULL, NULL, snapshot, UINT32_MAX));
 }
 
@@ -111,12 +127,14 @@ put(struct game *g, uint32_t slot)
 	struct twin_row *row = &g->next->rows[slot];
 
 	row->live = true;
+	row->part = (int)rng_below(&g->rng, g->next->n_parts);
 	for (size_t i = 0; i < WIRE; i++)
 		row->wire[i] = (uint8_t)rng_u64(&g->rng);
 	row->factor = rng_uniform(&g->rng);
 	row->norm2 = rng_uniform(&g->rng);
-	struct store_row r = {row->wire, row->factor, row->norm2};
+	struct store_row r = {row->wire, row->factor, row->norm2, (size_t)row->part};
 	UNTIL_IT_SUCCEEDS(g, store_put(g->store, slot, &r, &err));
+	assert_int_equal(store_staged_part(g->store, slot), row->part);
 }
 
 static bool
@@ -184,10 +202,22 @@ remove_one(struct game *g)
 static void
 add_extra(struct game *g)
 {
-	int64_t n = (int64_t)rng_below(&g->rng, 100) - g->next->n_extra / 2;
+	size_t part = rng_below(&g->rng, g->next->n_parts);
+	uint32_t *extra = &g->next->n_extra[part];
+	int64_t n = (int64_t)rng_below(&g->rng, 100) - *extra / 2;
 
-	UNTIL_IT_SUCCEEDS(g, store_add_extra(g->store, n, &err));
-	g->next->n_extra = (uint32_t)((int64_t)g->next->n_extra + n);
+	UNTIL_IT_SUCCEEDS(g, store_add_extra(g->store, part, n, &err));
+	*extra = (uint32_t)((int64_t)*extra + n);
+}
+
+static void
+add_part(struct game *g)
+{
+	if (g->next->n_parts == PARTS)
+		return;
+	UNTIL_IT_SUCCEEDS(g, store_add_part(g->store, shapes[g->next->n_parts], &err));
+	g->next->n_parts++;
+	assert_int_equal(store_staged_parts(g->store), g->next->n_parts);
 }
 
 static void
@@ -240,8 +270,9 @@ play(uint64_t stream, bool with_norm2, bool failing, int steps)
 	g->failing = failing;
 	g->now = calloc(1, sizeof *g->now);
 	g->next = calloc(1, sizeof *g->next);
-	g->store = store_new((struct code_shape){64, 3}, with_norm2, &err);
+	g->store = store_new(shapes[0], with_norm2, &err);
 	assert_non_null(g->store);
+	g->now->n_parts = g->next->n_parts = 1;
 	check_newest(g);
 	/* Phases: mostly growing, mostly shrinking, in between. */
 	for (int step = 0; step < steps; step++) {
@@ -255,6 +286,8 @@ play(uint64_t stream, bool with_norm2, bool failing, int steps)
 			hold_or_release(g);
 		else if (what < 5)
 			add_extra(g);
+		else if (what < 6 && rng_below(&g->rng, 40) == 0)
+			add_part(g);
 		else if (what < 10)
 			replace(g);
 		else if (rng_below(&g->rng, 100) < 100 - grow)
@@ -305,6 +338,14 @@ test_bad_shape(void **state)
 	(void)state;
 	assert_null(store_new((struct code_shape){63, 1}, false, &err));
 	assert_int_equal(err.code, ERR_INPUT);
+	struct store *store = store_new(shapes[0], false, &err);
+	assert_int_equal(store_add_part(store, (struct code_shape){64, 5}, &err), -1);
+	assert_int_equal(err.code, ERR_INPUT);
+	for (int i = 1; i < STORE_PARTS_MAX; i++)
+		assert_int_equal(store_add_part(store, shapes[1], &err), 0);
+	assert_int_equal(store_add_part(store, shapes[1], &err), -1);
+	assert_int_equal(err.code, ERR_FULL);
+	store_free(store);
 	store_free(NULL);
 	store_release(NULL);
 }
@@ -323,7 +364,7 @@ test_bulk(void **state)
 	(void)state;
 	array_fail_at(CHUNKS + 100); /* far fewer allocations than rows */
 	for (uint32_t i = 0; i < ROWS; i++) {
-		struct store_row row = {wire, (float)i, 0};
+		struct store_row row = {wire, (float)i, 0, 0};
 		uint32_t at = 2 * (uint32_t)((uint64_t)i * 7919 % ROWS) + 1;
 		assert_int_equal(store_put(store, at, &row, &err), 0);
 	}
@@ -375,7 +416,7 @@ race_row(struct store *store, uint32_t slot, uint32_t value)
 
 	memset(wire, (int)(value & 255), sizeof wire);
 	assert_int_equal(
-	    store_put(store, slot, &(struct store_row){wire, (float)value, 0}, &err),
+	    store_put(store, slot, &(struct store_row){wire, (float)value, 0, 0}, &err),
 	    0);
 }
 

@@ -122,8 +122,7 @@ check_counts(struct rig *rig, struct collection *c, size_t points, size_t rows)
 		walked += found;
 	}
 	assert_int_equal(walked, rows);
-	assert_int_equal(
-	    db_extra_rows(txn, collection_codes(c)->collection, &extra, &err), 0);
+	assert_int_equal(db_extra_rows(txn, collection_codes(c), &extra, &err), 0);
 	assert_true(extra == rows - points);
 	assert_int_equal(collection_counts(c).points, points);
 	assert_int_equal(collection_counts(c).rows, rows);
@@ -291,7 +290,7 @@ test_drop(void **state)
 	uint64_t extra = 1;
 	rig_open(&rig, rig_new_dir(), 0);
 	struct collection *c = rig_create(&rig, &settings);
-	uint32_t number = collection_codes(c)->collection;
+	struct db_codes codes = *collection_codes(c);
 
 	for (uint64_t i = 0; i < 10; i++)
 		assert_int_equal(put(&rig, c, i, 1, 1000, &err), 0);
@@ -301,7 +300,7 @@ test_drop(void **state)
 	for (int i = 0; i < 1000 && extra > 0; i++) {
 		usleep(10000);
 		struct db_txn *txn = db_begin_read(rig.db, &err);
-		assert_int_equal(db_extra_rows(txn, number, &extra, &err), 0);
+		assert_int_equal(db_extra_rows(txn, &codes, &extra, &err), 0);
 		db_end(txn);
 	}
 	assert_true(extra == 0);
@@ -322,7 +321,7 @@ test_damaged_count(void **state)
 	snprintf(dir, sizeof dir, "%s", rig_new_dir());
 	rig_open(&rig, dir, 0);
 	struct collection *c = rig_create(&rig, &settings);
-	uint32_t number = collection_codes(c)->collection;
+	struct db_codes codes = *collection_codes(c);
 
 	assert_int_equal(put(&rig, c, 1, 1, 3, &err), 0);
 	collection_release(c);
@@ -330,7 +329,7 @@ test_damaged_count(void **state)
 	for (uint64_t n = 3; n >= 2; n--) {
 		struct db *db = db_open(dir, (size_t)64 << 20, &err);
 		struct db_txn *txn = db_begin_write(db, &err);
-		assert_int_equal(db_set_extra_rows(txn, number, n, &err), 0);
+		assert_int_equal(db_set_extra_rows(txn, &codes, n, &err), 0);
 		assert_int_equal(db_commit(txn, &err), 0);
 		struct registry *registry = registry_open(db, &err);
 		assert_int_equal(registry != NULL, n == 2);
@@ -343,7 +342,7 @@ test_damaged_count(void **state)
 	/* One that is too low is found when it would go below zero. */
 	struct db *db = db_open(dir, (size_t)64 << 20, &err);
 	struct db_txn *txn = db_begin_write(db, &err);
-	assert_int_equal(db_set_extra_rows(txn, number, 1, &err), 0);
+	assert_int_equal(db_set_extra_rows(txn, &codes, 1, &err), 0);
 	assert_int_equal(db_commit(txn, &err), 0);
 	db_close(db);
 	rig_open(&rig, dir, 0);
