@@ -3,9 +3,12 @@
  * - the pool runs every task once, also those that tasks submit, also when it is freed
  *   with tasks waiting;
  * - concurrent searches of several stores, while a writer changes one of them, get the
- *   hits that flat_run finds in the snapshot that comes with them.
+ *   hits that flat_run finds in the snapshot that comes with them;
+ * - one with too few queries for the parts of its store is told so, and the others of
+ * its batch are answered.
  */
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -283,6 +286,62 @@ test_stop(void **state)
 	fail();
 }
 
+static void
+on_batched(struct batch_search *search)
+{
+	sem_post(search->arg);
+}
+
+/* The store gets a part while one search waits that knows of it and one that does not.
+ */
+static void
+test_outdated(void **state)
+{
+	static struct hit hits[2][K];
+	struct distance_query *queries = array_new_aligned(2, sizeof *queries);
+	struct batch_search searches[2];
+	struct error err;
+	struct rng rng;
+	sem_t done;
+	(void)state;
+
+	rng_init(&rng, test_seed(), 5);
+	make_query(&queries[0], &rng);
+	queries[1] = queries[0];
+	sem_init(&done, 0, 0);
+	struct store *store = store_new(shape, false, &err);
+	put_random(store, 0, &rng);
+	assert_int_equal(store_add_part(store, shape, &err), 0);
+	store_publish(store);
+	struct batch_options options = {
+	    .kernel = distance_best(), .threads = 1, .batch_max = 64};
+	for (int first = 0; first < 2; first++) {
+		struct batch *batch = batch_start(&options, &err);
+		for (int k = 0; k < 2; k++) {
+			int i = k ^ first;
+			searches[i] = (struct batch_search){.store = store,
+			    .flat = {.query = queries, .k = K, .hits = hits[i]},
+			    .n_queries = 1 + (size_t)i,
+			    .on_done = on_batched,
+			    .arg = &done};
+			batch_submit(batch, &searches[i]);
+		}
+		for (int k = 0; k < 2; k++)
+			while (sem_wait(&done) != 0)
+				continue;
+		batch_stop(batch);
+		assert_true(searches[0].outdated);
+		assert_int_equal(searches[0].flat.n, 0);
+		assert_false(searches[1].outdated);
+		assert_int_equal(searches[1].flat.n, 1);
+		store_release(searches[0].snapshot);
+		store_release(searches[1].snapshot);
+	}
+	sem_destroy(&done);
+	store_free(store);
+	free(queries);
+}
+
 int
 main(void)
 {
@@ -290,6 +349,7 @@ main(void)
 	    cmocka_unit_test(test_pool),
 	    cmocka_unit_test(test_batch),
 	    cmocka_unit_test(test_stop),
+	    cmocka_unit_test(test_outdated),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,12 @@
 /*
- * Data directories that format versions 1 and 2 wrote (tests/golden/data-v1, -v2; the
+ * Data directories that format versions 1 to 3 wrote (tests/golden/data-v1 to -v3; the
  * second has points with passages) are opened as they are by this program: settings,
  * ids of all kinds, payloads, codes, factors, deletions and search answers to the last
  * bit; it can be written further, and says the same after another start.  Vectors are
  * functions of (collection, point), so the codes are also held to what the binarizer
  * makes today.
  *
- * MAKE_GOLDEN=tests/golden/data-v2 test_db_golden writes the directory anew; do that
+ * MAKE_GOLDEN=tests/golden/data-v3 test_db_golden writes the directory anew; do that
  * for a new format version alone, in a directory of its own.
  */
 #include <setjmp.h>
@@ -57,14 +57,26 @@ static const struct collection_settings all[] = {
 #define COLLECTIONS (sizeof all / sizeof all[0])
 
 static const char *const golden_dirs[] = {
-    "tests/golden/data-v1", "tests/golden/data-v2"};
+    "tests/golden/data-v1", "tests/golden/data-v2", "tests/golden/data-v3"};
 static uint32_t version; /* the one at work */
+
+/* In version 3 the last collection got another binarizer, and its points from CHANGED
+ * on came again. */
+#define CHANGED 30
+static const struct collection_settings change = {
+    .binarizer = "untrained", .shape = {128, 2}};
+
+static bool
+is_changed(size_t which)
+{
+	return version == 3 && which == COLLECTIONS - 1;
+}
 
 /* Passages of a point, of version 2: some have one, some several. */
 static size_t
 passages_of(uint32_t i)
 {
-	return version == 2 && i % 4 == 1 ? 1 + i % PASSAGES_MAX : 0;
+	return version >= 2 && i % 4 == 1 ? 1 + i % PASSAGES_MAX : 0;
 }
 
 static struct db_passage
@@ -124,15 +136,14 @@ vector_of(float *x, size_t c, uint32_t i, uint32_t size)
 }
 
 static void
-encode(uint8_t *wire, struct recurrent_numbers *numbers, const struct collection *c,
+encode(uint8_t *wire, struct recurrent_numbers *numbers, const struct recurrent *model,
     size_t which, uint32_t i)
 {
 	float x[100];
 	struct error err;
-	const struct recurrent *model = collection_binarizer(c);
 	struct recurrent_scratch *scratch = recurrent_scratch_new(model, &err);
 
-	vector_of(x, which, i, collection_settings(c)->size);
+	vector_of(x, which, i, recurrent_info(model).input_dims);
 	assert_int_equal(recurrent_encode(model, scratch, wire, numbers, x, &err), 0);
 	recurrent_scratch_free(scratch);
 }
@@ -150,7 +161,8 @@ put(struct rig *rig, struct collection *c, size_t which, uint32_t i)
 	uint32_t n = (uint32_t)passages_of(i);
 
 	for (uint32_t k = 0; k == 0 || k < n; k++) {
-		encode(wires[k], &numbers, c, which, i + 1000 * k);
+		encode(
+		    wires[k], &numbers, collection_binarizer(c), which, i + 1000 * k);
 		codes[k] = (struct db_code){wires[k], numbers.factor, numbers.norm2};
 		passages[k] = passage_of(i, k);
 	}
@@ -168,19 +180,16 @@ put(struct rig *rig, struct collection *c, size_t which, uint32_t i)
 
 /* ---- answers ---- */
 
+/* *prepared := the query for one version of the codes. */
 static void
-answer(char **text, const struct collection *c, size_t which, uint32_t query,
-    struct db *db)
+prepare(struct distance_query *prepared, const struct collection *c, size_t v,
+    size_t which, uint32_t query)
 {
 	const struct collection_settings *s = collection_settings(c);
-	const struct recurrent *model = collection_binarizer(c);
+	const struct recurrent *model = collection_version(c, v)->searching;
+	struct code_shape shape = collection_version(c, v)->shape;
 	struct error err;
-	struct hit hits[LIMIT];
-	struct distance_query *prepared = array_new_aligned(1, sizeof *prepared);
-	struct flat_search search = {.query = prepared, .k = LIMIT, .hits = hits};
 	struct recurrent_scratch *scratch = recurrent_scratch_new(model, &err);
-	struct flat_scratch *flat = flat_scratch_new(distance_best(), 2, &err);
-	struct store_snapshot *snapshot = store_acquire(collection_store(c));
 	int8_t k[CODE_DIMS_MAX];
 	float q[100], norm2 = 0;
 
@@ -193,8 +202,26 @@ answer(char **text, const struct collection *c, size_t which, uint32_t query,
 	    .metric = s->distance == COLLECTION_EUCLID ? DISTANCE_EUCLID : DISTANCE_DOT,
 	    .base = coded.base,
 	    .norm2 = norm2};
-	distance_query_int8(prepared, k,
-	    coded.scale / (float)(1 << (s->shape.bits - 1)), s->shape, terms);
+	distance_query_int8(
+	    prepared, k, coded.scale / (float)(1 << (shape.bits - 1)), shape, terms);
+	recurrent_scratch_free(scratch);
+}
+
+static void
+answer(char **text, const struct collection *c, size_t which, uint32_t query,
+    struct db *db)
+{
+	const struct collection_settings *s = collection_settings(c);
+	struct error err;
+	struct hit hits[LIMIT];
+	struct distance_query *prepared =
+	    array_new_aligned(STORE_PARTS_MAX, sizeof *prepared);
+	struct flat_search search = {.query = prepared, .k = LIMIT, .hits = hits};
+	struct flat_scratch *flat = flat_scratch_new(distance_best(), 2, &err);
+	struct store_snapshot *snapshot = store_acquire(collection_store(c));
+
+	for (size_t v = 0; v < collection_n_versions(c); v++)
+		prepare(&prepared[v], c, v, which, query);
 	assert_int_equal(flat_run(&search, 1, snapshot, flat, &err), 0);
 	struct db_txn *txn = db_begin_read(db, &err);
 	for (size_t i = 0; i < search.n; i++) {
@@ -211,7 +238,6 @@ answer(char **text, const struct collection *c, size_t which, uint32_t query,
 	db_end(txn);
 	store_release(snapshot);
 	flat_scratch_free(flat);
-	recurrent_scratch_free(scratch);
 	free(prepared);
 }
 
@@ -234,6 +260,20 @@ answers(struct rig *rig)
 }
 
 /* ---- making it ---- */
+
+/* The collection with another binarizer, and what is coded by it. */
+static void
+make_change(struct rig *rig, struct collection *before, size_t which)
+{
+	struct error err;
+	struct collection *c = collection_next(before, &change, NULL, &err);
+	struct writer_operation op = {.kind = WRITER_VERSION, .collection = c};
+
+	assert_int_equal(rig_run(rig, &op, NULL, &err), 0);
+	for (uint32_t i = CHANGED; i < POINTS; i++)
+		put(rig, c, which, i);
+	collection_release(c);
+}
 
 static void
 make(const char *dir)
@@ -261,6 +301,8 @@ make(const char *dir)
 			for (uint32_t i = 60; i < 65; i++)
 				put(&rig, c, which, i);
 		}
+		if (is_changed(which))
+			make_change(&rig, c, which);
 		collection_release(c);
 	}
 	char *text = answers(&rig);
@@ -318,7 +360,10 @@ static void
 check_row(const struct collection *c, size_t which, uint32_t i, uint32_t k,
     const struct db_rows *rows, struct db_txn *txn)
 {
-	const struct db_codes *codes = collection_codes(c);
+	const struct collection_version *v = is_changed(which) && i < CHANGED
+						 ? collection_version(c, 0)
+						 : collection_newest(c);
+	const struct db_codes *codes = &v->codes;
 	struct point_id id = id_of(i);
 	struct recurrent_numbers numbers;
 	struct db_record record;
@@ -344,7 +389,7 @@ check_row(const struct collection *c, size_t which, uint32_t i, uint32_t k,
 	}
 	assert_int_equal(db_code(txn, codes, slot, &found, &code, &err), 0);
 	assert_true(found);
-	encode(wire, &numbers, c, which, i + 1000 * k);
+	encode(wire, &numbers, v->model, which, i + 1000 * k);
 	assert_memory_equal(code.wire, wire, code_bytes(codes->shape));
 	assert_true(code.factor == numbers.factor);
 	assert_true(code.norm2 == (codes->has_norm2 ? numbers.norm2 : 0));
@@ -378,10 +423,13 @@ check_settings(const struct collection_settings *s, size_t which)
 	assert_int_equal(s->size, all[which].size);
 	assert_int_equal(s->distance, all[which].distance);
 	assert_string_equal(s->vector, all[which].vector);
-	assert_int_equal(s->shape.dims, all[which].shape.dims);
-	assert_int_equal(s->shape.bits, all[which].shape.bits);
+	const struct collection_settings *coded =
+	    is_changed(which) ? &change : &all[which];
+	assert_int_equal(s->shape.dims, coded->shape.dims);
+	assert_int_equal(s->shape.bits, coded->shape.bits);
 	assert_int_equal(s->code_distance, all[which].code_distance);
-	assert_string_equal(s->binarizer, binarizers[which]);
+	assert_string_equal(
+	    s->binarizer, is_changed(which) ? change.binarizer : binarizers[which]);
 	assert_int_equal(s->created_s, all[which].created_s);
 }
 
@@ -392,7 +440,8 @@ check_all(struct rig *rig)
 	struct db_txn *txn = db_begin_read(rig->db, &err);
 	uint32_t format;
 
-	/* Without passages a file stays what older programs read. */
+	/* Without passages, or a second version of codes, a file stays what older
+	 * programs read. */
 	assert_int_equal(db_format(txn, &format, &err), 0);
 	assert_int_equal(format, version);
 
@@ -463,12 +512,20 @@ test_version_2(void **state)
 	check_golden(2);
 }
 
+static void
+test_version_3(void **state)
+{
+	(void)state;
+	check_golden(3);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_version_1),
 	    cmocka_unit_test(test_version_2),
+	    cmocka_unit_test(test_version_3),
 	};
 	const char *dir = getenv("MAKE_GOLDEN");
 
