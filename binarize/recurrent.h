@@ -55,7 +55,8 @@
  * older one's codes decode into this model's vectors, whatever they were made from,
  *     x ~ a + f T v,    so that  <q, x> ~ <q, a> + f <T^T q, v>
  * has the form of the estimate above, with a for mu and T^T for Q, and the factors
- * stay as they were (compatible.h finds T and a).
+ * stay as they were (compatible.h finds T and a, and where the older one's centres lie
+ * among this model's vectors).
  *
  * The first b planes of a code are a b-plane code; but for refined models, whose levels
  * depend on one another, it is the one that the same model gives.
@@ -140,8 +141,9 @@ const char *recurrent_id(const struct recurrent *model);
 struct recurrent_older {
 	const char *id;
 	struct code_shape shape;
-	const float *mean; /* a (input_dims) */
-	const float *map;  /* T^T (shape.dims, input_dims) */
+	const float *mean;    /* a (input_dims) */
+	const float *map;     /* T^T (shape.dims, input_dims) */
+	const float *centres; /* (shape.centres, input_dims); NULL = none */
 };
 #define RECURRENT_OLDER_MAX 16
 

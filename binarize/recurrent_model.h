@@ -93,14 +93,14 @@ void recurrent_id_set(struct recurrent *model, const void *bytes, size_t n);
 int recurrent_older_open(struct recurrent *model, struct error *err);
 
 /* The same on its way into a file: two tensors and two texts each, and their number. */
-#define RECURRENT_OLDER_TENSORS_MAX (2 * RECURRENT_OLDER_MAX)
+#define RECURRENT_OLDER_TENSORS_MAX (3 * RECURRENT_OLDER_MAX)
 #define RECURRENT_OLDER_TEXTS_MAX (2 * RECURRENT_OLDER_MAX + 1)
 struct recurrent_older_list {
 	struct tensor tensors[RECURRENT_OLDER_TENSORS_MAX];
 	size_t n_tensors;
 	struct tensors_pair texts[RECURRENT_OLDER_TEXTS_MAX];
 	size_t n_texts;
-	char names[4 * RECURRENT_OLDER_MAX][32];
+	char names[5 * RECURRENT_OLDER_MAX][32];
 	char bits[RECURRENT_OLDER_MAX][12], number[24];
 };
 void recurrent_older_save(

@@ -40,6 +40,19 @@ check_id(const struct recurrent *model, const char *id, struct error *err)
 	return 0;
 }
 
+static int
+check_finite(const struct recurrent_older *older, const char *what,
+    const float *numbers, size_t n, struct error *err)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!isfinite(numbers[i]))
+			return error_set(err, ERR_INPUT,
+			    "expected finite numbers in the %s of the codes of %s, not "
+			    "%g at %zu",
+			    what, older->id, (double)numbers[i], i);
+	return 0;
+}
+
 int
 recurrent_add_older(
     struct recurrent *model, const struct recurrent_older *older, struct error *err)
@@ -51,15 +64,14 @@ recurrent_add_older(
 	struct recurrent *known = recurrent_base_new(d, older->shape, older->mean, err);
 	if (!known)
 		return -1;
-	for (size_t i = 0; i < (size_t)older->shape.dims * d; i++) {
-		if (!isfinite(older->map[i])) {
-			error_set(err, ERR_INPUT,
-			    "expected finite numbers in the map of the codes of %s, "
-			    "not %g at %zu",
-			    older->id, (double)older->map[i], i);
-			goto err0;
-		}
-	}
+	if (check_finite(
+		older, "map", older->map, (size_t)older->shape.dims * d, err) != 0 ||
+	    check_finite(older, "centres", older->centres,
+		(size_t)older->shape.centres * d, err) != 0)
+		goto err0;
+	if (older->shape.centres > 0 && !(known->centres = centres_new(older->centres,
+					      older->shape.centres, d, err)))
+		goto err0;
 	known->info.kind = RECURRENT_OLDER;
 	known->newer = model;
 	snprintf(known->id, sizeof known->id, "%s", older->id);
@@ -95,6 +107,29 @@ read_number(unsigned *number, const struct tensors *file, const char *key, unsig
 	return 0;
 }
 
+/* Its centres, if it has any. */
+static int
+open_centres(struct recurrent_older *older, const struct tensors *file, unsigned i,
+    size_t d, struct error *err)
+{
+	char key[32];
+
+	snprintf(key, sizeof key, "older.%u.centres", i);
+	if (!tensors_find(file, key))
+		return 0;
+	const struct tensor *centres =
+	    tensors_expect(file, key, TENSOR_F32, 2, (const size_t[]){0, d}, err);
+	if (!centres)
+		return -1;
+	if (centres->shape[0] > CODE_CENTRES_MAX)
+		return error_set(err, ERR_FORMAT,
+		    "expected '%s' of at most %d rows, not %zu", key, CODE_CENTRES_MAX,
+		    centres->shape[0]);
+	older->shape.centres = (uint32_t)centres->shape[0];
+	older->centres = centres->data;
+	return 0;
+}
+
 static int
 open_one(struct recurrent *model, unsigned i, struct error *err)
 {
@@ -126,6 +161,8 @@ open_one(struct recurrent *model, unsigned i, struct error *err)
 	    .shape = {.dims = (uint32_t)map->shape[0], .bits = bits},
 	    .mean = mean->data,
 	    .map = map->data};
+	if (open_centres(&older, model->file, i, d, err) != 0)
+		return -1;
 	if (recurrent_add_older(model, &older, err) == 0)
 		return 0;
 	if (err->code == ERR_INPUT)
@@ -152,7 +189,7 @@ static void
 save_one(struct recurrent_older_list *list, const struct recurrent *known, size_t i)
 {
 	size_t d = known->info.input_dims;
-	char(*names)[32] = list->names + 4 * i;
+	char(*names)[32] = list->names + 5 * i;
 
 	snprintf(names[0], sizeof *names, "older.%zu.id", i);
 	list->texts[list->n_texts++] = (struct tensors_pair){names[0], known->id};
@@ -169,6 +206,15 @@ save_one(struct recurrent_older_list *list, const struct recurrent *known, size_
 	snprintf(names[3], sizeof *names, "older.%zu.query.weight", i);
 	list->tensors[list->n_tensors] = *known->query;
 	list->tensors[list->n_tensors++].name = names[3];
+	if (!known->centres)
+		return;
+	snprintf(names[4], sizeof *names, "older.%zu.centres", i);
+	list->tensors[list->n_tensors++] = (struct tensor){.name = names[4],
+	    .type = TENSOR_F32,
+	    .n_dims = 2,
+	    .shape = {known->info.shape.centres, d, 1, 1},
+	    .data = centres_row(known->centres, 0),
+	    .size_bytes = known->info.shape.centres * d * sizeof(float)};
 }
 
 void

@@ -254,8 +254,15 @@ collection_reach(const struct collection_settings *s,
 		    "new collection");
 		return NULL;
 	}
-	if (known && known != newest->model)
-		return known;
+	if (known && known != newest->model) {
+		if (code_shape_equal(recurrent_info(known).shape, v->shape))
+			return known;
+		error_set(err, ERR_INPUT,
+		    "expected a binarizer that knows the codes of %s as they are, not "
+		    "of another shape as %.40s does",
+		    recurrent_id(v->model), newest->binarizer);
+		return NULL;
+	}
 	error_set(err, ERR_INPUT,
 	    "expected a binarizer that knows the codes of %s (%.40s, vectors of %u), "
 	    "not "
