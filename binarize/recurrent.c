@@ -101,6 +101,7 @@ recurrent_free(struct recurrent *model)
 	tensors_close(model->file);
 	refine_free(model->refine);
 	free(model->map);
+	free(model->folded);
 	free(model->signs);
 	free(model->mean);
 	free(model);
@@ -177,9 +178,8 @@ check_vector(double *norm2, const float *x, size_t n, struct error *err)
 	    sqrt(*norm2));
 }
 
-/* u := x - mean (NULL: none) at unit length; its length before, 0 if there is none. */
-static double
-centre(float *u, const float *x, const float *mean, size_t n)
+double
+recurrent_centre(float *u, const float *x, const float *mean, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		u[i] = mean ? x[i] - mean[i] : x[i];
@@ -310,7 +310,8 @@ recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratc
 
 	if (check_vector(&norm2, x, model->info.input_dims, err) != 0)
 		return -1;
-	double length = centre(scratch->u, x, model->mean, model->info.input_dims);
+	double length =
+	    recurrent_centre(scratch->u, x, model->mean, model->info.input_dims);
 	double dot = code_values(model, scratch);
 	write_levels(model, scratch, scratch->levels);
 	code_from_levels(wire, scratch->levels, model->info.shape);
@@ -406,7 +407,7 @@ recurrent_query_int8(const struct recurrent *model, struct recurrent_scratch *sc
 
 	if (check_vector(&norm2, q, d, err) != 0)
 		return -1;
-	double length = centre(scratch->u, q, NULL, d);
+	double length = recurrent_centre(scratch->u, q, NULL, d);
 	project(model, scratch);
 	round_query(model, scratch, query, length);
 	query->base = (float)recurrent_dot(q, model->mean, d);
@@ -423,7 +424,7 @@ code_query(const struct recurrent *model, struct recurrent_scratch *scratch,
 
 	if (check_vector(&norm2, q, d, err) != 0)
 		return -1;
-	double length = centre(scratch->u, q, NULL, d);
+	double length = recurrent_centre(scratch->u, q, NULL, d);
 	double dot = code_values(model, scratch);
 	*factor = factor_of(model, scratch, length, dot);
 	return 0;

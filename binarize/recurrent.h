@@ -141,6 +141,10 @@ float recurrent_factor(const struct recurrent *model, struct recurrent_scratch *
 void recurrent_decode(const struct recurrent *model, struct recurrent_scratch *scratch,
     float *x, const uint8_t *wire, float factor);
 
+/* u (n) := x - mean at length 1, or zeros where they are the same; the length before. u
+ * and x may be one; mean NULL: zeros. */
+double recurrent_centre(float *u, const float *x, const float *mean, size_t n);
+
 /* A query as signed bytes:  <q, x> ~ base + f * scale * sum_i k_i v_i. */
 struct recurrent_query {
 	int8_t *k; /* (dims), the caller's, -127 .. 127 */

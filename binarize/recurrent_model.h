@@ -33,7 +33,7 @@ struct recurrent {
 	size_t n;
 	uint32_t *signs; /* (RECURRENT_ROUNDS, n) of 0 or 1 << 31 */
 
-	struct tensors *file;       /* what a model came from, unless a rotation */
+	struct tensors *file;       /* what a model was opened from, unless a rotation */
 	const struct tensor *query; /* Q: F32 (dims, input_dims), unless a rotation */
 
 	/* Refined models. */
@@ -46,7 +46,8 @@ struct recurrent {
 	struct recurrent_block reconstruct[CODE_BITS_MAX];
 	struct recurrent_block residual[CODE_BITS_MAX];
 	const struct tensor *length[CODE_BITS_MAX]; /* F32 (1) of g_p; NULL: 1 */
-	size_t width;                               /* of the widest layer */
+	void *folded; /* where it has no file: the tensors, of learn_fold.c */
+	size_t width; /* of the widest layer */
 };
 
 struct recurrent_scratch {

@@ -7,6 +7,7 @@
 
 #include "base/code.h"
 #include "base/error.h"
+#include "binarize/recurrent.h"
 #include "client/beir.h"
 #include "client/remote.h"
 #include "client/trec.h"
@@ -77,7 +78,12 @@ struct eval_seconds {
 	double search; /* all queries */
 };
 
-/* Search by codes in this process.  `binarizer` is a file, or NULL for the untrained
+/* Search by the model's codes in this process.  ERR_MEMORY; ERR_NONE: stopped. */
+int eval_search(struct eval_ranks *ranks, struct eval_seconds *seconds,
+    const struct recurrent *model, const struct eval_embedded *embedded,
+    struct error *err);
+
+/* The same by the model of a file.  `binarizer` is a file, or NULL for the untrained
  * one; shape->dims 0 = the embeddings' dims rounded up. */
 int eval_codes(struct eval_ranks *ranks, struct eval_seconds *seconds,
     struct code_shape *shape, const struct eval_embedded *embedded,

@@ -7,7 +7,6 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "binarize/recurrent.h"
 #include "client/eval.h"
 #include "client/stop.h"
 #include "index/flat.h"
@@ -237,23 +236,13 @@ make_store(struct store **store, const struct recurrent *model,
 }
 
 int
-eval_codes(struct eval_ranks *ranks, struct eval_seconds *seconds,
-    struct code_shape *shape, const struct eval_embedded *embedded,
-    const char *binarizer, struct error *err)
+eval_search(struct eval_ranks *ranks, struct eval_seconds *seconds,
+    const struct recurrent *model, const struct eval_embedded *embedded,
+    struct error *err)
 {
-	size_t dims = embedded->corpus.dims;
-	struct code_shape wish = *shape;
 	struct store *store = NULL;
-	if (wish.dims == 0)
-		wish.dims = (uint32_t)((dims + CODE_DIMS_STEP - 1) / CODE_DIMS_STEP *
-				       CODE_DIMS_STEP);
-	if (code_shape_check(wish, err) == -1)
-		return -1;
-	struct recurrent *model = open_model(binarizer, wish, dims, err);
-	int rc = model == NULL ? -1 : 0;
 	uint64_t start = clock_ns();
-	if (rc == 0)
-		rc = make_store(&store, model, &embedded->corpus, err);
+	int rc = make_store(&store, model, &embedded->corpus, err);
 	seconds->encode = clock_since(start);
 	start = clock_ns();
 	if (rc == 0) {
@@ -263,6 +252,25 @@ eval_codes(struct eval_ranks *ranks, struct eval_seconds *seconds,
 	}
 	seconds->search = clock_since(start);
 	store_free(store);
+	return rc;
+}
+
+int
+eval_codes(struct eval_ranks *ranks, struct eval_seconds *seconds,
+    struct code_shape *shape, const struct eval_embedded *embedded,
+    const char *binarizer, struct error *err)
+{
+	size_t dims = embedded->corpus.dims;
+	struct code_shape wish = *shape;
+	if (wish.dims == 0)
+		wish.dims = (uint32_t)((dims + CODE_DIMS_STEP - 1) / CODE_DIMS_STEP *
+				       CODE_DIMS_STEP);
+	if (code_shape_check(wish, err) == -1)
+		return -1;
+	struct recurrent *model = open_model(binarizer, wish, dims, err);
+	if (model == NULL)
+		return -1;
+	int rc = eval_search(ranks, seconds, model, embedded, err);
 	recurrent_free(model);
 	if (rc == 0)
 		*shape = wish;
