@@ -104,6 +104,34 @@ centres_nearest(const struct centres *centres, const float *products)
 	return best;
 }
 
+int
+centres_assign(uint32_t *near, const struct centres *centres, const float *x, size_t n,
+    struct error *err)
+{
+	size_t d = centres->dims, stride = centres->stride;
+	bool failed = false;
+#pragma omp parallel
+	{
+		float *products = array_new_aligned(BLOCK * stride, sizeof *products);
+		if (!products) {
+#pragma omp atomic write
+			failed = true;
+		}
+#pragma omp for schedule(static)
+		for (size_t start = 0; start < n; start += BLOCK) {
+			size_t some = n - start < BLOCK ? n - start : BLOCK;
+			if (!products)
+				continue;
+			centres_products(centres, products, x + start * d, some);
+			for (size_t i = 0; i < some; i++)
+				near[start + i] = (uint32_t)centres_nearest(
+				    centres, products + i * stride);
+		}
+		free(products);
+	}
+	return failed ? error_set(err, ERR_MEMORY, "out of memory for centres") : 0;
+}
+
 /* What k-means works on. */
 struct learning {
 	const float *x; /* (n, dims) */
@@ -126,38 +154,6 @@ choose_rows(struct learning *l, uint64_t seed)
 		if (rng_below(&rng, l->n - i) < l->k - chosen)
 			memcpy(l->rows + chosen++ * l->dims, l->x + i * l->dims,
 			    l->dims * sizeof *l->rows);
-}
-
-/* near := the nearest centre of every row. */
-static int
-assign(struct learning *l, struct error *err)
-{
-	struct centres *centres = centres_new(l->rows, l->k, l->dims, err);
-	if (!centres)
-		return -1;
-	bool failed = false;
-#pragma omp parallel
-	{
-		float *products =
-		    array_new_aligned(BLOCK * centres->stride, sizeof *products);
-		if (!products) {
-#pragma omp atomic write
-			failed = true;
-		}
-#pragma omp for schedule(static)
-		for (size_t start = 0; start < l->n; start += BLOCK) {
-			size_t n = l->n - start < BLOCK ? l->n - start : BLOCK;
-			if (!products)
-				continue;
-			centres_products(centres, products, l->x + start * l->dims, n);
-			for (size_t i = 0; i < n; i++)
-				l->near[start + i] = (uint32_t)centres_nearest(
-				    centres, products + i * centres->stride);
-		}
-		free(products);
-	}
-	centres_free(centres);
-	return failed ? error_set(err, ERR_MEMORY, "out of memory for k-means") : 0;
 }
 
 /* A centre that nobody is near goes beside the one that most are near, which the two
@@ -221,7 +217,9 @@ centres_learn(float *rows, size_t k, const float *x, size_t n, size_t dims,
 	if (rc == 0)
 		choose_rows(&l, seed);
 	for (int turn = 0; rc == 0 && turn < TURNS; turn++) {
-		rc = assign(&l, err);
+		struct centres *centres = centres_new(rows, k, dims, err);
+		rc = centres ? centres_assign(l.near, centres, x, n, err) : -1;
+		centres_free(centres);
 		if (rc == 0)
 			update(&l);
 	}

@@ -37,6 +37,11 @@ void centres_products(
 /* The centre with the least |x - c|, from x's products; of equal ones the first. */
 size_t centres_nearest(const struct centres *centres, const float *products);
 
+/* near (n) := the nearest centre of each of x (n, dims).  ERR_MEMORY.  Opens an OpenMP
+ * region. */
+int centres_assign(uint32_t *near, const struct centres *centres, const float *x,
+    size_t n, struct error *err);
+
 /* rows (k, dims) := centres of x (n, dims), n >= k: k-means (Lloyd, 1982) from k of the
  * rows; a centre that nobody is near moves beside the one that most are near.  The
  * result is the same for a seed, a number of threads and a machine.  ERR_MEMORY.  Opens

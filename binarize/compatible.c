@@ -93,12 +93,11 @@ polar(const struct blas *blas, double *c, size_t k, size_t l, struct error *err)
 	return rc;
 }
 
-/* R (old_dims, d) of the pairs. */
-static int
-find_rotation(float *R, const struct compatible_pairs *pairs, size_t d,
+int
+compatible_rotation(float *R, const struct compatible_pairs *pairs,
     const struct blas *blas, struct error *err)
 {
-	size_t e = pairs->old_dims;
+	size_t e = pairs->old_dims, d = pairs->dims;
 	bool wide = e <= d;
 	size_t k = wide ? e : d, l = wide ? d : e;
 	const struct blas_matrix old = {.data = pairs->old, .stride = e};
@@ -197,27 +196,16 @@ add(struct recurrent *model, const struct recurrent *old, const float *R,
 }
 
 int
-compatible_add(struct recurrent *model, const struct recurrent *old,
-    const struct compatible_pairs *pairs, const struct blas *blas, struct error *err)
+compatible_add(struct recurrent *model, const struct recurrent *old, const float *R,
+    const struct blas *blas, struct error *err)
 {
-	size_t d = model->info.input_dims, e = old->info.input_dims;
-	float *R = NULL;
-	int rc = 0;
-
-	if (pairs ? pairs->old_dims != e : e != d)
+	if (!R && old->info.input_dims != model->info.input_dims)
 		return error_set(err, ERR_INPUT,
-		    "expected old vectors of %zu dimensions, which the older "
-		    "binarizer codes, not of %zu",
-		    e, pairs ? pairs->old_dims : d);
-	if (pairs) {
-		R = array_new_aligned(e * d, sizeof *R);
-		rc = R ? find_rotation(R, pairs, d, blas, err)
-		       : error_set(err, ERR_MEMORY, "out of memory for a rotation");
-	}
-	if (rc == 0)
-		rc = add(model, old, R, blas, err);
+		    "expected an older binarizer of vectors of %u dimensions, as the "
+		    "new one takes, not of %u",
+		    model->info.input_dims, old->info.input_dims);
+	int rc = add(model, old, R, blas, err);
 	for (size_t i = 0; rc == 0 && i < old->n_older; i++)
 		rc = add(model, old->older[i], R, blas, err);
-	free(R);
 	return rc;
 }

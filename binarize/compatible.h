@@ -30,15 +30,20 @@
  */
 struct compatible_pairs {
 	const float *old; /* O (n, old_dims) */
-	const float *now; /* N (n, the new model's input_dims) */
+	const float *now; /* N (n, dims) */
 	size_t n;
-	size_t old_dims;
+	size_t old_dims, dims;
 };
 
-/* Have `model` know `old` and all that `old` knows, before any other thread sees it.
- * pairs NULL: the encoder is the same.  ERR_INPUT: other dims than these; as
- * recurrent_add_older, and what was added before stays then.  ERR_MEMORY. */
-int compatible_add(struct recurrent *model, const struct recurrent *old,
-    const struct compatible_pairs *pairs, const struct blas *blas, struct error *err);
+/* R (old_dims, dims) := that of the pairs.  ERR_MEMORY. */
+int compatible_rotation(float *R, const struct compatible_pairs *pairs,
+    const struct blas *blas, struct error *err);
+
+/* Have `model` know `old` and all that `old` knows, before any other thread sees it.  R
+ * (old's input_dims, the model's); NULL: the encoder is the same.  ERR_INPUT: other
+ * dims than these; as recurrent_add_older, and what was added before stays then.
+ * ERR_MEMORY. */
+int compatible_add(struct recurrent *model, const struct recurrent *old, const float *R,
+    const struct blas *blas, struct error *err);
 
 #endif /* BINARIZE_COMPATIBLE_H */

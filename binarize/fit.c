@@ -284,3 +284,12 @@ fit_turn(struct fit *fit, double *missed, struct error *err)
 	*missed = sum / (double)fit->n;
 	return 0;
 }
+
+void
+fit_parts(struct fit *fit, struct checkpoint *checkpoint)
+{
+	size_t d = fit->config.input_dims, m = fit->config.shape.dims;
+	checkpoint_add(checkpoint, "map", TENSOR_F32, fit->Q, m * d);
+	checkpoint_add(checkpoint, "codes", TENSOR_I8, fit->codes, fit->n * m);
+	checkpoint_add(checkpoint, "coded", TENSOR_U8, &fit->coded, sizeof fit->coded);
+}

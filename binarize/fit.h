@@ -7,6 +7,7 @@
 #include "base/code.h"
 #include "base/error.h"
 #include "binarize/blas.h"
+#include "binarize/checkpoint.h"
 
 /*
  * Learning the linear map of refine.h from vectors alone.
@@ -46,5 +47,8 @@ int fit_turn(struct fit *fit, double *missed, struct error *err);
 
 /* Q (m, d), valid until the next turn. */
 const float *fit_map(const struct fit *fit);
+
+/* Add all that later turns depend on. */
+void fit_parts(struct fit *fit, struct checkpoint *checkpoint);
 
 #endif /* BINARIZE_FIT_H */

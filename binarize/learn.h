@@ -10,6 +10,7 @@
 #include "binarize/blas.h"
 #include "binarize/dense.h"
 #include "binarize/estimator.h"
+#include "binarize/recurrent.h"
 
 /*
  * A recurrent model while it learns: forward over a batch with all that the way back
@@ -104,9 +105,9 @@ void learn_backward(struct learn_pass *pass);
 struct estimator_indicators learn_indicators(
     const struct learn_pass *pass, uint32_t plane);
 
-/* Write the model as recurrent_open reads it (docs/formats.md), norms folded in; mean
- * (input_dims).  ERR_IO, ERR_FULL, ERR_MEMORY. */
-int learn_save(
-    const struct learn *learn, const float *mean, const char *path, struct error *err);
+/* A copy of the model as recurrent.h has it, norms folded in; mean (input_dims).  NULL:
+ * ERR_INPUT for a mean that is not finite, ERR_MEMORY. */
+struct recurrent *learn_model(
+    const struct learn *learn, const float *mean, struct error *err);
 
 #endif /* BINARIZE_LEARN_H */

@@ -95,8 +95,10 @@ no_memory:
 struct recurrent *
 recurrent_new(const struct recurrent_rotation_config *config, struct error *err)
 {
+	struct code_shape shape = config->shape;
+	shape.centres = 0;
 	struct recurrent *model =
-	    recurrent_base_new(config->input_dims, config->shape, config->mean, err);
+	    recurrent_base_new(config->input_dims, shape, config->mean, err);
 	if (!model)
 		return NULL;
 	model->info.kind = RECURRENT_ROTATION;
@@ -121,6 +123,7 @@ recurrent_free(struct recurrent *model)
 	centres_free(model->centres);
 	free(model->shadows);
 	free(model->map);
+	free(model->folded);
 	free(model->signs);
 	free(model->mean);
 	free(model);
@@ -206,9 +209,8 @@ check_vector(double *norm2, const float *x, size_t n, struct error *err)
 	    sqrt(*norm2));
 }
 
-/* u := x - mean (NULL: none) at unit length; its length before, 0 if there is none. */
-static double
-centre(float *u, const float *x, const float *mean, size_t n)
+double
+recurrent_centre(float *u, const float *x, const float *mean, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		u[i] = mean ? x[i] - mean[i] : x[i];
@@ -361,10 +363,11 @@ encode_at_centre(const struct recurrent *model, struct recurrent_scratch *s,
 	struct code_shape shape = model->info.shape;
 	size_t d = model->info.input_dims;
 
-	centre(s->u, x, NULL, d);
+	recurrent_centre(s->u, x, NULL, d);
 	centres_products(model->centres, s->products, s->u, 1);
 	size_t nearest = centres_nearest(model->centres, s->products);
-	double length = centre(s->u, s->u, centres_row(model->centres, nearest), d);
+	double length =
+	    recurrent_centre(s->u, s->u, centres_row(model->centres, nearest), d);
 	code_values(model, s);
 	write_levels(model, s, s->levels);
 	code_from_levels(wire, s->levels, shape);
@@ -387,7 +390,8 @@ recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratc
 		    model, scratch, wire, &numbers->factor, x, sqrt(norm2));
 		return 0;
 	}
-	double length = centre(scratch->u, x, model->mean, model->info.input_dims);
+	double length =
+	    recurrent_centre(scratch->u, x, model->mean, model->info.input_dims);
 	double dot = code_values(model, scratch);
 	write_levels(model, scratch, scratch->levels);
 	code_from_levels(wire, scratch->levels, model->info.shape);
@@ -493,7 +497,7 @@ recurrent_query_int8(const struct recurrent *model, struct recurrent_scratch *sc
 
 	if (check_vector(&norm2, q, d, err) != 0)
 		return -1;
-	double length = centre(scratch->u, q, NULL, d);
+	double length = recurrent_centre(scratch->u, q, NULL, d);
 	project(model, scratch);
 	round_query(model, scratch, query, length);
 	query->base = (float)recurrent_dot(q, model->mean, d);
@@ -515,7 +519,7 @@ code_query(const struct recurrent *model, struct recurrent_scratch *scratch,
 
 	if (check_vector(&norm2, q, d, err) != 0)
 		return -1;
-	double length = centre(scratch->u, q, NULL, d);
+	double length = recurrent_centre(scratch->u, q, NULL, d);
 	double dot = code_values(model, scratch);
 	*factor = factor_of(model, scratch, length, dot);
 	return 0;

@@ -88,7 +88,7 @@ struct recurrent_info {
 
 struct recurrent_rotation_config {
 	uint32_t input_dims; /* 1 .. RECURRENT_INPUT_DIMS_MAX */
-	struct code_shape shape;
+	struct code_shape shape; /* without centres, whatever it says of them */
 	uint64_t seed;
 	/* (input_dims), of vectors as they will be encoded (normalised for Cosine);
 	 * copied; NULL = zeros */
@@ -193,6 +193,10 @@ float recurrent_prefix(uint32_t bits, uint32_t planes);
  * was encoded.) */
 void recurrent_decode(const struct recurrent *model, struct recurrent_scratch *scratch,
     float *x, const uint8_t *wire, float factor);
+
+/* u (n) := x - mean at length 1, or zeros where they are the same; the length before. u
+ * and x may be one; mean NULL: zeros. */
+double recurrent_centre(float *u, const float *x, const float *mean, size_t n);
 
 /* A query as signed bytes:
  *     <q, x> ~ base + f * (a * bases[c's number] + scale * sum_i k_i v_i) */

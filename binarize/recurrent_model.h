@@ -58,7 +58,8 @@ struct recurrent {
 	struct recurrent_block reconstruct[CODE_BITS_MAX];
 	struct recurrent_block residual[CODE_BITS_MAX];
 	const struct tensor *length[CODE_BITS_MAX]; /* F32 (1) of g_p; NULL: 1 */
-	size_t width;                               /* of the widest layer */
+	void *folded; /* where it has no file: the tensors, of learn_fold.c */
+	size_t width; /* of the widest layer */
 };
 
 struct recurrent_scratch {

@@ -20,6 +20,8 @@ struct train_compatible {
 	const struct train_sample *now;
 	struct train_sample sample;    /* by another encoder; else no rows */
 	const struct train_sample *of; /* the old vectors: &sample or now */
+	struct train_compatible_parts parts;
+	float *rotation; /* by another encoder: R of compatible.h */
 };
 
 int
@@ -95,9 +97,26 @@ open_model(
 	return NULL;
 }
 
+static int
+find_rotation(struct train_compatible *old, struct error *err)
+{
+	const struct compatible_pairs pairs = {.old = old->of->rows,
+	    .now = old->now->rows,
+	    .n = old->parts.n,
+	    .old_dims = old->of->dims,
+	    .dims = old->now->dims};
+
+	old->rotation =
+	    array_new_aligned(pairs.old_dims * pairs.dims, sizeof *old->rotation);
+	if (!old->rotation)
+		return error_set(err, ERR_MEMORY, "out of memory for a rotation");
+	return compatible_rotation(old->rotation, &pairs, old->parts.blas, err);
+}
+
 struct train_compatible *
 train_compatible_new(const struct train_compatible_options *options,
-    const struct train_sample *sample, uint64_t seed, struct error *err)
+    const struct train_sample *sample, const struct train_compatible_parts *parts,
+    uint64_t seed, struct error *err)
 {
 	struct train_compatible *old = array_new(1, sizeof *old);
 	if (old == NULL) {
@@ -106,6 +125,7 @@ train_compatible_new(const struct train_compatible_options *options,
 	}
 	old->name = options->model;
 	old->now = old->of = sample;
+	old->parts = *parts;
 	if (options->vectors != NULL) {
 		/* The seed takes the same rows of a file of as many. */
 		if (train_sample_load(
@@ -121,7 +141,7 @@ train_compatible_new(const struct train_compatible_options *options,
 		}
 	}
 	old->model = open_model(options, old->of->dims, err);
-	if (old->model == NULL)
+	if (old->model == NULL || (old->of != old->now && find_rotation(old, err) != 0))
 		goto err0;
 	return old;
 err0:
@@ -136,6 +156,7 @@ train_compatible_free(struct train_compatible *old)
 		return;
 	recurrent_free(old->model);
 	train_sample_free(&old->sample);
+	free(old->rotation);
 	free(old);
 }
 
@@ -173,9 +194,9 @@ overlap(const struct eval_ranks *found, const struct eval_ranks *exact)
  * codes, by new queries and by old ones. */
 static int
 measure(double *now, double *before, const struct recurrent *model,
-    const struct train_compatible *old, const struct train_compatible_parts *parts,
-    struct error *err)
+    const struct train_compatible *old, struct error *err)
 {
+	const struct train_compatible_parts *parts = &old->parts;
 	struct eval_ranks exact = {NULL, NULL, 0}, found = {NULL, NULL, 0};
 	struct eval_seconds seconds;
 	size_t n = old->now->n - parts->n;
@@ -209,18 +230,14 @@ measure(double *now, double *before, const struct recurrent *model,
 }
 
 int
-train_compatible_add(struct recurrent *model, const struct train_compatible *old,
-    const struct train_compatible_parts *parts, struct error *err)
+train_compatible_add(
+    struct recurrent *model, const struct train_compatible *old, struct error *err)
 {
-	const struct compatible_pairs pairs = {.old = old->of->rows,
-	    .now = old->now->rows,
-	    .n = parts->n,
-	    .old_dims = old->of->dims};
 	double now, before;
 
-	if (compatible_add(model, old->model, old->of == old->now ? NULL : &pairs,
-		parts->blas, err) != 0 ||
-	    measure(&now, &before, model, old, parts, err) != 0)
+	if (compatible_add(model, old->model, old->rotation, old->parts.blas, err) !=
+		0 ||
+	    measure(&now, &before, model, old, err) != 0)
 		return -1;
 	printf("codes of %s (%s): overlap@10 %.4f, asked by the old vectors %.4f\n",
 	    old->name, recurrent_id(old->model), now, before);

@@ -23,16 +23,6 @@ struct train_compatible_options {
 /* OPTIONS_OK, or what options_usage returns. */
 int train_compatible_check(const struct train_compatible_options *options);
 
-struct train_compatible;
-
-/* The older model and, of another encoder, the old vectors of the rows in `sample`,
- * which is borrowed and was loaded with this seed.  NULL: ERR_FORMAT for other dims or
- * another number of rows; as recurrent_open and train_sample_load. */
-struct train_compatible *train_compatible_new(
-    const struct train_compatible_options *options, const struct train_sample *sample,
-    uint64_t seed, struct error *err);
-void train_compatible_free(struct train_compatible *old);
-
 /* How the sample is parted: rows to learn from, documents, and the rest are queries. */
 struct train_compatible_parts {
 	size_t n;
@@ -40,9 +30,20 @@ struct train_compatible_parts {
 	const struct blas *blas;
 };
 
+struct train_compatible;
+
+/* The older model and, of another encoder, how its vectors of the rows in `sample`, not
+ * centred yet, lie to these.  The sample was loaded with this seed and is borrowed; of
+ * its rows those that are held out are read later too.  NULL: ERR_FORMAT for other dims
+ * or another number of rows; as recurrent_open and train_sample_load. */
+struct train_compatible *train_compatible_new(
+    const struct train_compatible_options *options, const struct train_sample *sample,
+    const struct train_compatible_parts *parts, uint64_t seed, struct error *err);
+void train_compatible_free(struct train_compatible *old);
+
 /* Have `model` know the older one, and print a line of what that is worth on documents
  * and queries.  Errors as compatible_add, eval_search. */
-int train_compatible_add(struct recurrent *model, const struct train_compatible *old,
-    const struct train_compatible_parts *parts, struct error *err);
+int train_compatible_add(
+    struct recurrent *model, const struct train_compatible *old, struct error *err);
 
 #endif /* CLIENT_TRAIN_COMPATIBLE_H */

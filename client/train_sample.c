@@ -32,7 +32,7 @@ choose_rows(struct train_sample *s, struct vectors *vectors, size_t max, uint64_
 	rng_init(&rng, seed, STREAM_CHOICE);
 	progress_start(&progress, "vector", vectors_size_bytes(vectors));
 	while (!stop_requested() && (rc = vectors_next(vectors, row, err)) == 1) {
-		uint64_t place = s->count++;
+		uint64_t place = s->count++, number = place;
 		if (!vectors_normalise(row, dims)) {
 			rc = error_set(err, ERR_FORMAT,
 			    "row %" PRIu64 ": expected a vector with a direction, not "
@@ -42,8 +42,10 @@ choose_rows(struct train_sample *s, struct vectors *vectors, size_t max, uint64_
 		}
 		if (place >= max)
 			place = rng_below(&rng, s->count);
-		if (place < max)
+		if (place < max) {
 			memcpy(s->rows + place * dims, row, dims * sizeof *row);
+			s->places[place] = number;
+		}
 		progress_show(&progress, s->count, vectors_read_bytes(vectors));
 	}
 	progress_end(&progress, s->count, vectors_read_bytes(vectors));
@@ -65,10 +67,13 @@ shuffle(struct train_sample *s, uint64_t seed, struct error *err)
 		return error_set(err, ERR_MEMORY, "out of memory for a vector");
 	rng_init(&rng, seed, STREAM_ORDER);
 	for (size_t i = s->n; i > 1; i--) {
-		float *a = s->rows + (i - 1) * dims;
-		float *b = s->rows + rng_below(&rng, i) * dims;
+		size_t j = rng_below(&rng, i);
+		float *a = s->rows + (i - 1) * dims, *b = s->rows + j * dims;
 		if (a == b)
 			continue;
+		uint64_t place = s->places[j];
+		s->places[j] = s->places[i - 1];
+		s->places[i - 1] = place;
 		memcpy(row, a, dims * sizeof *row);
 		memcpy(a, b, dims * sizeof *row);
 		memcpy(b, row, dims * sizeof *row);
@@ -105,9 +110,11 @@ train_sample_load(struct train_sample *sample, const char *path, size_t max,
 	if (rows == 0)
 		rc = error_set(err, ERR_FORMAT, "expected vectors, not an empty file");
 	if (rc == 0) {
-		sample->rows = array_new_aligned(rows < max ? (size_t)rows : max,
-		    sample->dims * sizeof *sample->rows);
-		if (!sample->rows)
+		size_t n = rows < max ? (size_t)rows : max;
+		sample->rows =
+		    array_new_aligned(n, sample->dims * sizeof *sample->rows);
+		sample->places = array_new(n, sizeof *sample->places);
+		if (!sample->rows || !sample->places)
 			rc = error_set(
 			    err, ERR_MEMORY, "out of memory for a sample of vectors");
 	}
@@ -130,5 +137,19 @@ void
 train_sample_free(struct train_sample *sample)
 {
 	free(sample->rows);
+	free(sample->places);
 	memset(sample, 0, sizeof *sample);
+}
+
+uint64_t
+train_sample_hash(const float *numbers, size_t n)
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t bits;
+		memcpy(&bits, &numbers[i], sizeof bits);
+		hash = (hash ^ bits) * 0x100000001b3u;
+		hash ^= hash >> 29; /* high bits count too */
+	}
+	return hash;
 }

@@ -12,7 +12,8 @@
  * never held whole.
  */
 struct train_sample {
-	float *rows; /* (n, dims) */
+	float *rows;      /* (n, dims) */
+	uint64_t *places; /* (n): which row of the file each is */
 	size_t n;
 	size_t dims;
 	uint64_t count; /* rows of the file */
@@ -24,5 +25,8 @@ struct train_sample {
 int train_sample_load(struct train_sample *sample, const char *path, size_t max,
     uint64_t seed, struct error *err);
 void train_sample_free(struct train_sample *sample);
+
+/* A hash of n numbers, by their bytes (FNV-1a, 4 bytes at a time). */
+uint64_t train_sample_hash(const float *numbers, size_t n);
 
 #endif /* CLIENT_TRAIN_SAMPLE_H */

@@ -122,13 +122,13 @@ test_overlap(void **state)
 
 	rng_init(&rng, test_seed(), 1);
 	make_rows(&rng);
-	struct train_check check = {.blas = blas,
-	    .documents = rows + TRAIN * D,
+	const struct train_check_rows held = {.documents = rows + TRAIN * D,
 	    .queries = rows + (TRAIN + DOCUMENTS) * D,
 	    .n_documents = DOCUMENTS,
 	    .n_queries = QUERIES,
 	    .dims = D};
-	assert_int_equal(train_check_init(&check, &err), 0);
+	struct train_check check;
+	assert_int_equal(train_check_init(&check, &held, &err), 0);
 	for (uint32_t bits = 1; bits <= 4; bits *= 2) {
 		double found, control;
 		const struct recurrent_rotation_config config = {

@@ -1,0 +1,88 @@
+#ifndef CLIENT_TRAIN_JOB_H
+#define CLIENT_TRAIN_JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "binarize/blas.h"
+#include "binarize/checkpoint.h"
+#include "binarize/recurrent.h"
+#include "client/progress.h"
+#include "client/train_check.h"
+#include "client/train_options.h"
+#include "client/train_pairs.h"
+#include "client/train_sample.h"
+
+/*
+ * One run of `halftone train`, shared by the files train*.c.  Main thread only, which
+ * opens OpenMP regions.
+ *
+ * Memory is the sample's rows, which are centred where they lie, and what a method
+ * keeps beside them: a byte a dimension a row of refined codes.
+ */
+struct training {
+	const struct train_options *options;
+	struct code_shape shape;    /* of the model */
+	struct train_sample sample; /* training rows, then documents, then queries */
+	size_t n;                   /* training rows: see train_centre */
+	float *mean;                /* (dims) of them before */
+	float *centres;             /* (shape.centres, dims); NULL: none */
+	struct train_pairs pairs;   /* that the user gave */
+	struct blas *blas;
+	struct train_check check;
+	struct train_compatible *old;    /* NULL: compatible with none */
+	char settings[256], vectors[64]; /* of struct checkpoint_task */
+
+	void *learner; /* the method's own */
+	float *best;   /* (n_numbers) of the best model so far */
+	size_t n_numbers;
+	double best_overlap; /* -1: there is none */
+	struct progress progress;
+};
+
+/* How a round of learning has ended. */
+struct train_round {
+	uint64_t done;  /* turns or steps of the whole training */
+	double loss;    /* of the round */
+	double overlap; /* of its model, or the best of its models */
+	bool last;
+};
+
+/* A way to learn, round by round. */
+struct train_method {
+	const char *unit; /* of its progress */
+	const char *loss; /* what the loss is called */
+
+	/* Set t->learner and n_numbers; close is called in any case. */
+	int (*open)(struct training *t, struct error *err);
+	void (*close)(struct training *t);
+	uint64_t (*units)(const struct training *t, uint64_t *done);
+
+	/* ERR_NONE: stopped; the next round goes on from there. */
+	int (*round)(struct training *t, struct train_round *round, struct error *err);
+	void (*keep)(struct training *t); /* t->best := the last round's model */
+	struct recurrent *(*model)(struct training *t, struct error *err); /* t->best */
+	void (*parts)(struct training *t, struct checkpoint *checkpoint);
+};
+
+extern const struct train_method train_refined, train_gradients;
+
+/* Learn until the method ends or a stop is requested, from a checkpoint if there is
+ * one; t->best is filled.  ERR_NONE: stopped before there was anything. */
+int train_loop(
+    struct training *t, const struct train_method *method, struct error *err);
+
+/* Remove what train_loop has left for another time, once the result is written. */
+void train_loop_forget(const struct training *t);
+
+/* Find how many centres there are to be, and them; make of every training row and pair
+ * what lies between it and the nearest centre, or the mean where there are none, at
+ * length 1.  ERR_INPUT for more centres than the rows allow. */
+int train_centre(struct training *t, struct error *err);
+
+/* Say what may disappoint, and what to do about it; before rows are centred. */
+int train_advise(const struct training *t, struct error *err);
+
+#endif /* CLIENT_TRAIN_JOB_H */
