@@ -97,10 +97,10 @@ int
 main(void)
 {
 	harness_check_simd("bench_binarize");
-	bench_encode(256, (struct code_shape){256, 2});
-	bench_encode(384, (struct code_shape){384, 2});
-	bench_encode(1024, (struct code_shape){1024, 4});
-	bench_encode(1536, (struct code_shape){1024, 4});
+	bench_encode(256, (struct code_shape){256, 2, 0});
+	bench_encode(384, (struct code_shape){384, 2, 0});
+	bench_encode(1024, (struct code_shape){1024, 4, 0});
+	bench_encode(1536, (struct code_shape){1024, 4, 0});
 	bench_floats("%.9g");
 	bench_floats("%.17g");
 	return 0;

@@ -73,7 +73,7 @@ struct queries {
 static void
 queries_init(struct queries *q, enum distance_kind kind, struct code_shape shape)
 {
-	struct distance_terms terms = {DISTANCE_DOT, 0, 0};
+	struct distance_terms terms = {DISTANCE_DOT, 0, 0, NULL};
 	struct rng rng;
 
 	rng_init(&rng, 2, shape.bits);
@@ -127,7 +127,7 @@ static void
 print_row(const struct row *row, struct store *store, struct harness_rate read)
 {
 	static const enum cpu_level columns[] = {CPU_AMX, CPU_AVX512, CPU_AVX2};
-	const struct code_shape shape = {DIMS, row->bits};
+	const struct code_shape shape = {DIMS, row->bits, 0};
 	struct store_snapshot *snapshot = store_acquire(store);
 	struct queries queries;
 
@@ -177,7 +177,7 @@ table(void)
 	printf("| kind    | b | batch | threads |    q/s | cpu ms | read |    q/s | "
 	       "cpu ms | read |    q/s | cpu ms | read |\n");
 	for (uint32_t bits = 1; bits <= 4; bits *= 2) {
-		struct store *store = filled((struct code_shape){DIMS, bits}, NULL);
+		struct store *store = filled((struct code_shape){DIMS, bits, 0}, NULL);
 		for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
 			for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
 				struct row row = {kinds[k].name, kinds[k].kind, bits,
@@ -194,7 +194,7 @@ table(void)
 static void
 memory(void)
 {
-	const struct code_shape shape = {DIMS, 2};
+	const struct code_shape shape = {DIMS, 2, 0};
 	struct error err;
 	size_t before = harness_rss_anon();
 	struct store *store = store_new(shape, false, &err);
@@ -242,7 +242,7 @@ write_file(const char *path)
 static void
 rounds(const char *path)
 {
-	const struct code_shape shape = {DIMS, 1};
+	const struct code_shape shape = {DIMS, 1, 0};
 	uint8_t *codes = array_new(PEER_BYTES, 1);
 	FILE *f = fopen(path, "rb");
 	struct queries queries;

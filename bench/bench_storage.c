@@ -27,7 +27,7 @@
 #define SECONDS 3.0
 
 static const struct collection_settings settings = {
-    .name = "c", .size = 512, .shape = {512, 2}, .code_distance = DISTANCE_INT8};
+    .name = "c", .size = 512, .shape = {512, 2, 0}, .code_distance = DISTANCE_INT8};
 
 struct place {
 	struct db *db;

@@ -30,12 +30,12 @@ static const struct collection_settings settings[COLLECTIONS] = {
     {.name = "far",
 	.size = 30,
 	.distance = COLLECTION_EUCLID,
-	.shape = {64, 3},
+	.shape = {64, 3, 0},
 	.vector = "image"},
     {.name = "gr\xC3\xBC\xC3\x9F"
 	     "e",
 	.size = 700,
-	.shape = {1024, 1}},
+	.shape = {1024, 1, 0}},
 };
 
 struct twin_point {

@@ -222,13 +222,13 @@ test_equals_sorting(void **state)
 		for (size_t p = 0; p < w->n_parts; p++) {
 			uint32_t bits = 1 + (uint32_t)rng_below(&w->rng, 4);
 			w->shapes[p] = (struct code_shape){
-			    64 * (1 + (uint32_t)rng_below(&w->rng, most)), bits};
+			    64 * (1 + (uint32_t)rng_below(&w->rng, most)), bits, 0};
 			w->planes[p] = 1 + (uint32_t)rng_below(&w->rng, bits);
 		}
 		w->kind = (enum distance_kind)rng_below(&w->rng, 3);
 		w->terms = (struct distance_terms){
 		    rng_below(&w->rng, 2) ? DISTANCE_EUCLID : DISTANCE_DOT,
-		    rng_uniform(&w->rng), 0};
+		    rng_uniform(&w->rng), 0, NULL};
 		w->n_slots = (uint32_t)rng_below(&w->rng, round % 3 ? 6000 : 200);
 		w->levels = calloc(w->n_slots + 1, CODE_DIMS_MAX);
 		w->part = calloc(w->n_slots + 1, 1);

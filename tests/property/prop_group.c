@@ -28,7 +28,7 @@
 #define BATCH 24
 
 static const struct collection_settings settings = {
-    .name = "c", .size = 64, .shape = {64, 1}, .code_distance = DISTANCE_HAMMING};
+    .name = "c", .size = 64, .shape = {64, 1, 0}, .code_distance = DISTANCE_HAMMING};
 
 /* A point to be written. */
 struct made {

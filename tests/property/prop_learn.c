@@ -47,7 +47,7 @@ skewed_vectors(struct rng *rng)
 {
 	struct error err;
 	struct recurrent_rotation_config config = {
-	    .input_dims = D, .shape = {D, 1}, .seed = 99};
+	    .input_dims = D, .shape = {D, 1, 0}, .seed = 99};
 	struct recurrent *axes = recurrent_new(&config, &err);
 	float *u = calloc(ROWS * D, sizeof *u);
 	assert_non_null(axes);
@@ -80,7 +80,7 @@ static struct rig
 rig_new(uint32_t bits, float *u)
 {
 	struct error err;
-	struct learn_config config = {D, {D, bits}, 1, 0, false};
+	struct learn_config config = {D, {D, bits, 0}, 1, 0, false};
 	struct loss_size size = {BATCH, D, D, QUEUE, 32};
 	struct rig r = {.u = u, .estimator = {ESTIMATOR_RESTE, 1, false}};
 	rng_init(&r.rng, test_seed(), bits);

@@ -68,7 +68,7 @@ test_orthonormal(void **state)
 	rng_init(&rng, test_seed(), 1);
 	for (uint32_t n = 64; n <= 4096; n += 64) {
 		uint32_t d = n - (uint32_t)rng_below(&rng, 64);
-		struct bench b = rotation(d, (struct code_shape){n, 1}, n, NULL);
+		struct bench b = rotation(d, (struct code_shape){n, 1, 0}, n, NULL);
 		float *a = guard_new(n * sizeof *a), *c = guard_new(n * sizeof *c);
 		float *a0 = malloc(d * sizeof *a0);
 		random_vector(&rng, a, d);
@@ -107,7 +107,7 @@ test_projection(void **state)
 		c[j] = 0.8f * a[j] + 0.6f * c[j];
 	for (uint64_t seed = 0; seed < 2000; seed++) {
 		struct bench b =
-		    rotation(D, (struct code_shape){M, 1}, test_seed() + seed, NULL);
+		    rotation(D, (struct code_shape){M, 1, 0}, test_seed() + seed, NULL);
 		memcpy(pa, a, sizeof a);
 		memcpy(pc, c, sizeof c);
 		recurrent_rotation_forward(b.model, pa);
@@ -136,7 +136,7 @@ test_cosines(void **state)
 		uint32_t m = sizes[s];
 		double before = 0;
 		for (uint32_t bits = 1; bits <= 4; bits++) {
-			struct code_shape shape = {m, bits};
+			struct code_shape shape = {m, bits, 0};
 			struct bench b = rotation(m, shape, 5, NULL);
 			double sum = 0;
 			for (int t = 0; t < 200; t++) {
@@ -170,9 +170,9 @@ test_prefixes(void **state)
 	(void)state;
 	enum { M = 512, TRIALS = 200 };
 	static const double least[] = {0, 0.795, 0.923, 0.977, 0.993};
-	struct code_shape shape = {M, 4};
+	struct code_shape shape = {M, 4, 0};
 	struct bench four = rotation(M, shape, 9, NULL);
-	struct bench one = rotation(M, (struct code_shape){M, 1}, 9, NULL);
+	struct bench one = rotation(M, (struct code_shape){M, 1, 0}, 9, NULL);
 	double sums[5] = {0};
 	struct rng rng;
 	rng_init(&rng, test_seed(), 4);
@@ -195,7 +195,7 @@ test_prefixes(void **state)
 			sums[bits] += cosine(y, v, M) / TRIALS;
 			/* and the wire's first planes say the same */
 			uint8_t prefix[CODE_BYTES_MAX];
-			struct code_shape part = {M, bits};
+			struct code_shape part = {M, bits, 0};
 			for (size_t i = 0; i < M; i++)
 				levels[i] = (uint8_t)(levels[i] >> (4 - bits));
 			code_from_levels(prefix, levels, part);
@@ -217,7 +217,7 @@ static void
 test_deterministic(void **state)
 {
 	(void)state;
-	struct code_shape shape = {320, 4};
+	struct code_shape shape = {320, 4, 0};
 	float x[300];
 	uint8_t wire[3][CODE_BYTES_MAX];
 	struct recurrent_numbers numbers[3];
@@ -245,7 +245,7 @@ test_unbiased(void **state)
 	struct rng rng;
 	rng_init(&rng, test_seed(), 6);
 	for (uint32_t bits = 1; bits <= 4; bits++) {
-		struct code_shape shape = {D, bits};
+		struct code_shape shape = {D, bits, 0};
 		double with_f = 0, alone = 0, exact = 0;
 		for (uint64_t t = 0; t < TRIALS; t++) {
 			float x[D], q[D], mean[D];
@@ -345,7 +345,7 @@ common(const float *scores, const struct hit *truth)
 static struct recall
 recall_of(const float *x, uint32_t bits, const float *mean)
 {
-	struct code_shape shape = {DIMS, bits};
+	struct code_shape shape = {DIMS, bits, 0};
 	struct bench b = rotation(DIMS, shape, 3, mean);
 	struct recall recall = {0, 0};
 	struct error err;

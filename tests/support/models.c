@@ -73,7 +73,7 @@ models_write_binarizer(const char *dir, const char *name, uint32_t dims, float m
 	for (uint32_t i = 0; i < dims; i++)
 		means[i] = mean;
 	const struct recurrent_rotation_config config = {
-	    .input_dims = dims, .shape = {64, 1}, .seed = 3, .mean = means};
+	    .input_dims = dims, .shape = {64, 1, 0}, .seed = 3, .mean = means};
 	struct recurrent *model = recurrent_new(&config, &err);
 	check(model && recurrent_save(model,
 			   path_of(dir, name, "binarizer.safetensors"), &err) == 0,

@@ -55,7 +55,7 @@ static const struct {
     {"{\"codes\":{\"dims\":128,\"bits\":1,\"distance\":\"hamming\","
      "\"binarizer\":"
      "\"b\"},\"text_model\":\"m\"}",
-	{.shape = {128, 1},
+	{.shape = {128, 1, 0},
 	    .binarizer = "b",
 	    .text_model = "m",
 	    .code_distance = DISTANCE_HAMMING}},
@@ -63,12 +63,12 @@ static const struct {
     {"{\"codes\":{\"bits\":4},\"metadata\":{\"codes\":{\"bits\":3,\"dims\":64},"
      "\"text_model\":\"m\"},\"quantization_config\":{\"binary\":{\"encoding\":"
      "\"two_bits\"}}}",
-	{.shape = {64, 4}, .text_model = "m", .code_distance = DISTANCE_INT8}},
+	{.shape = {64, 4, 0}, .text_model = "m", .code_distance = DISTANCE_INT8}},
     {"{\"vectors\":{\"size\":8,\"distance\":\"Dot\",\"quantization_config\":{"
      "\"binary\":{\"always_ram\":true}}}}",
 	{.size = 8,
 	    .distance = COLLECTION_DOT,
-	    .shape = {0, 1},
+	    .shape = {0, 1, 0},
 	    .code_distance = DISTANCE_INT8}},
     /* The mean beside vectors is above that of metadata. */
     {"{\"vectors\":{\"size\":2,\"distance\":\"Dot\"},\"codes\":{\"mean\":{"
@@ -186,7 +186,7 @@ open_fixture(struct fixture *f, enum collection_distance distance, uint32_t bits
 	    .size = SIZE,
 	    .vector = "v",
 	    .distance = distance,
-	    .shape = {128, bits},
+	    .shape = {128, bits, 0},
 	    .code_distance = DISTANCE_INT8};
 	struct error err;
 

@@ -44,7 +44,7 @@ settings_of(const char *binarizer, struct code_shape shape, enum distance_kind k
 	return s;
 }
 
-static const struct code_shape old_shape = {64, BITS}, new_shape = {128, 3};
+static const struct code_shape old_shape = {64, BITS, 0}, new_shape = {128, 3, 0};
 
 static int
 setup(void **state)
@@ -66,9 +66,9 @@ setup(void **state)
 	for (size_t i = 0; i < NEW_SIZE; i++)
 		mean[i] = rng_uniform(&rng) - 0.5f;
 	const struct recurrent_older older = {
-	    collection_binarizer_id(c), old_shape, mean, map};
+	    collection_binarizer_id(c), old_shape, mean, map, 0};
 	const struct recurrent_rotation_config rotation = {
-	    .input_dims = NEW_SIZE, .shape = {64, 1}, .seed = 5};
+	    .input_dims = NEW_SIZE, .shape = {64, 1, 0}, .seed = 5};
 	struct recurrent *model = recurrent_new(&rotation, &err);
 	snprintf(path, sizeof path, "%s/knowing/binarizer.safetensors", dir);
 	assert_int_equal(recurrent_add_older(model, &older, &err), 0);
@@ -311,7 +311,7 @@ score_of(const struct distance_query *q, const uint8_t *wire, float factor)
 	_Alignas(64) int32_t dots[DISTANCE_ROWS];
 	_Alignas(64) float factors[DISTANCE_ROWS] = {factor};
 	const uint16_t live = 1;
-	const struct distance_rows rows = {&live, factors, NULL};
+	const struct distance_rows rows = {&live, factors, NULL, NULL};
 	struct hit found[DISTANCE_ROWS];
 
 	memset(block, 0, sizeof block);
@@ -351,7 +351,7 @@ test_planes(void **state)
 		/* The first planes on the wire are the code of so many bits. */
 		struct api_row row = old_row(wire, &rng);
 		struct distance_query *plain = queries_new();
-		distance_query_int8(plain, k, q.scale, (struct code_shape){64, planes},
+		distance_query_int8(plain, k, q.scale, (struct code_shape){64, planes, 0},
 		    (struct distance_terms){0});
 		float want =
 		    score_of(plain, wire, row.factor * recurrent_prefix(BITS, planes));

@@ -82,7 +82,7 @@ test_pool(void **state)
 #define ROWS 300
 #define K 10
 
-static const struct code_shape shape = {128, 2};
+static const struct code_shape shape = {128, 2, 0};
 
 struct bench {
 	struct store *stores[N_STORES];

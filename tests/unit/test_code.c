@@ -23,14 +23,14 @@ test_shapes(void **state)
 	for (uint32_t dims = 0; dims <= CODE_DIMS_MAX + 64; dims++) {
 		bool right = dims >= 64 && dims <= CODE_DIMS_MAX && dims % 64 == 0;
 		for (uint32_t bits = 0; bits <= 6; bits++) {
-			struct code_shape shape = {dims, bits};
+			struct code_shape shape = {dims, bits, 0};
 			bool ok = right && bits >= 1 && bits <= 4;
 			assert_int_equal(code_shape_check(shape, &err), ok ? 0 : -1);
 			if (!ok)
 				assert_int_equal(err.code, ERR_INPUT);
 		}
 	}
-	struct code_shape bad = {100, 2};
+	struct code_shape bad = {100, 2, 0};
 	code_shape_check(bad, &err);
 	assert_string_equal(err.text,
 	    "expected code dims as a multiple of 64 from 64 to 4096, not 100");
@@ -49,7 +49,7 @@ static void
 test_written_out(void **state)
 {
 	(void)state;
-	struct code_shape shape = {64, 2};
+	struct code_shape shape = {64, 2, 0};
 	uint8_t levels[64] = {[0] = 2, [9] = 1}, wire[16], want[16] = {0};
 	want[0] = 0x80;     /* plane 0, dimension 0 */
 	want[8 + 1] = 0x40; /* plane 1, dimension 9 */
@@ -65,7 +65,7 @@ test_round_trip(void **state)
 	rng_init(&rng, test_seed(), 1);
 	for (uint32_t dims = 64; dims <= CODE_DIMS_MAX; dims += 64 * 7) {
 		for (uint32_t bits = 1; bits <= CODE_BITS_MAX; bits++) {
-			struct code_shape shape = {dims, bits};
+			struct code_shape shape = {dims, bits, 0};
 			size_t n = code_bytes(shape);
 			uint8_t *levels = guard_new(dims), *back = guard_new(dims);
 			uint8_t *wire = guard_new(n);
@@ -88,7 +88,7 @@ test_round_trip(void **state)
 			/* The first planes alone. */
 			for (uint32_t b = 1; b < bits; b++) {
 				code_to_levels(
-				    back, wire, (struct code_shape){dims, b});
+				    back, wire, (struct code_shape){dims, b, 0});
 				for (size_t i = 0; i < dims; i++)
 					assert_int_equal(
 					    back[i], levels[i] >> (bits - b));

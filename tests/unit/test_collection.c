@@ -126,8 +126,8 @@ test_refused(void **state)
 	    {{.name = "c"}, ERR_INPUT, "1 to 16384 dimensions, not 0"},
 	    {{.name = "c", .size = 16385}, ERR_INPUT, "not 16385"},
 	    {{.size = 10}, ERR_INPUT, "collection name"},
-	    {{.name = "c", .size = 10, .shape = {63, 1}}, ERR_INPUT, "64"},
-	    {{.name = "c", .size = 10, .shape = {64, 5}}, ERR_INPUT, "4"},
+	    {{.name = "c", .size = 10, .shape = {63, 1, 0}}, ERR_INPUT, "64"},
+	    {{.name = "c", .size = 10, .shape = {64, 5, 0}}, ERR_INPUT, "4"},
 	    {{.name = "c", .size = 10, .vector = "a/b"}, ERR_INPUT, "vector name"},
 	    {{.name = "c", .size = 10, .binarizer = "none"}, ERR_NOT_FOUND, "none"},
 	    {{.name = "c", .size = 4, .binarizer = "text"}, ERR_NOT_FOUND,
@@ -159,13 +159,13 @@ test_defaults(void **state)
 		const char *binarizer;
 	} cases[] = {
 	    {{.name = "c", .size = 1}, 1, 64, 4, "untrained"},
-	    {{.name = "c", .size = 65, .shape = {0, 2}}, 65, 128, 2, "untrained"},
+	    {{.name = "c", .size = 65, .shape = {0, 2, 0}}, 65, 128, 2, "untrained"},
 	    {{.name = "c", .size = 16384}, 16384, 4096, 4, "untrained"},
 	    {{.name = "c", .text_model = "text"}, 4, 64, 4, "untrained"},
 	    {{.name = "c", .text_model = "both"}, 4, 64, 4, "both"},
 	    {{.name = "c", .text_model = "both", .binarizer = "untrained"}, 4, 64, 4,
 		"untrained"},
-	    {{.name = "c", .size = 100, .shape = {192, 3}, .binarizer = "codes"}, 100,
+	    {{.name = "c", .size = 100, .shape = {192, 3, 0}, .binarizer = "codes"}, 100,
 		192, 3, "codes"},
 	};
 	struct error err;
@@ -228,7 +228,7 @@ test_restart_without_models(void **state)
 	static const struct collection_settings all[] = {
 	    {.name = "codes",
 		.size = 100,
-		.shape = {192, 3},
+		.shape = {192, 3, 0},
 		.binarizer = "codes",
 		.distance = COLLECTION_EUCLID,
 		.vector = "caption",
@@ -300,7 +300,7 @@ test_mean(void **state)
 {
 	(void)state;
 	const char *dir = rig_new_dir();
-	struct collection_settings s = {.name = "c", .size = 100, .shape = {128, 2}};
+	struct collection_settings s = {.name = "c", .size = 100, .shape = {128, 2, 0}};
 	struct collection_settings text = {.name = "t", .text_model = "both"};
 	struct recurrent_numbers numbers, n;
 	uint8_t want[CODE_BYTES_MAX], wire[CODE_BYTES_MAX];

@@ -172,7 +172,7 @@ test_layout(void **state)
 		for (uint32_t bits = 1; bits <= CODE_BITS_MAX; bits++) {
 			for (int norm2 = 0; norm2 < 2; norm2++, n++) {
 				struct db_codes codes = {
-				    .shape = {dims, bits}, .has_norm2 = norm2};
+				    .shape = {dims, bits, 0}, .has_norm2 = norm2};
 				uint32_t rows = db_codes_rows(&codes);
 				size_t row = code_bytes(codes.shape) + (norm2 ? 8 : 4);
 				size_t size = 16 + (rows + 63) / 64 * 8 + rows * row;
@@ -275,7 +275,7 @@ test_codes(void **state)
 {
 	(void)state;
 	static const struct code_shape shapes[] = {
-	    {64, 1}, {64, 3}, {512, 2}, {1024, 4}, {4032, 3}, {4096, 4}};
+	    {64, 1, 0}, {64, 3, 0}, {512, 2, 0}, {1024, 4, 0}, {4032, 3, 0}, {4096, 4, 0}};
 	struct db *db = rows_open(rows_dir(), ROWS_MAP);
 	struct rng rng;
 	struct db_codes codes[12];

@@ -25,7 +25,7 @@
 #define PAGE 4096
 
 static const struct collection_settings settings = {
-    .name = "c", .size = 512, .shape = {512, 2}};
+    .name = "c", .size = 512, .shape = {512, 2, 0}};
 
 static uint8_t *good; /* data.mdb */
 static size_t good_size;

@@ -36,19 +36,19 @@
 static const struct collection_settings all[] = {
     {.name = "cosine",
 	.size = 100,
-	.shape = {128, 2},
+	.shape = {128, 2, 0},
 	.code_distance = DISTANCE_INT8,
 	.created_s = 1700000000},
     {.name = "euclid 3 bits",
 	.size = 70,
-	.shape = {64, 3},
+	.shape = {64, 3, 0},
 	.distance = COLLECTION_EUCLID,
 	.vector = "image",
 	.code_distance = DISTANCE_INT8,
 	.created_s = 1700000001},
     {.name = "m\xC3\xBCnster",
 	.size = 20,
-	.shape = {64, 4},
+	.shape = {64, 4, 0},
 	.distance = COLLECTION_DOT,
 	.binarizer = "mean",
 	.code_distance = DISTANCE_INT8,
@@ -64,7 +64,7 @@ static uint32_t version; /* the one at work */
  * on came again. */
 #define CHANGED 30
 static const struct collection_settings change = {
-    .binarizer = "untrained", .shape = {128, 2}};
+    .binarizer = "untrained", .shape = {128, 2, 0}};
 
 static bool
 is_changed(size_t which)

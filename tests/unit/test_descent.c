@@ -164,7 +164,7 @@ rig_new(void)
 		r->ids[i] = r->right[i];
 	}
 	r->config = (struct descent_config){.blas = test_blas(),
-	    .model = {.input_dims = D, .shape = {64, 2}, .layers = 1},
+	    .model = {.input_dims = D, .shape = {64, 2, 0}, .layers = 1},
 	    .estimator = ESTIMATOR_RESTE,
 	    .seed = 3,
 	    .steps = STEPS,

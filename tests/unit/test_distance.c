@@ -74,7 +74,7 @@ test_layout(void **state)
 	rng_init(&rng, test_seed(), 1);
 	for (uint32_t bits = 1; bits <= 4; bits++) {
 		for (uint32_t dims = 64; dims <= CODE_DIMS_MAX; dims += 64) {
-			struct code_shape shape = {dims, bits};
+			struct code_shape shape = {dims, bits, 0};
 			const unsigned f = distance_field(bits);
 			struct rows r = rows_new(&rng, shape, 16);
 			size_t wire_bytes = code_bytes(shape);
@@ -168,7 +168,7 @@ check_dots(struct rng *rng, struct code_shape shape, size_t n)
 	for (int kind = DISTANCE_HAMMING; kind <= DISTANCE_INT8; kind++) {
 		int32_t *want = malloc(bytes);
 		probe_init(p, rng, (enum distance_kind)kind, shape,
-		    (struct distance_terms){DISTANCE_DOT, 0, 0});
+		    (struct distance_terms){DISTANCE_DOT, 0, 0, NULL});
 		for (size_t i = 0; i < r.n_blocks * 16; i++)
 			want[i] = plain_dot(p, r.levels + i * shape.dims);
 		for (size_t l = 0; l < N_LEVELS; l++) {
@@ -198,11 +198,11 @@ test_dots(void **state)
 	for (uint32_t bits = 1; bits <= 4; bits++) {
 		for (uint32_t dims = 64; dims <= 512; dims += 64)
 			for (size_t n = 1; n <= 33; n += 1 + rng_below(&rng, 6))
-				check_dots(&rng, (struct code_shape){dims, bits}, n);
+				check_dots(&rng, (struct code_shape){dims, bits, 0}, n);
 		for (uint32_t dims = 576; dims <= CODE_DIMS_MAX; dims += 64)
-			check_dots(&rng, (struct code_shape){dims, bits},
+			check_dots(&rng, (struct code_shape){dims, bits, 0},
 			    1 + rng_below(&rng, 33));
-		check_dots(&rng, (struct code_shape){CODE_DIMS_MAX, bits}, 33);
+		check_dots(&rng, (struct code_shape){CODE_DIMS_MAX, bits, 0}, 33);
 	}
 }
 
@@ -212,7 +212,7 @@ test_extremes(void **state)
 {
 	(void)state;
 	for (uint32_t bits = 1; bits <= 4; bits++) {
-		struct code_shape shape = {CODE_DIMS_MAX, bits};
+		struct code_shape shape = {CODE_DIMS_MAX, bits, 0};
 		size_t bytes = distance_block_bytes(shape);
 		uint8_t *blocks = guard_new(bytes), wire[CODE_BYTES_MAX];
 		struct distance_query *q =
@@ -226,7 +226,7 @@ test_extremes(void **state)
 			for (size_t row = 0; row < DISTANCE_ROWS; row++)
 				distance_pack(blocks, row, wire, shape);
 			distance_query_int8(q, values, 1, shape,
-			    (struct distance_terms){DISTANCE_DOT, 0, 0});
+			    (struct distance_terms){DISTANCE_DOT, 0, 0, NULL});
 			for (size_t l = 0; l < N_LEVELS; l++) {
 				const struct distance_kernel *kernel =
 				    distance_find(levels_of_cpu[l]);
@@ -301,7 +301,7 @@ check_select(const struct selection *s, const struct distance_query *q, float th
 {
 	const int hamming = q->kind == DISTANCE_HAMMING;
 	const struct distance_rows rows = {s->live, hamming ? NULL : s->factor,
-	    hamming || q->terms.metric == DISTANCE_DOT ? NULL : s->norm2};
+	    hamming || q->terms.metric == DISTANCE_DOT ? NULL : s->norm2, NULL};
 	struct hit want[SELECT_ROWS], found[SELECT_ROWS];
 	size_t n = plain_select(want, s, q, threshold);
 
@@ -328,9 +328,9 @@ test_select(void **state)
 	rng_init(&rng, test_seed(), 3);
 	for (int round = 0; round < 4000; round++) {
 		struct code_shape shape = {64 * (1 + (uint32_t)rng_below(&rng, 64)),
-		    1 + (uint32_t)rng_below(&rng, 4)};
+		    1 + (uint32_t)rng_below(&rng, 4), 0};
 		struct distance_terms terms = {
-		    round % 2 ? DISTANCE_EUCLID : DISTANCE_DOT, rng_uniform(&rng), 1};
+		    round % 2 ? DISTANCE_EUCLID : DISTANCE_DOT, rng_uniform(&rng), 1, NULL};
 		probe_init(p, &rng, (enum distance_kind)(round % 3), shape, terms);
 		selection_fill(&s, &rng, shape.dims);
 		struct hit hits[SELECT_ROWS];
@@ -364,12 +364,12 @@ test_meaning(void **state)
 	(void)state;
 	rng_init(&rng, test_seed(), 4);
 	for (uint32_t bits = 1; bits <= 4; bits++) {
-		struct code_shape shape = {192, bits};
+		struct code_shape shape = {192, bits, 0};
 		struct rows r = rows_new(&rng, shape, 16);
 		_Alignas(64) int32_t dots[16];
 		for (int kind = DISTANCE_SDC; kind <= DISTANCE_INT8; kind++) {
 			probe_init(p, &rng, (enum distance_kind)kind, shape,
-			    (struct distance_terms){DISTANCE_DOT, 0, 0});
+			    (struct distance_terms){DISTANCE_DOT, 0, 0, NULL});
 			distance_dots(
 			    distance_find(CPU_SCALAR), dots, p->q, r.blocks, 1);
 			for (size_t row = 0; row < 16; row++) {
@@ -397,16 +397,16 @@ test_report(void **state)
 	struct distance_query *q = aligned_alloc(64, (query_bytes + 63) / 64 * 64);
 	uint8_t levels[64] = {0};
 	int8_t values[64] = {0};
-	struct code_shape shape = {64, 1};
+	struct code_shape shape = {64, 1, 0};
 
 	(void)state;
 	distance_query_hamming(q, levels, shape);
 	assert_float_equal(distance_report(q, 0.25f), 0.25f, 0);
 	distance_query_int8(
-	    q, values, 1, shape, (struct distance_terms){DISTANCE_DOT, 0, 9});
+	    q, values, 1, shape, (struct distance_terms){DISTANCE_DOT, 0, 9, NULL});
 	assert_float_equal(distance_report(q, 0.25f), 0.25f, 0);
 	distance_query_int8(
-	    q, values, 1, shape, (struct distance_terms){DISTANCE_EUCLID, 0, 9});
+	    q, values, 1, shape, (struct distance_terms){DISTANCE_EUCLID, 0, 9, NULL});
 	assert_float_equal(distance_report(q, 5.0f), 2.0f, 0);  /* sqrt(9 - 5) */
 	assert_float_equal(distance_report(q, 10.0f), 0.0f, 0); /* not below zero */
 	free(q);

@@ -79,7 +79,7 @@ begin(const struct blas *blas, uint32_t bits, uint64_t seed)
 {
 	struct error err;
 	const struct fit_config config = {
-	    .blas = blas, .shape = {M, bits}, .seed = seed, .input_dims = D};
+	    .blas = blas, .shape = {M, bits, 0}, .seed = seed, .input_dims = D};
 	for (size_t i = 0; i < TRAIN; i++) {
 		for (size_t j = 0; j < D; j++)
 			units[i * D + j] = rows[i * D + j] - mean[j];
@@ -132,7 +132,7 @@ test_overlap(void **state)
 	for (uint32_t bits = 1; bits <= 4; bits *= 2) {
 		double found, control;
 		const struct recurrent_rotation_config config = {
-		    D, {M, bits}, RECURRENT_UNTRAINED_SEED, mean};
+		    D, {M, bits, 0}, RECURRENT_UNTRAINED_SEED, mean};
 		struct recurrent *rotation = recurrent_new(&config, &err);
 		struct recurrent *model = refined(blas, bits);
 		assert_int_equal(train_check_run(&control, &check, rotation, &err), 0);
@@ -180,7 +180,7 @@ test_estimates(void **state)
 			x[j] = 3 * rows[(TRAIN + i) * D + j];
 		assert_int_equal(
 		    recurrent_encode(model, scratch, wire, &numbers, x, &err), 0);
-		code_to_levels(levels, wire, (struct code_shape){M, 2});
+		code_to_levels(levels, wire, (struct code_shape){M, 2, 0});
 		recurrent_decode(model, scratch, decoded, wire, numbers.factor);
 		double length = 0, want = 0;
 		for (size_t j = 0; j < D; j++) {
@@ -204,7 +204,7 @@ test_estimates(void **state)
 		    recurrent_query_sdc(model, scratch, &query, q, &err), 0);
 		double coded = score(&query, numbers.factor, levels, 2);
 		assert_int_equal(recurrent_query_code(model, scratch, own, q, &err), 0);
-		code_from_levels(wire, own, (struct code_shape){M, 2});
+		code_from_levels(wire, own, (struct code_shape){M, 2, 0});
 		float near[D];
 		recurrent_decode(model, scratch, near, wire,
 		    recurrent_factor(model, scratch, wire, 1));

@@ -18,7 +18,7 @@
 #define SEARCHES 3
 #define K 20
 
-static const struct code_shape shape = {64, 1};
+static const struct code_shape shape = {64, 1, 0};
 
 /* Row i has the low bits of i as its first bits, so many rows are alike. */
 static void

@@ -135,11 +135,11 @@ test_backward(void **state)
 	static const struct estimator smooth = {ESTIMATOR_BIPER, 1, true};
 	for (uint32_t bits = 1; bits <= 4; bits++) {
 		check_backward(
-		    &(struct learn_config){10, {64, bits}, 1, 0, false}, &smooth);
+		    &(struct learn_config){10, {64, bits, 0}, 1, 0, false}, &smooth);
 		check_backward(
-		    &(struct learn_config){10, {64, bits}, 2, 24, false}, &smooth);
+		    &(struct learn_config){10, {64, bits, 0}, 2, 24, false}, &smooth);
 		check_backward(
-		    &(struct learn_config){10, {64, bits}, 2, 24, true}, &smooth);
+		    &(struct learn_config){10, {64, bits, 0}, 2, 24, true}, &smooth);
 	}
 }
 
@@ -225,7 +225,7 @@ check_start(size_t dims, uint32_t bits, size_t layers, bool norm)
 	struct error err;
 	struct rig r;
 	struct learn_config config = {
-	    (uint32_t)dims, {(uint32_t)dims, bits}, layers, 2 * dims + 10, norm};
+	    (uint32_t)dims, {(uint32_t)dims, bits, 0}, layers, 2 * dims + 10, norm};
 	rig_init(&r, &config, 300);
 	assert_int_equal(learn_start_rotation(r.pass, 7, r.u, r.rows, &err), 0);
 	struct recurrent_rotation_config rotation = {
@@ -266,7 +266,7 @@ test_start_other_dims(void **state)
 			struct error err;
 			struct rig r;
 			struct learn_config config = {
-			    input_dims[k], {128, bits}, 1, 0, false};
+			    input_dims[k], {128, bits, 0}, 1, 0, false};
 			rig_init(&r, &config, 300);
 			assert_int_equal(
 			    learn_start_rotation(r.pass, 9, r.u, r.rows, &err), 0);
@@ -328,11 +328,11 @@ test_saved(void **state)
 {
 	(void)state;
 	for (uint32_t bits = 1; bits <= 4; bits++) {
-		check_saved(&(struct learn_config){100, {128, bits}, 1, 0, false});
-		check_saved(&(struct learn_config){64, {64, bits}, 2, 150, true});
+		check_saved(&(struct learn_config){100, {128, bits, 0}, 1, 0, false});
+		check_saved(&(struct learn_config){64, {64, bits, 0}, 2, 150, true});
 	}
 	/* BEBR's baseline: one perceptron to m * B signs. */
-	check_saved(&(struct learn_config){64, {128, 1}, 4, 130, true});
+	check_saved(&(struct learn_config){64, {128, 1, 0}, 4, 130, true});
 }
 
 static void
@@ -340,7 +340,7 @@ test_follow(void **state)
 {
 	(void)state;
 	struct rig fast, slow;
-	struct learn_config config = {10, {64, 2}, 2, 24, true};
+	struct learn_config config = {10, {64, 2, 0}, 2, 24, true};
 	rig_init(&fast, &config, 8);
 	rig_init(&slow, &config, 8);
 	learn_start_random(fast.learn, 1);
@@ -371,12 +371,12 @@ test_refused(void **state)
 		struct learn_config config;
 		const char *reason;
 	} rows[] = {
-	    {{0, {64, 1}, 1, 0, false}, "vectors of 1 to 65536 numbers, not 0"},
-	    {{10, {100, 1}, 1, 0, false}, "dims"},
-	    {{10, {64, 5}, 1, 0, false}, "bits"},
-	    {{10, {64, 1}, 0, 0, false}, "1 to 8 layers, not 0"},
-	    {{10, {64, 1}, 9, 30, false}, "1 to 8 layers, not 9"},
-	    {{10, {64, 1}, 2, 0, false}, "1 to 65536 units, not 0"},
+	    {{0, {64, 1, 0}, 1, 0, false}, "vectors of 1 to 65536 numbers, not 0"},
+	    {{10, {100, 1, 0}, 1, 0, false}, "dims"},
+	    {{10, {64, 5, 0}, 1, 0, false}, "bits"},
+	    {{10, {64, 1, 0}, 0, 0, false}, "1 to 8 layers, not 0"},
+	    {{10, {64, 1, 0}, 9, 30, false}, "1 to 8 layers, not 9"},
+	    {{10, {64, 1, 0}, 2, 0, false}, "1 to 65536 units, not 0"},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		assert_null(learn_new(&rows[i].config, &err));
@@ -384,7 +384,7 @@ test_refused(void **state)
 		assert_non_null(strstr(err.text, rows[i].reason));
 	}
 	struct rig r;
-	rig_init(&r, &(struct learn_config){10, {64, 2}, 2, 19, true}, 8);
+	rig_init(&r, &(struct learn_config){10, {64, 2, 0}, 2, 19, true}, 8);
 	assert_int_equal(learn_start_rotation(r.pass, 1, r.u, 8, &err), -1);
 	assert_non_null(strstr(err.text, "at least 20 hidden units"));
 	assert_int_equal(learn_start_rotation(r.pass, 1, r.u, 1, &err), -1);
@@ -398,7 +398,7 @@ test_no_memory(void **state)
 	(void)state;
 	struct error err;
 	const struct blas *blas = test_blas();
-	struct learn_config config = {10, {64, 2}, 2, 20, true};
+	struct learn_config config = {10, {64, 2, 0}, 2, 20, true};
 	struct learn *learn = NULL;
 	struct learn_pass *pass = NULL;
 	float u[8 * 10] = {1}, mean[10] = {0};

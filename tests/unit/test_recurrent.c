@@ -148,9 +148,9 @@ static void
 test_golden(void **state)
 {
 	(void)state;
-	check_golden("learned", (struct code_shape){64, 3});
-	check_golden("padded", (struct code_shape){192, 4});
-	check_golden("projected", (struct code_shape){128, 2});
+	check_golden("learned", (struct code_shape){64, 3, 0});
+	check_golden("padded", (struct code_shape){192, 4, 0});
+	check_golden("projected", (struct code_shape){128, 2, 0});
 }
 
 static void
@@ -203,7 +203,7 @@ test_learned_from_rotation(void **state)
 {
 	(void)state;
 	enum { D = 128 };
-	struct code_shape shape = {D, 2};
+	struct code_shape shape = {D, 2, 0};
 	struct error err;
 	struct rng rng;
 	struct bench b = rotation(D, shape, 7, NULL);
@@ -266,7 +266,7 @@ test_vectors_refused(void **state)
 	(void)state;
 	enum { D = 100 };
 	struct error err;
-	struct code_shape shape = {64, 2};
+	struct code_shape shape = {64, 2, 0};
 	struct bench b = rotation(D, shape, 1, NULL);
 	uint8_t wire[16];
 	int8_t k[64];
@@ -318,7 +318,7 @@ test_at_the_mean(void **state)
 	struct recurrent_numbers numbers = {.factor = -1};
 	for (size_t i = 0; i < 64; i++)
 		mean[i] = (float)i;
-	struct bench b = rotation(64, (struct code_shape){64, 4}, 1, mean);
+	struct bench b = rotation(64, (struct code_shape){64, 4, 0}, 1, mean);
 	assert_int_equal(
 	    recurrent_encode(b.model, b.scratch, wire, &numbers, mean, &err), 0);
 	assert_true(numbers.factor == 0);
@@ -335,7 +335,7 @@ test_configs_refused(void **state)
 	struct error err;
 	float mean[3] = {1, NAN, 2};
 	struct recurrent_rotation_config config = {
-	    .input_dims = 3, .shape = {64, 1}, .mean = mean};
+	    .input_dims = 3, .shape = {64, 1, 0}, .mean = mean};
 	assert_null(recurrent_new(&config, &err));
 	assert_string_equal(err.text, "expected a finite mean, not nan at position 1");
 	config.mean = NULL;
@@ -347,7 +347,7 @@ test_configs_refused(void **state)
 	config.input_dims = 3;
 	config.shape.dims = 100;
 	assert_null(recurrent_new(&config, &err));
-	config.shape = (struct code_shape){64, 5};
+	config.shape = (struct code_shape){64, 5, 0};
 	assert_null(recurrent_new(&config, &err));
 	assert_int_equal(err.code, ERR_INPUT);
 }
@@ -356,7 +356,7 @@ static void
 test_factor_of_code(void **state)
 {
 	(void)state;
-	struct code_shape shape = {64, 2};
+	struct code_shape shape = {64, 2, 0};
 	uint8_t levels[64], wire[16];
 	double sum = 0;
 	for (size_t i = 0; i < 64; i++) {

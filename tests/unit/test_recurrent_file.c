@@ -92,7 +92,7 @@ test_save_and_open(void **state)
 	struct recurrent_info info;
 	struct rng rng;
 	float x[D], mean[D];
-	struct code_shape shape = {128, 3};
+	struct code_shape shape = {128, 3, 0};
 	uint8_t wire[2][CODE_BYTES_MAX];
 	struct recurrent_numbers numbers[2];
 
@@ -115,7 +115,7 @@ test_save_and_open(void **state)
 	bench_free(&a);
 	bench_free(&b);
 
-	shape = (struct code_shape){64, 3};
+	shape = (struct code_shape){64, 3, 0};
 	a = from_file("tests/golden/recurrent_learned.safetensors", shape);
 	assert_int_equal(recurrent_save(a.model, path, &err), 0);
 	assert_int_equal(recurrent_peek(&info, path, &err), 0);
@@ -128,7 +128,7 @@ test_save_and_open(void **state)
 	assert_memory_equal(wire[0], wire[1], code_bytes(shape));
 	bench_free(&a);
 	bench_free(&b);
-	assert_null(recurrent_open(path, (struct code_shape){64, 2}, &err));
+	assert_null(recurrent_open(path, (struct code_shape){64, 2, 0}, &err));
 	assert_int_equal(err.code, ERR_INPUT);
 	assert_non_null(strstr(err.text, "64 dims and 3 bits"));
 	recurrent_free(NULL);
@@ -172,7 +172,7 @@ check_refused(const struct file *f, const char *reason)
 	assert_int_equal(
 	    tensors_save(path, f->list, f->n, f->metadata, f->n_metadata, &err), 0);
 	struct recurrent *model =
-	    recurrent_open(path, (struct code_shape){64, 2}, &err);
+	    recurrent_open(path, (struct code_shape){64, 2, 0}, &err);
 	if (!model != !!reason || (reason && !strstr(err.text, reason)))
 		fail_msg("'%s', expected '%s'", err.text, reason ? reason : "accepted");
 	if (reason) {
@@ -257,7 +257,7 @@ test_files_refused(void **state)
 	struct recurrent_info info;
 	assert_int_equal(recurrent_peek(&info, "/nonexistent", &err), -1);
 	assert_int_equal(err.code, ERR_NOT_FOUND);
-	assert_null(recurrent_open("/nonexistent", (struct code_shape){64, 2}, &err));
+	assert_null(recurrent_open("/nonexistent", (struct code_shape){64, 2, 0}, &err));
 	assert_int_equal(err.code, ERR_NOT_FOUND);
 }
 
@@ -268,7 +268,7 @@ test_refined(void **state)
 	(void)state;
 	struct error err;
 	struct rng rng;
-	struct code_shape shape = {64, 2};
+	struct code_shape shape = {64, 2, 0};
 	static float map[64 * 48], mean[48], x[48];
 	uint8_t wire[2][16];
 	struct recurrent_numbers numbers[2];
@@ -292,7 +292,7 @@ test_refined(void **state)
 	recurrent_encode(b.model, b.scratch, wire[1], &numbers[1], x, &err);
 	assert_memory_equal(wire[0], wire[1], sizeof wire[0]);
 	assert_memory_equal(&numbers[0], &numbers[1], sizeof numbers[0]);
-	assert_null(recurrent_open(path, (struct code_shape){64, 1}, &err));
+	assert_null(recurrent_open(path, (struct code_shape){64, 1, 0}, &err));
 	assert_int_equal(err.code, ERR_INPUT);
 	bench_free(&a);
 	bench_free(&b);
@@ -331,7 +331,7 @@ test_flips(void **state)
 		uint8_t flipped = (uint8_t)(bytes[bit / 8] ^ 1 << bit % 8);
 		assert_int_equal(pwrite(fd, &flipped, 1, (off_t)(bit / 8)), 1);
 		struct recurrent *model =
-		    recurrent_open(path, (struct code_shape){64, 2}, &err);
+		    recurrent_open(path, (struct code_shape){64, 2, 0}, &err);
 		loaded += model != NULL;
 		recurrent_free(model);
 		assert_int_equal(pwrite(fd, bytes + bit / 8, 1, (off_t)(bit / 8)), 1);
@@ -340,7 +340,7 @@ test_flips(void **state)
 	assert_true(loaded < header / 8);
 	for (ssize_t i = n - 1; i >= 0; i -= 37) {
 		assert_int_equal(ftruncate(fd, i), 0);
-		assert_null(recurrent_open(path, (struct code_shape){64, 2}, &err));
+		assert_null(recurrent_open(path, (struct code_shape){64, 2, 0}, &err));
 	}
 	close(fd);
 }
@@ -351,7 +351,7 @@ test_no_memory(void **state)
 {
 	(void)state;
 	struct error err;
-	struct recurrent_rotation_config config = {.input_dims = 64, .shape = {64, 2}};
+	struct recurrent_rotation_config config = {.input_dims = 64, .shape = {64, 2, 0}};
 	long k;
 	for (k = 1;; k++) {
 		array_fail_at(k);
@@ -371,7 +371,7 @@ test_no_memory(void **state)
 		char file[128];
 		snprintf(file, sizeof file, "tests/golden/recurrent_%s.safetensors",
 		    files[i]);
-		struct code_shape shape = {i == 0 ? 64 : 192, 3};
+		struct code_shape shape = {i == 0 ? 64 : 192, 3, 0};
 		for (k = 1;; k++) {
 			array_fail_at(k);
 			struct recurrent *model = recurrent_open(file, shape, &err);

@@ -27,7 +27,7 @@
 #define ID "0123456789abcdef"
 
 static char path[512];
-static const struct code_shape shape = {M, 2}, older_shape = {OM, 3};
+static const struct code_shape shape = {M, 2, 0}, older_shape = {OM, 3, 0};
 static float map[M * D], mean[D], older_map[OM * D], older_mean[D];
 
 static void
@@ -89,7 +89,7 @@ open_with_older(int kind)
 
 	assert_int_equal(recurrent_add_older(model, &older, &err), 0);
 	older.id = "ffffffffffffffff";
-	older.shape = (struct code_shape){M, 1};
+	older.shape = (struct code_shape){M, 1, 0};
 	assert_int_equal(recurrent_add_older(model, &older, &err), 0);
 	if (recurrent_save(model, path, &err) != 0)
 		fail_msg("%s", err.text);

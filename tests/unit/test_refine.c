@@ -256,7 +256,7 @@ test_codes(void **state)
 	float *v = guard_new(N * M * sizeof *v), *start = guard_new(N * M * sizeof *v);
 	u[D] = 40.0f; /* the second is far outside */
 	for (uint32_t bits = 1; bits <= CODE_BITS_MAX; bits++) {
-		struct code_shape shape = {M, bits};
+		struct code_shape shape = {M, bits, 0};
 		struct refine *refine = refine_new(Q, D, shape, &err);
 		assert_non_null(refine);
 		refine_project(refine, y, u, N);
@@ -300,7 +300,7 @@ test_rotation(void **state)
 		Q[i * M + (i * 7 + 3) % M] = i % 2 ? -0.5f : 0.5f;
 		u[i] = 0.4f * rng_normal(&rng);
 	}
-	struct refine *refine = refine_new(Q, M, (struct code_shape){M, 2}, &err);
+	struct refine *refine = refine_new(Q, M, (struct code_shape){M, 2, 0}, &err);
 	assert_non_null(refine);
 	refine_project(refine, y, u, 1);
 	refine_code(refine, v, c, y, 1);
@@ -323,19 +323,19 @@ test_refused(void **state)
 	for (size_t i = 0; i < M * M; i++)
 		Q[i] = i % (M + 1) == 0 ? 1.0f : 0.0f;
 	Q[5 * M + 5] = 0.0f;
-	assert_null(refine_new(Q, M, (struct code_shape){M, 1}, &err));
+	assert_null(refine_new(Q, M, (struct code_shape){M, 1, 0}, &err));
 	assert_int_equal(err.code, ERR_INPUT);
 	assert_non_null(strstr(err.text, "row 5's"));
 	Q[5 * M + 5] = NAN;
-	assert_null(refine_new(Q, M, (struct code_shape){M, 1}, &err));
+	assert_null(refine_new(Q, M, (struct code_shape){M, 1, 0}, &err));
 	Q[5 * M + 5] = 1e30f;
-	assert_null(refine_new(Q, M, (struct code_shape){M, 1}, &err));
+	assert_null(refine_new(Q, M, (struct code_shape){M, 1, 0}, &err));
 	Q[5 * M + 5] = 1.0f;
 	long k = 0;
 	struct refine *refine = NULL;
 	while (!refine) {
 		array_fail_at(++k);
-		refine = refine_new(Q, M, (struct code_shape){M, 1}, &err);
+		refine = refine_new(Q, M, (struct code_shape){M, 1, 0}, &err);
 		array_fail_at(0);
 		assert_true(refine || err.code == ERR_MEMORY);
 	}

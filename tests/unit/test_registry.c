@@ -21,7 +21,7 @@
 static struct collection *
 create(struct rig *rig, const char *name)
 {
-	struct collection_settings s = {.size = 64, .shape = {64, 1}};
+	struct collection_settings s = {.size = 64, .shape = {64, 1, 0}};
 
 	snprintf(s.name, sizeof s.name, "%s", name);
 	return rig_create(rig, &s);

@@ -30,7 +30,7 @@
 #define HELD 4
 #define PARTS 4
 
-static const struct code_shape shapes[PARTS] = {{64, 3}, {128, 1}, {64, 1}, {64, 2}};
+static const struct code_shape shapes[PARTS] = {{64, 3, 0}, {128, 1, 0}, {64, 1, 0}, {64, 2, 0}};
 
 struct twin_row {
 	bool live;
@@ -322,7 +322,7 @@ test_failing_memory(void **state)
 	(void)state;
 	for (long k = 1; !store; k++) {
 		array_fail_at(k);
-		store = store_new((struct code_shape){64, 3}, true, &err);
+		store = store_new((struct code_shape){64, 3, 0}, true, &err);
 		array_fail_at(0);
 		assert_true(store || (err.code == ERR_MEMORY && k < 10));
 	}
@@ -336,10 +336,10 @@ test_bad_shape(void **state)
 	struct error err;
 
 	(void)state;
-	assert_null(store_new((struct code_shape){63, 1}, false, &err));
+	assert_null(store_new((struct code_shape){63, 1, 0}, false, &err));
 	assert_int_equal(err.code, ERR_INPUT);
 	struct store *store = store_new(shapes[0], false, &err);
-	assert_int_equal(store_add_part(store, (struct code_shape){64, 5}, &err), -1);
+	assert_int_equal(store_add_part(store, (struct code_shape){64, 5, 0}, &err), -1);
 	assert_int_equal(err.code, ERR_INPUT);
 	for (int i = 1; i < STORE_PARTS_MAX; i++)
 		assert_int_equal(store_add_part(store, shapes[1], &err), 0);
@@ -355,7 +355,7 @@ static void
 test_bulk(void **state)
 {
 	enum { ROWS = 20000, CHUNKS = (2 * ROWS + 1023) / 1024 };
-	struct code_shape shape = {512, 2};
+	struct code_shape shape = {512, 2, 0};
 	struct error err;
 	struct store *store = store_new(shape, false, &err);
 	uint8_t wire[128] = {0};
@@ -454,7 +454,7 @@ static void
 test_readers_and_writer(void **state)
 {
 	struct error err;
-	struct race race = {store_new((struct code_shape){64, 1}, false, &err), false};
+	struct race race = {store_new((struct code_shape){64, 1, 0}, false, &err), false};
 	pthread_t readers[3];
 
 	(void)state;

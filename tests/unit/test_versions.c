@@ -29,21 +29,21 @@
 
 static struct models *models;
 static const struct collection_settings plain = {
-    .name = "c", .size = SIZE, .shape = {64, 2}, .code_distance = DISTANCE_INT8};
+    .name = "c", .size = SIZE, .shape = {64, 2, 0}, .code_distance = DISTANCE_INT8};
 
 /* dir/name: a rotation of NEW_SIZE floats that knows the codes of `plain`. */
 static void
 write_knowing(const char *dir, const char *name)
 {
 	const struct recurrent_rotation_config config = {
-	    .input_dims = NEW_SIZE, .shape = {64, 1}, .seed = 5};
+	    .input_dims = NEW_SIZE, .shape = {64, 1, 0}, .seed = 5};
 	static float map[64 * NEW_SIZE], mean[NEW_SIZE];
 	char path[500];
 	struct error err;
 	struct collection *c = collection_new(&plain, NULL, &err);
 	struct recurrent *model = recurrent_new(&config, &err);
 	const struct recurrent_older older = {.id = collection_binarizer_id(c),
-	    .shape = {64, 2},
+	    .shape = {64, 2, 0},
 	    .mean = mean,
 	    .map = map};
 
@@ -163,7 +163,7 @@ change(struct game *g)
 {
 	struct collection *c = newest(g);
 	struct collection_settings wanted = {.shape = {64 << rng_below(&g->rng, 3),
-						 1 + (uint32_t)rng_below(&g->rng, 4)}};
+						 1 + (uint32_t)rng_below(&g->rng, 4), 0}};
 	struct error err;
 
 	snprintf(wanted.binarizer, sizeof wanted.binarizer, "%s",
@@ -370,7 +370,7 @@ test_reach(void **state)
 	    {&plain, {.binarizer = "large"}, "--compatible-with"},
 	    {&plain, {.binarizer = "fitted"}, "expected a mean"},
 	    {&plain, {.binarizer = "none"}, "no model called"},
-	    {&plain, {.binarizer = "mean", .shape = {65, 1}}, "65"},
+	    {&plain, {.binarizer = "mean", .shape = {65, 1, 0}}, "65"},
 	    {&plain, {.binarizer = "mean", .text_model = "text"},
 		"8 dimensions, not 4"},
 	    {&hamming, {.binarizer = "mean"}, NULL},
@@ -461,7 +461,7 @@ test_most_versions(void **state)
 	for (uint32_t i = 1; i <= STORE_PARTS_MAX; i++) {
 		point_id_from_number(&point.id, i);
 		assert_int_equal(rig_upsert(&rig, c, &point, 1, &err), 0);
-		wanted.shape = (struct code_shape){64 * (1 + i), 1};
+		wanted.shape = (struct code_shape){64 * (1 + i), 1, 0};
 		struct collection *next = collection_next(c, &wanted, models, &err);
 		assert_int_equal(next != NULL, i < STORE_PARTS_MAX);
 		if (!next)

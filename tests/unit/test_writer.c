@@ -25,7 +25,7 @@
 #include "tests/support/rig.h"
 
 static const struct collection_settings settings = {
-    .name = "c", .size = 64, .shape = {64, 1}};
+    .name = "c", .size = 64, .shape = {64, 1, 0}};
 
 static const uint8_t wire[8] = {1, 2, 3, 4, 5, 6, 7, 8};
 

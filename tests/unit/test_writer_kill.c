@@ -36,7 +36,7 @@
 #define PASSAGES_MAX 9
 
 static const struct collection_settings settings = {
-    .name = "c", .size = 128, .shape = {128, 2}};
+    .name = "c", .size = 128, .shape = {128, 2, 0}};
 
 /* A point is a function of (batch, place in it, version), so it can be checked. */
 struct content {

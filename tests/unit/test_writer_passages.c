@@ -25,7 +25,7 @@
 #define WIRE 8
 
 static const struct collection_settings settings = {
-    .name = "c", .size = 64, .shape = {64, 1}};
+    .name = "c", .size = 64, .shape = {64, 1, 0}};
 
 /* Passage k of text t has a code of (t, k). */
 struct text {
