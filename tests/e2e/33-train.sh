@@ -43,6 +43,8 @@ refused() { # NAME EXIT WORDS ARGUMENT...
 OUT=$OURS/mine/binarizer.safetensors
 refused "no vectors" 2 "--vectors and --output" --output "$OUT"
 refused "bits" 2 "1 to 4" --vectors "$WORK/v.npy" --output "$OUT" --bits 5
+refused "centres" 2 "0 to 1024" --vectors "$WORK/v.npy" --output "$OUT" --centres 1025
+refused "too many centres" 1 "at most 875 for 3500" --vectors "$WORK/v.npy" --output "$OUT" --centres 1000
 refused "dims" 2 "multiple of 64" --vectors "$WORK/v.npy" --output "$OUT" --dims 100
 refused "no such file" 1 "$WORK/none.npy" --vectors "$WORK/none.npy" --output "$OUT"
 refused "no format" 2 ".npy" --vectors "$WORK/texts.txt" --output "$OUT"
@@ -81,13 +83,14 @@ train --vectors "$WORK/v.npy" --output "$WORK/none/binarizer.safetensors" --bits
 check "nowhere to go: exit" test $RC = 1
 check "nowhere to go" grep -qF "$WORK/none" "$WORK/err"
 
-"$HALFTONE" train --vectors "$WORK/v.npy" --output "$WORK/stopped" --bits 4 2>"$WORK/err" >/dev/null &
+"$HALFTONE" train --vectors "$WORK/v.npy" --output "$WORK/stopped" --bits 4 --dims 1024 2>"$WORK/err" >/dev/null &
 job=$!
 for _ in $(seq 200); do
-	grep -q '^turn  1' "$WORK/err" && break
-	sleep 0.05
+	grep -q 'missed' "$WORK/err" && break
+	sleep 0.02
 done
 kill -INT $job
+check "stopped: while it learns" test $? = 0
 wait $job
 check "stopped: exit" test $? = 0
 check "stopped: kept" test -s "$WORK/stopped"
@@ -103,7 +106,7 @@ measure --json --binarizer untrained
 untrained=$(jq '."overlap@10"' <<<"$ANSWER")
 measure --json --binarizer "$OUT" --ranks "$WORK/ranks.npy"
 check "vectors: exit" test $RC = 0
-equal "vectors: sizes" '[.documents,.queries,.bits,.bytes_per_document]' '[4000,4000,2,68]'
+equal "vectors: sizes" '[.documents,.queries,.bits,.bytes_per_document]' '[4000,4000,2,72]'
 equal "vectors: better than untrained" "[.\"overlap@10\" > $untrained + 0.02, .\"overlap@100\" < 1]" '[true,true]'
 check "vectors: each row finds itself" python3 - "$WORK/ranks.npy" <<'EOF'
 import struct, sys
@@ -126,10 +129,19 @@ measure --queries "$WORK/few.fvecs"
 check "vectors: other dims: $(head -n 1 "$WORK/err")" grep -q 'queries of 256 dimensions' "$WORK/err"
 measure --corpus "$WORK/zero.fvecs" --queries "$WORK/zero.fvecs"
 check "vectors: zeros: $(head -n 1 "$WORK/err")" grep -q 'zero.fvecs: row 1500' "$WORK/err"
+mkdir "$OURS/plain"
+train --vectors "$WORK/v.npy" --output "$OURS/plain/binarizer.safetensors" --centres 0
+check "no centres: exit" test $RC = 0
+measure --json --binarizer "$OURS/plain/binarizer.safetensors"
+equal "no centres: four bytes less" .bytes_per_document 68
 start
+expect "signs beside centres" 400 "--centres 0" PUT /collections/signs '{"vectors":{"distance":"Cosine"},
+	"text_model":"static","codes":{"bits":2,"binarizer":"mine","distance":"hamming"}}'
 for distance in int8 sdc hamming; do
+	binarizer=mine
+	[ $distance != hamming ] || binarizer=plain
 	expect "$distance" 200 "" PUT /collections/$distance "{\"vectors\":{\"distance\":\"Cosine\"},
-		\"text_model\":\"static\",\"codes\":{\"bits\":2,\"binarizer\":\"mine\",\"distance\":\"$distance\"}}"
+		\"text_model\":\"static\",\"codes\":{\"bits\":2,\"binarizer\":\"$binarizer\",\"distance\":\"$distance\"}}"
 	"$HALFTONE" import --url "$URL" --collection $distance --format jsonl <(
 		head -n 500 "$WORK/texts.txt" | jq -Rc '{id: input_line_number, text: .}') 2>"$WORK/err" ||
 		cat "$WORK/err" >&2
