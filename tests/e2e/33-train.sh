@@ -152,6 +152,17 @@ for distance in int8 sdc hamming; do
 	expect "$distance: like a point" 200 "" POST /collections/$distance/points/query '{"query":17,"limit":2}'
 	equal "$distance: its kin" '.result.points|length' 2
 done
+code() { # BYTES OF ITS PLACE: a code of ones with that behind it
+	printf '{"points":[{"id":9000,"vector":{"model":"codes","object":{"b64":"%s"}}}]}' \
+		"$({ head -c 64 /dev/zero | tr '\0' '\377' && printf "$1"; } | base64 -w 0)"
+}
+expect "a code at a centre" 200 "" PUT "/collections/int8/points?wait=true" "$(code '\3\0\0\74')"
+expect "its vector" 200 "" POST /collections/int8/points '{"ids":[9000],"with_vector":true}'
+equal "as long as any" '.result[0].vector|map(.*.)|add|(. > 0.99 and . < 1.01)' true
+expect "no such centre" 400 "one of 32 centres, not at number 65535" \
+	PUT "/collections/int8/points?wait=true" "$(code '\377\377\0\74')"
+expect "no such share" 400 "share" PUT "/collections/int8/points?wait=true" "$(code '\0\0\0\174')"
+expect "no place" 400 "68" PUT "/collections/int8/points?wait=true" "$(code '')"
 expect "other bits" 400 "2 bits" PUT /collections/other \
 	'{"vectors":{"distance":"Cosine"},"text_model":"static","codes":{"bits":3,"binarizer":"mine"}}'
 ask POST /collections/int8/points/query "{\"query\":{\"text\":\"$text\"},\"limit\":10}"
