@@ -108,14 +108,12 @@ transpose(float *to, const double *from, size_t rows, size_t columns)
 			to[k * rows + r] = (float)from[r * columns + k];
 }
 
-/* W := the ridge regression of codes on the vectors that they stand for, of which a
- * share is missed that is spread over all directions: (Q Q^T + ridge)^-1 Q.  It is what
- * is expected of v where its numbers are alike and each counts for a row's square. */
-static int
-find_base(struct fit *fit, double missed, struct error *err)
+/* squares := Q Q^T; returns its trace. */
+static double
+find_gram(struct fit *fit)
 {
 	size_t d = fit->config.input_dims, m = fit->config.shape.dims;
-	struct blas_gemm squares = {.m = m,
+	struct blas_gemm gram = {.m = m,
 	    .n = m,
 	    .k = d,
 	    .alpha = 1.0f,
@@ -125,16 +123,28 @@ find_base(struct fit *fit, double missed, struct error *err)
 	    .c_stride = m};
 	double trace = 0.0;
 
-	blas_gemm(fit->config.blas, &squares);
+	blas_gemm(fit->config.blas, &gram);
 	for (size_t i = 0; i < m; i++)
 		trace += (double)fit->squares[i * m + i];
+	return trace;
+}
+
+/* W := what is to be expected of codes, (Q Q^T + ridge)^-1 Q: of numbers that are
+ * alike, where the squares of rows make up what is not missed, and what is missed is
+ * spread over all directions. */
+static int
+find_base(struct fit *fit, double missed, struct error *err)
+{
+	size_t d = fit->config.input_dims, m = fit->config.shape.dims;
+	double ridge = (missed + RIDGE) * find_gram(fit) / (double)d;
+
 	for (size_t i = 0; i < m * m; i++)
 		fit->left[i] = (double)fit->squares[i];
-	for (size_t i = 0; i < m; i++)
-		fit->left[i * m + i] += missed * trace / (double)d;
-	for (size_t i = 0; i < m; i++)
+	for (size_t i = 0; i < m; i++) {
+		fit->left[i * m + i] += ridge;
 		for (size_t j = 0; j < d; j++)
 			fit->right[j * m + i] = (double)fit->Q[i * d + j];
+	}
 	if (blas_solve(fit->config.blas, fit->left, fit->right, m, d, err) != 0)
 		return -1;
 	transpose(fit->W, fit->right, d, m);
@@ -262,19 +272,6 @@ code_slice(
 	}
 }
 
-/* What u - Q^T v have missed, of the block's n rows: |u|^2 - <y + c, v>. */
-static double
-missed_by(const struct fit *fit, const struct refine *refine, size_t n)
-{
-	double h = ldexp(1.0, 1 - (int)fit->config.shape.bits);
-	int64_t sum = 0;
-
-#pragma omp parallel for schedule(static) reduction(+ : sum)
-	for (size_t i = 0; i < n * fit->config.shape.dims; i++)
-		sum += ((int64_t)fit->y[i] + fit->c[i]) * fit->odd[i];
-	return (double)n - (double)sum * h * refine_unit(refine);
-}
-
 /* left += V^T V, right += U^T V. */
 static void
 add_block(struct fit *fit, size_t block, size_t n)
@@ -304,6 +301,22 @@ add_block(struct fit *fit, size_t block, size_t n)
 	add(fit->right, fit->products, d * m);
 }
 
+/* The mean of |u - Q^T v|^2 = |u|^2 - 2 <Q u, v> + <Q Q^T v, v> over all rows. */
+static double
+find_missed(struct fit *fit)
+{
+	size_t d = fit->config.input_dims, m = fit->config.shape.dims;
+	double sum = (double)fit->n;
+
+	find_gram(fit);
+	for (size_t i = 0; i < m * m; i++)
+		sum += fit->left[i] * (double)fit->squares[i];
+	for (size_t i = 0; i < m; i++)
+		for (size_t j = 0; j < d; j++)
+			sum -= 2.0 * fit->right[j * m + i] * (double)fit->Q[i * d + j];
+	return fmax(sum / (double)fit->n, 0.0);
+}
+
 /* Q := the regression of the vectors on their codes, and W. */
 static int
 solve(struct fit *fit, double missed, struct error *err)
@@ -327,18 +340,16 @@ fit_turn(struct fit *fit, double *missed, struct error *err)
 		return -1;
 	memset(fit->left, 0, m * m * sizeof *fit->left);
 	memset(fit->right, 0, d * m * sizeof *fit->right);
-	double sum = 0.0;
 	for (size_t block = 0; block < fit->n; block += BLOCK) {
 		size_t n = fit->n - block < BLOCK ? fit->n - block : BLOCK;
 #pragma omp parallel for schedule(dynamic)
 		for (size_t first = 0; first < n; first += SLICE)
 			code_slice(fit, refine, block, first,
 			    n - first < SLICE ? n - first : SLICE);
-		sum += missed_by(fit, refine, n);
 		add_block(fit, block, n);
 	}
 	refine_free(refine);
 	fit->coded = true;
-	*missed = fmax(sum / (double)fit->n, 0.0);
+	*missed = find_missed(fit);
 	return solve(fit, *missed, err);
 }

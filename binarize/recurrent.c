@@ -189,10 +189,13 @@ check_vector(double *norm2, const float *x, size_t n, struct error *err)
 static double
 centre(float *u, const float *x, const float *mean, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		u[i] = mean ? x[i] - mean[i] : x[i];
+	memcpy(u, x, n * sizeof *u);
+#pragma omp simd
+	for (size_t i = 0; i < (mean ? n : 0); i++)
+		u[i] -= mean[i];
 	double length = sqrt(recurrent_dot(u, u, n));
 	double inverse = length > 0.0 ? 1.0 / length : 0.0;
+#pragma omp simd
 	for (size_t i = 0; i < n; i++)
 		u[i] = (float)((double)u[i] * inverse);
 	return length;

@@ -114,11 +114,12 @@ recurrent_refined_length(
 	const int32_t *y = s->refined.y + i * m, *c = s->refined.c + i * m;
 	const int16_t *v = s->refined.v + i * m;
 	double h = ldexp(1.0, 1 - (int)model->info.shape.bits);
-	int64_t sum = 0; /* <Q Q^T v, v> */
+	double sum = 0.0; /* <Q Q^T v, v>: of integers, below 2^53 and so exact */
 
+#pragma omp simd reduction(+ : sum)
 	for (size_t j = 0; j < m; j++)
-		sum += (int64_t)(y[j] - c[j]) * v[j];
-	return sqrt(fmax((double)sum * h * refine_unit(model->refine), 0.0));
+		sum += (double)(y[j] - c[j]) * v[j];
+	return sqrt(fmax(sum * h * refine_unit(model->refine), 0.0));
 }
 
 void

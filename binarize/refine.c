@@ -11,8 +11,8 @@
 #include "base/rng.h"
 #include "binarize/refine_kernels.h"
 
-#define ONE 32767      /* 1 in a rounded vector, and the longest row of a matrix */
-#define SQUARE_BITS 13 /* the largest h <q, q>, in units */
+#define ONE 32767         /* 1 in a rounded vector, and the longest row of a matrix */
+#define SUM_MAX (1 << 29) /* of a row of the Gram matrix with a code */
 
 #define SHIFT_MAX 30
 #define BAND 64 /* rows of the Gram matrix at a time */
@@ -45,6 +45,21 @@ struct refine {
 	int map_shift;  /* Q u in units is the product with map >> map_shift */
 	int base_shift; /* of base: the level's number, counted from the middle */
 };
+
+static int
+top_of(struct code_shape shape)
+{
+	return (1 << shape.bits) - 1;
+}
+
+/* The largest number of a Gram matrix, with which no sum of its rows, which are no
+ * longer than their squares say, leaves SUM_MAX. */
+static int
+square_of(struct code_shape shape)
+{
+	int most = SUM_MAX / (top_of(shape) * (int)shape.dims);
+	return most < INT16_MAX ? most : INT16_MAX;
+}
 
 /* What kernels make of a small decoder of random numbers. */
 #define TRIAL_DIMS 64
@@ -210,7 +225,8 @@ static void
 fill_gram(struct refine *r, const int16_t *rows, int32_t *dots)
 {
 	size_t m = r->shape.dims;
-	double share = ldexp(1.0, SQUARE_BITS) / largest_square(rows, m, r->columns);
+	double share =
+	    (double)square_of(r->shape) / largest_square(rows, m, r->columns);
 
 	for (size_t first = 0; first < m; first += BAND) {
 		const struct refine_matrix rest = {
@@ -239,7 +255,7 @@ fill(struct refine *r, struct source *map, struct source *base, int16_t *rows,
 	if (find_longest(map, m, false, err) != 0 ||
 	    find_longest(base, m, true, err) != 0)
 		return -1;
-	r->unit = ldexp(h * map->longest * map->longest, -SQUARE_BITS);
+	r->unit = h * map->longest * map->longest / square_of(r->shape);
 	if (find_shift(&r->map_shift, map, 1.0 / r->unit, err) != 0 ||
 	    find_shift(&r->base_shift, base, 0.5 / h, err) != 0)
 		return -1;
@@ -338,7 +354,7 @@ refine_again(
 	const struct refine_rule rule = {.gram = {refine->gram, m, m},
 	    .own = refine->own,
 	    .passes_max = PASSES_PER_DIM * m,
-	    .top = (1 << refine->shape.bits) - 1};
+	    .top = top_of(refine->shape)};
 
 	refine->kernel->product(c, &rule.gram, v, n);
 #pragma omp simd
@@ -354,7 +370,7 @@ refine_code(const struct refine *refine, int16_t *v, int32_t *c, const int32_t *
 {
 	size_t m = refine->shape.dims;
 	const struct refine_matrix base = {refine->base, m, refine->columns};
-	int32_t top = (1 << refine->shape.bits) - 1;
+	int32_t top = top_of(refine->shape);
 
 	refine->kernel->product(c, &base, x, n);
 #pragma omp simd

@@ -30,8 +30,9 @@
  *
  * All of it is done in integers, so every kernel gives the same bits in whatever order
  * it adds, and each step lowers what is missed.  A unit vector is rounded to x = 32767
- * u (refine_round); v is held as the odd numbers v / h; y = Q u and c are multiples of
- * refine_unit(), in which the longest row of Q has 2^13 as its square h <q, q>.
+ * u (refine_round), rows of Q and W are to 16 bits; v is held as the odd numbers v / h;
+ * y = Q u, c and h Q Q^T are rounded to multiples of refine_unit(), in which the
+ * longest row q has h <q, q> = min(32767, 2^29 / ((2^bits - 1) m)).
  *
  * A struct refine never changes once made: any thread may use it.
  */

@@ -93,7 +93,7 @@ product(int32_t *y, const struct refine_matrix *matrix, const int16_t *x, size_t
  * leave the code. */
 struct costs {
 	int32_t up[CODE_DIMS_MAX];
-	int32_t down[CODE_DIMS_MAX];
+	int32_t down[CODE_DIMS_MAX]; /* negated */
 };
 
 static inline void
@@ -105,7 +105,7 @@ set_costs(struct costs *costs, const int16_t *v, size_t first, size_t n,
 		int32_t odd = v[i];
 		costs->up[i] = rule->own[i] | (-(odd >= rule->top) & REFINE_BLOCKED);
 		costs->down[i] =
-		    rule->own[i] | (-(odd <= -rule->top) & REFINE_BLOCKED);
+		    -(rule->own[i] | (-(odd <= -rule->top) & REFINE_BLOCKED));
 	}
 }
 
@@ -119,7 +119,7 @@ struct best {
 static inline struct best
 look(struct best best, ints c, ints at, size_t i, const struct costs *costs)
 {
-	ints gain = REFINE_MAX(c - load(costs->up + i), -load(costs->down + i) - c);
+	ints gain = REFINE_MAX(c - load(costs->up + i), load(costs->down + i) - c);
 	best.at = REFINE_BETTER(gain, best.gain, at, best.at);
 	best.gain = REFINE_MAX(gain, best.gain);
 	return best;
@@ -172,7 +172,7 @@ choose(struct steps *steps, int16_t *v, const int32_t *c, struct costs *costs,
 			continue;
 		size_t i = (size_t)at;
 		int32_t value = value_after(steps, c, i, columns);
-		if (value <= costs->up[i] && -value <= costs->down[i])
+		if (value <= costs->up[i] && value >= costs->down[i])
 			continue;
 		int16_t change = value < 0 ? -2 : 2;
 		size_t s = steps->n++;
