@@ -137,6 +137,15 @@ best_kernel(void)
 	return best;
 }
 
+/* The integer nearest to x, of halves the even one: where 1 is the least bit of a
+ * double, adding rounds.  lrint would be a call. */
+static inline int32_t
+nearest(double x)
+{
+	const double whole = 0x1.8p52;
+	return (int32_t)(x + whole - whole);
+}
+
 /* A matrix (dims, input_dims) of floats on its way to integers. */
 struct source {
 	const char *name;
@@ -192,7 +201,7 @@ round_rows(
 	for (size_t i = 0; i < r->shape.dims; i++)
 		for (size_t k = 0; k < r->columns; k++)
 			rows[i * r->columns + k] =
-			    k < d ? (int16_t)lrint(
+			    k < d ? (int16_t)nearest(
 					(double)source->data[i * d + k] * scale)
 				  : 0;
 }
@@ -235,7 +244,7 @@ fill_gram(struct refine *r, const int16_t *rows, int32_t *dots)
 		for (size_t i = first; i < first + BAND; i++) {
 			const int32_t *row = dots + (i - first) * (m - first);
 			for (size_t j = i; j < m; j++) {
-				int16_t dot = (int16_t)lrint(row[j - first] * share);
+				int16_t dot = (int16_t)nearest(row[j - first] * share);
 				r->gram[refine_at(m, i, j)] = dot;
 				r->gram[refine_at(m, j, i)] = dot;
 			}
@@ -317,12 +326,9 @@ refine_free(struct refine *refine)
 void
 refine_round(int16_t *x, const float *u, size_t n)
 {
-	/* Where 1 is the least bit of a float, adding rounds, halves to even. */
-	const float whole = 0x1.8p23f;
-
 #pragma omp simd
 	for (size_t i = 0; i < n; i++)
-		x[i] = (int16_t)(int32_t)(u[i] * ONE + whole - whole);
+		x[i] = (int16_t)nearest((double)u[i] * ONE);
 	if (n % 2 == 1)
 		x[n] = 0;
 }
