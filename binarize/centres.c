@@ -1,5 +1,6 @@
 #include "binarize/centres.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,10 @@
 #include "binarize/recurrent_model.h"
 #include "binarize/refine_kernels.h"
 
-#define BLOCK 64 /* vectors that a thread takes at a time */
-#define TURNS 10 /* of Lloyd's algorithm */
+#define BLOCK 64        /* vectors that a thread takes at a time */
+#define ROWS_STEP 64    /* a matrix has a multiple of so many rows */
+#define ROW_MAX 60000.0 /* the longest row: with a vector of 32767 still an int32_t */
+#define TURNS 10        /* of Lloyd's algorithm */
 #define APART                                                                   \
 	0x1p-10f /* how far a centre that moves ends beside another, relatively \
 		  */
@@ -19,9 +22,38 @@ struct centres {
 	const struct refine_kernel *kernel;
 	size_t n, stride, dims;
 	float *rows;     /* (n, dims) */
-	float *panels;   /* (stride, dims) in panels, zeros behind the n rows */
+	int16_t *panels; /* (stride, refine_inputs(dims)) in panels, scaled */
 	double *squares; /* (n) */
+	int64_t *halves; /* (n): half of it, in units */
+	double unit;
 };
+
+/* panels := the rows, as large as sums allow. */
+static int
+round_rows(struct centres *c, struct error *err)
+{
+	size_t d = c->dims, columns = refine_inputs(d);
+	double largest = 0.0, longest = 0.0, scale = 1.0;
+
+	for (size_t i = 0; i < c->n * d; i++)
+		largest = fmax(largest, fabs((double)c->rows[i]));
+	for (size_t i = 0; i < c->n; i++) {
+		c->squares[i] = recurrent_dot(c->rows + i * d, c->rows + i * d, d);
+		longest = fmax(longest, sqrt(c->squares[i]));
+	}
+	if (!(longest < INFINITY) || !(largest < INFINITY))
+		return error_set(err, ERR_INPUT, "expected finite centres");
+	if (longest > 0.0)
+		scale = fmin(INT16_MAX / largest, ROW_MAX / longest);
+	c->unit = 1.0 / (scale * INT16_MAX);
+	for (size_t i = 0; i < c->n; i++) {
+		c->halves[i] = llrint(c->squares[i] / 2 / c->unit);
+		for (size_t k = 0; k < d; k++)
+			c->panels[refine_at(columns, i, k)] =
+			    (int16_t)lrint((double)c->rows[i * d + k] * scale);
+	}
+	return 0;
+}
 
 struct centres *
 centres_new(const float *rows, size_t n, size_t dims, struct error *err)
@@ -31,18 +63,20 @@ centres_new(const float *rows, size_t n, size_t dims, struct error *err)
 		goto no_memory;
 	c->kernel = refine_kernel_best();
 	c->n = n;
-	c->stride = (n + REFINE_PANEL_STEP - 1) / REFINE_PANEL_STEP * REFINE_PANEL_STEP;
+	c->stride = (n + ROWS_STEP - 1) / ROWS_STEP * ROWS_STEP;
 	c->dims = dims;
 	c->rows = array_new_aligned(n * dims, sizeof *c->rows);
-	c->panels = array_new_aligned(c->stride * dims, sizeof *c->panels);
+	c->panels =
+	    array_new_aligned(c->stride * refine_inputs(dims), sizeof *c->panels);
 	c->squares = array_new(n, sizeof *c->squares);
-	if (!c->rows || !c->panels || !c->squares)
+	c->halves = array_new(n, sizeof *c->halves);
+	if (!c->rows || !c->panels || !c->squares || !c->halves)
 		goto no_memory;
 	memcpy(c->rows, rows, n * dims * sizeof *rows);
-	refine_to_panels(c->panels, rows, n, dims);
-	for (size_t i = 0; i < n; i++)
-		c->squares[i] = recurrent_dot(rows + i * dims, rows + i * dims, dims);
-	return c;
+	if (round_rows(c, err) == 0)
+		return c;
+	centres_free(c);
+	return NULL;
 no_memory:
 	centres_free(c);
 	error_set(err, ERR_MEMORY, "out of memory for %zu centres", n);
@@ -57,6 +91,7 @@ centres_free(struct centres *centres)
 	free(centres->rows);
 	free(centres->panels);
 	free(centres->squares);
+	free(centres->halves);
 	free(centres);
 }
 
@@ -80,22 +115,28 @@ centres_stride(const struct centres *centres)
 
 void
 centres_products(
-    const struct centres *centres, float *products, const float *x, size_t n)
+    const struct centres *centres, int32_t *products, const int16_t *x, size_t n)
 {
 	const struct refine_matrix matrix = {
-	    centres->panels, centres->stride, centres->dims};
+	    centres->panels, centres->stride, refine_inputs(centres->dims)};
 
 	centres->kernel->product(products, &matrix, x, n);
 }
 
+double
+centres_unit(const struct centres *centres)
+{
+	return centres->unit;
+}
+
 size_t
-centres_nearest(const struct centres *centres, const float *products)
+centres_nearest(const struct centres *centres, const int32_t *products)
 {
 	size_t best = 0;
-	double most = (double)products[0] - centres->squares[0] / 2;
+	int64_t most = products[0] - centres->halves[0];
 
 	for (size_t i = 1; i < centres->n; i++) {
-		double near = (double)products[i] - centres->squares[i] / 2;
+		int64_t near = products[i] - centres->halves[i];
 		if (near > most) {
 			most = near;
 			best = i;
@@ -109,25 +150,31 @@ centres_assign(uint32_t *near, const struct centres *centres, const float *x, si
     struct error *err)
 {
 	size_t d = centres->dims, stride = centres->stride;
+	size_t columns = refine_inputs(d);
 	bool failed = false;
 #pragma omp parallel
 	{
-		float *products = array_new_aligned(BLOCK * stride, sizeof *products);
-		if (!products) {
+		int32_t *products = array_new_aligned(BLOCK * stride, sizeof *products);
+		int16_t *rounded = array_new_aligned(BLOCK * columns, sizeof *rounded);
+		if (!products || !rounded) {
 #pragma omp atomic write
 			failed = true;
 		}
 #pragma omp for schedule(static)
 		for (size_t start = 0; start < n; start += BLOCK) {
 			size_t some = n - start < BLOCK ? n - start : BLOCK;
-			if (!products)
+			if (!products || !rounded)
 				continue;
-			centres_products(centres, products, x + start * d, some);
+			for (size_t i = 0; i < some; i++)
+				refine_round(
+				    rounded + i * columns, x + (start + i) * d, d);
+			centres_products(centres, products, rounded, some);
 			for (size_t i = 0; i < some; i++)
 				near[start + i] = (uint32_t)centres_nearest(
 				    centres, products + i * stride);
 		}
 		free(products);
+		free(rounded);
 	}
 	return failed ? error_set(err, ERR_MEMORY, "out of memory for centres") : 0;
 }

@@ -11,14 +11,15 @@
  * the nearest one (as the lists of an inverted file do: Jegou et al., "Product
  * Quantization for Nearest Neighbor Search", PAMI 2011, section IV).
  *
- * Sums run over their index in order, as in refine.h: every kernel gives the same bits,
- * and so the same nearest centre.
+ * Products are of integers, as in refine.h: every kernel gives the same bits, and so
+ * the same nearest centre.
  *
  * A struct centres never changes once made: any thread may use it.
  */
 struct centres;
 
-/* Of rows (n, dims), copied; n > 0.  NULL: ERR_MEMORY. */
+/* Of rows (n, dims), copied; n > 0.  NULL: ERR_MEMORY, ERR_INPUT where they are not
+ * finite. */
 struct centres *centres_new(
     const float *rows, size_t n, size_t dims, struct error *err);
 void centres_free(struct centres *centres);
@@ -27,25 +28,27 @@ void centres_free(struct centres *centres);
 const float *centres_row(const struct centres *centres, size_t i);
 double centres_square(const struct centres *centres, size_t i);
 
-/* Floats that the products of one vector take: the centres' number, rounded up. */
+/* Numbers that the products of one vector take: the centres' number, rounded up. */
 size_t centres_stride(const struct centres *centres);
 
-/* products (n, stride) := the inner product of each of x (n, dims) with each centre. */
+/* products (n, stride) := of each of x (n, refine_inputs(dims)), rounded by
+ * refine_round, with each centre, in units of centres_unit. */
 void centres_products(
-    const struct centres *centres, float *products, const float *x, size_t n);
+    const struct centres *centres, int32_t *products, const int16_t *x, size_t n);
+double centres_unit(const struct centres *centres);
 
 /* The centre with the least |x - c|, from x's products; of equal ones the first. */
-size_t centres_nearest(const struct centres *centres, const float *products);
+size_t centres_nearest(const struct centres *centres, const int32_t *products);
 
-/* near (n) := the nearest centre of each of x (n, dims).  ERR_MEMORY.  Opens an OpenMP
- * region. */
+/* near (n) := the nearest centre of each of x (n, dims), of length at most 1.
+ * ERR_MEMORY.  Opens an OpenMP region. */
 int centres_assign(uint32_t *near, const struct centres *centres, const float *x,
     size_t n, struct error *err);
 
-/* rows (k, dims) := centres of x (n, dims), n >= k: k-means (Lloyd, 1982) from k of the
- * rows; a centre that nobody is near moves beside the one that most are near.  The
- * result is the same for a seed, a number of threads and a machine.  ERR_MEMORY.  Opens
- * OpenMP regions. */
+/* rows (k, dims) := centres of x (n, dims), as above, n >= k: k-means (Lloyd, 1982)
+ * from k of the rows; a centre that nobody is near moves beside the one that most are
+ * near.  The result is the same for a seed, a number of threads and a machine.
+ * ERR_MEMORY.  Opens OpenMP regions. */
 int centres_learn(float *rows, size_t k, const float *x, size_t n, size_t dims,
     uint64_t seed, struct error *err);
 

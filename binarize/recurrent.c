@@ -122,7 +122,8 @@ recurrent_free(struct recurrent *model)
 	refine_free(model->refine);
 	centres_free(model->centres);
 	free(model->shadows);
-	free(model->map);
+	free(model->numbers[0]);
+	free(model->numbers[1]);
 	free(model->folded);
 	free(model->signs);
 	free(model->mean);
@@ -156,10 +157,11 @@ recurrent_scratch_new(const struct recurrent *model, struct error *err)
 	s->low[1] = array_new_aligned(model->width, sizeof *s->r);
 	s->levels = array_new_aligned(m, 1);
 	s->decoded = array_new_aligned(d, sizeof *s->decoded);
-	s->products = array_new_aligned(
-	    model->centres ? centres_stride(model->centres) : 0, sizeof *s->products);
 	if (!s->u || !s->y || !s->v || !s->r || !s->low[0] || !s->low[1] ||
-	    !s->levels || !s->decoded || !s->products)
+	    !s->levels || !s->decoded)
+		goto no_memory;
+	if ((model->refine || model->centres) &&
+	    recurrent_refined_scratch(&s->refined, model, err) != 0)
 		goto no_memory;
 	if (model->newer && !(s->newer = recurrent_scratch_new(model->newer, err)))
 		goto no_memory;
@@ -176,6 +178,11 @@ recurrent_scratch_free(struct recurrent_scratch *scratch)
 	if (!scratch)
 		return;
 	recurrent_scratch_free(scratch->newer);
+	free(scratch->refined.x);
+	free(scratch->refined.y);
+	free(scratch->refined.c);
+	free(scratch->refined.v);
+	free(scratch->refined.products);
 	free(scratch->u);
 	free(scratch->y);
 	free(scratch->v);
@@ -184,13 +191,11 @@ recurrent_scratch_free(struct recurrent_scratch *scratch)
 	free(scratch->low[1]);
 	free(scratch->levels);
 	free(scratch->decoded);
-	free(scratch->products);
 	free(scratch);
 }
 
-/* *norm2 := |x|^2 of a vector that can be encoded. */
-static int
-check_vector(double *norm2, const float *x, size_t n, struct error *err)
+int
+recurrent_check(double *norm2, const float *x, size_t n, struct error *err)
 {
 	*norm2 = recurrent_dot(x, x, n);
 	if (*norm2 > 0.0 && *norm2 <= (double)3.4e38f)
@@ -212,18 +217,20 @@ check_vector(double *norm2, const float *x, size_t n, struct error *err)
 double
 recurrent_centre(float *u, const float *x, const float *mean, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		u[i] = mean ? x[i] - mean[i] : x[i];
+	memmove(u, x, n * sizeof *u);
+#pragma omp simd
+	for (size_t i = 0; i < (mean ? n : 0); i++)
+		u[i] -= mean[i];
 	double length = sqrt(recurrent_dot(u, u, n));
 	double inverse = length > 0.0 ? 1.0 / length : 0.0;
+#pragma omp simd
 	for (size_t i = 0; i < n; i++)
 		u[i] = (float)((double)u[i] * inverse);
 	return length;
 }
 
-/* y := Q u. */
-static void
-project(const struct recurrent *model, struct recurrent_scratch *s)
+void
+recurrent_project(const struct recurrent *model, struct recurrent_scratch *s)
 {
 	switch (model->info.kind) {
 	case RECURRENT_LEARNED:
@@ -231,172 +238,13 @@ project(const struct recurrent *model, struct recurrent_scratch *s)
 		recurrent_blocks_linear(s->y, s->u, model->query, NULL);
 		break;
 	case RECURRENT_REFINED:
-		refine_project(model->refine, s->y, s->u, 1);
+		recurrent_refined_project(model, s);
 		break;
 	case RECURRENT_ROTATION:
 		memcpy(s->y, s->u, model->info.input_dims * sizeof *s->y);
 		recurrent_rotation_forward(model, s->y);
 		break;
 	}
-}
-
-/* v := the values of u's code, from its rotation y: sign by sign what is left of y at
- * length sqrt(dims). */
-static void
-code_rotated(const struct recurrent *model, struct recurrent_scratch *s)
-{
-	size_t m = model->info.shape.dims;
-	double length2 = recurrent_dot(s->y, s->y, m);
-	float scale = length2 > 0.0 ? (float)sqrt((double)m / length2) : 0.0f;
-
-	for (size_t i = 0; i < m; i++) {
-		s->r[i] = s->y[i] * scale;
-		s->v[i] = 0.0f;
-	}
-	float weight = 1.0f, step = recurrent_step(model->info.shape.bits);
-	for (uint32_t p = 0; p < model->info.shape.bits; p++) {
-#pragma omp simd
-		for (size_t i = 0; i < m; i++) {
-			float sign = s->r[i] >= 0.0f ? 1.0f : -1.0f;
-			s->v[i] += weight * sign;
-			s->r[i] -= step * weight * sign;
-		}
-		weight *= 0.5f;
-	}
-}
-
-/* u -> y = Q u and v, the values of the code; <y, v>. */
-static double
-code_values(const struct recurrent *model, struct recurrent_scratch *s)
-{
-	project(model, s);
-	switch (model->info.kind) {
-	case RECURRENT_LEARNED:
-		recurrent_blocks_code(model, s);
-		break;
-	case RECURRENT_REFINED:
-		refine_code(model->refine, s->v, s->r, s->y, 1);
-		break;
-	case RECURRENT_ROTATION:
-	case RECURRENT_OLDER:
-		code_rotated(model, s);
-		break;
-	}
-	return recurrent_dot(s->y, s->v, model->info.shape.dims);
-}
-
-/* |Q^T v| of a refined code: y - r is Q Q^T v. */
-static double
-decoded_length(const struct recurrent *model, const struct recurrent_scratch *s)
-{
-	size_t m = model->info.shape.dims;
-	return sqrt(
-	    fmax(recurrent_dot(s->y, s->v, m) - recurrent_dot(s->r, s->v, m), 0.0));
-}
-
-/* f of a vector of this length whose unit vector gave s->y and s->v.  Where y and v do
- * not even point the same way (a learned model far from home), the factor of a code
- * alone. */
-static float
-factor_of(const struct recurrent *model, const struct recurrent_scratch *s,
-    double length, double dot)
-{
-	if (model->info.kind == RECURRENT_REFINED)
-		dot = decoded_length(model, s);
-	if (dot <= 0.0)
-		dot = sqrt(recurrent_dot(s->v, s->v, model->info.shape.dims));
-	return (float)(length / dot);
-}
-
-/* 2^(bits - 1), what makes an integer of a code's value. */
-static int
-unit_of(uint32_t bits)
-{
-	assert(bits >= 1 && bits <= CODE_BITS_MAX);
-	return 1 << (bits - 1);
-}
-
-/* 2 c_i - (2^bits - 1), exact: v is a sum of halves. */
-static int
-odd_number(float v, uint32_t bits)
-{
-	return (int)(v * (float)unit_of(bits));
-}
-
-/* levels (dims) := of the values in s->v. */
-static void
-write_levels(
-    const struct recurrent *model, const struct recurrent_scratch *s, uint8_t *levels)
-{
-	struct code_shape shape = model->info.shape;
-	int top = (1 << shape.bits) - 1;
-
-	for (size_t i = 0; i < shape.dims; i++)
-		levels[i] = (uint8_t)((odd_number(s->v[i], shape.bits) + top) / 2);
-}
-
-/* Of the unit vector whose difference from this centre, of this length, gave s->v: the
- * factor and the share (recurrent.h). */
-static struct code_place
-place_of(const struct recurrent *model, const struct recurrent_scratch *s,
-    size_t centre, double length, float *factor)
-{
-	size_t m = model->info.shape.dims;
-	double square = centres_square(model->centres, centre);
-	double along = recurrent_dot(model->shadows + centre * m, s->v, m);
-	double f = (double)factor_of(model, s, length, 0.0), a = 1.0;
-
-	if (square > 0.0)
-		a = fmax(((double)s->products[centre] - f * along) / square, 0.0);
-	/* The centre itself, or almost: no share would be large enough for f = 0. */
-	f = fmax(f, a / (double)CODE_SHARE_MAX);
-	*factor = (float)f;
-	return (struct code_place){
-	    (uint16_t)centre, code_share(f > 0.0 ? (float)(a / f) : 0.0f)};
-}
-
-/* wire, *factor := of x, whose length is this, by the centre that is nearest. */
-static void
-encode_at_centre(const struct recurrent *model, struct recurrent_scratch *s,
-    uint8_t *wire, float *factor, const float *x, double norm)
-{
-	struct code_shape shape = model->info.shape;
-	size_t d = model->info.input_dims;
-
-	recurrent_centre(s->u, x, NULL, d);
-	centres_products(model->centres, s->products, s->u, 1);
-	size_t nearest = centres_nearest(model->centres, s->products);
-	double length =
-	    recurrent_centre(s->u, s->u, centres_row(model->centres, nearest), d);
-	code_values(model, s);
-	write_levels(model, s, s->levels);
-	code_from_levels(wire, s->levels, shape);
-	code_place_put(wire, place_of(model, s, nearest, length, factor), shape);
-	*factor = (float)((double)*factor * norm);
-}
-
-int
-recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratch,
-    uint8_t *wire, struct recurrent_numbers *numbers, const float *x, struct error *err)
-{
-	double norm2;
-
-	assert(model->info.kind != RECURRENT_OLDER);
-	if (check_vector(&norm2, x, model->info.input_dims, err) != 0)
-		return -1;
-	numbers->norm2 = (float)norm2;
-	if (model->centres) {
-		encode_at_centre(
-		    model, scratch, wire, &numbers->factor, x, sqrt(norm2));
-		return 0;
-	}
-	double length =
-	    recurrent_centre(scratch->u, x, model->mean, model->info.input_dims);
-	double dot = code_values(model, scratch);
-	write_levels(model, scratch, scratch->levels);
-	code_from_levels(wire, scratch->levels, model->info.shape);
-	numbers->factor = factor_of(model, scratch, length, dot);
-	return 0;
 }
 
 /* s->v := the code's values. */
@@ -411,9 +259,8 @@ read_values(
 		s->v[i] = code_value(s->levels[i], shape.bits);
 }
 
-/* Q^T v (input_dims) of the values in s->v; valid until s is used again. */
-static float *
-decode_values(const struct recurrent *model, struct recurrent_scratch *s)
+float *
+recurrent_values_decode(const struct recurrent *model, struct recurrent_scratch *s)
 {
 	size_t d = model->info.input_dims, m = model->info.shape.dims;
 
@@ -436,7 +283,7 @@ decode_wire(
     const struct recurrent *model, struct recurrent_scratch *s, const uint8_t *wire)
 {
 	read_values(model, s, wire);
-	float *x = decode_values(model, s);
+	float *x = recurrent_values_decode(model, s);
 	if (!model->centres)
 		return x;
 	struct code_place place = code_place(wire, model->info.shape);
@@ -470,142 +317,4 @@ recurrent_decode(const struct recurrent *model, struct recurrent_scratch *scratc
 	const float *decoded = decode_wire(model, scratch, wire);
 	for (size_t j = 0; j < model->info.input_dims; j++)
 		x[j] = model->mean[j] + factor * decoded[j];
-}
-
-/* query->k := scratch->y, which belongs to a vector of this length, in 8 bits. */
-static void
-round_query(const struct recurrent *model, const struct recurrent_scratch *scratch,
-    struct recurrent_query *query, double length)
-{
-	size_t m = model->info.shape.dims;
-	float peak = 0.0f;
-
-	for (size_t i = 0; i < m; i++)
-		peak = fmaxf(peak, fabsf(scratch->y[i]));
-	float inverse = peak > 0.0f ? 127.0f / peak : 0.0f;
-	for (size_t i = 0; i < m; i++)
-		query->k[i] = (int8_t)lrintf(scratch->y[i] * inverse);
-	query->scale = (float)(length * (double)peak / 127.0);
-}
-
-int
-recurrent_query_int8(const struct recurrent *model, struct recurrent_scratch *scratch,
-    struct recurrent_query *query, const float *q, struct error *err)
-{
-	size_t d = model->info.input_dims;
-	double norm2;
-
-	if (check_vector(&norm2, q, d, err) != 0)
-		return -1;
-	double length = recurrent_centre(scratch->u, q, NULL, d);
-	project(model, scratch);
-	round_query(model, scratch, query, length);
-	query->base = (float)recurrent_dot(q, model->mean, d);
-	if (model->centres) {
-		centres_products(model->centres, scratch->products, q, 1);
-		memcpy(query->bases, scratch->products,
-		    model->info.shape.centres * sizeof *query->bases);
-	}
-	return 0;
-}
-
-/* *factor := of q's code, whose values are in scratch->v then. */
-static int
-code_query(const struct recurrent *model, struct recurrent_scratch *scratch,
-    float *factor, const float *q, struct error *err)
-{
-	size_t d = model->info.input_dims;
-	double norm2;
-
-	if (check_vector(&norm2, q, d, err) != 0)
-		return -1;
-	double length = recurrent_centre(scratch->u, q, NULL, d);
-	double dot = code_values(model, scratch);
-	*factor = factor_of(model, scratch, length, dot);
-	return 0;
-}
-
-int
-recurrent_query_code(const struct recurrent *model, struct recurrent_scratch *scratch,
-    uint8_t *levels, const float *q, struct error *err)
-{
-	uint8_t wire[CODE_BYTES_MAX];
-	struct recurrent_numbers numbers;
-	float factor;
-
-	if (model->centres) {
-		if (recurrent_encode(model, scratch, wire, &numbers, q, err) != 0)
-			return -1;
-		code_to_levels(levels, wire, model->info.shape);
-		return 0;
-	}
-	if (code_query(model, scratch, &factor, q, err) != 0)
-		return -1;
-	write_levels(model, scratch, levels);
-	return 0;
-}
-
-/* decoded (input_dims) := what q's own code stands for. */
-static int
-decode_query(float *decoded, const struct recurrent *model,
-    struct recurrent_scratch *scratch, const float *q, struct error *err)
-{
-	uint8_t wire[CODE_BYTES_MAX];
-	struct recurrent_numbers numbers;
-	float factor;
-
-	if (model->centres) {
-		if (recurrent_encode(model, scratch, wire, &numbers, q, err) != 0)
-			return -1;
-		recurrent_decode(model, scratch, decoded, wire, numbers.factor);
-		return 0;
-	}
-	if (code_query(model, scratch, &factor, q, err) != 0)
-		return -1;
-	const float *x = decode_values(model, scratch);
-	for (size_t j = 0; j < model->info.input_dims; j++)
-		decoded[j] = factor * x[j];
-	return 0;
-}
-
-/* recurrent_query_sdc where codes do not meet codes: the query is what its code under
- * `coder` stands for. */
-static int
-query_decoded(const struct recurrent *model, struct recurrent_scratch *scratch,
-    const struct recurrent *coder, struct recurrent_scratch *coder_scratch,
-    struct recurrent_query *query, const float *q, struct error *err)
-{
-	if (decode_query(scratch->decoded, coder, coder_scratch, q, err) != 0 ||
-	    recurrent_query_int8(model, scratch, query, scratch->decoded, err) != 0)
-		return -1;
-	query->base = (float)recurrent_dot(q, model->mean, model->info.input_dims);
-	return 0;
-}
-
-int
-recurrent_query_sdc(const struct recurrent *model, struct recurrent_scratch *scratch,
-    struct recurrent_query *query, const float *q, struct error *err)
-{
-	uint32_t bits = model->info.shape.bits;
-	size_t m = model->info.shape.dims;
-	float factor;
-
-	if (model->info.kind == RECURRENT_OLDER)
-		return query_decoded(
-		    model, scratch, model->newer, scratch->newer, query, q, err);
-	if (model->centres)
-		return query_decoded(model, scratch, model, scratch, query, q, err);
-	if (code_query(model, scratch, &factor, q, err) != 0)
-		return -1;
-	query->base = (float)recurrent_dot(q, model->mean, model->info.input_dims);
-	if (model->info.kind == RECURRENT_REFINED) {
-		for (size_t i = 0; i < m; i++)
-			scratch->y[i] -= scratch->r[i];
-		round_query(model, scratch, query, (double)factor);
-		return 0;
-	}
-	for (size_t i = 0; i < m; i++)
-		query->k[i] = (int8_t)odd_number(scratch->v[i], bits);
-	query->scale = factor / (float)unit_of(bits);
-	return 0;
 }

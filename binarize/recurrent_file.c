@@ -210,10 +210,10 @@ recurrent_open(const char *path, struct code_shape shape, struct error *err)
 	return model;
 }
 
-/* A mean, a query map, centres, lengths, and per block and layer a weight and a
+/* A mean, two maps, centres, lengths, and per block and layer a weight and a
  * bias. */
 #define TENSORS_MAX                                                               \
-	(3 + CODE_BITS_MAX + 2 * RECURRENT_LAYERS_MAX * (2 * CODE_BITS_MAX - 1) + \
+	(4 + CODE_BITS_MAX + 2 * RECURRENT_LAYERS_MAX * (2 * CODE_BITS_MAX - 1) + \
 	    RECURRENT_OLDER_TENSORS_MAX)
 
 static size_t
@@ -253,6 +253,8 @@ recurrent_save(const struct recurrent *model, const char *path, struct error *er
 	}
 	if (info->kind != RECURRENT_ROTATION)
 		list[n++] = *model->query;
+	if (info->kind == RECURRENT_REFINED)
+		list[n++] = *model->start;
 	if (model->centres)
 		list[n++] = (struct tensor){.name = "centres",
 		    .type = TENSOR_F32,

@@ -38,15 +38,16 @@ struct recurrent {
 	struct tensors *file;       /* what a model came from; NULL: none */
 	const struct tensor *query; /* Q: F32 (dims, input_dims), unless a rotation */
 
-	struct refine *refine; /* refined models */
+	struct refine *refine;      /* refined models */
+	const struct tensor *start; /* their W: F32 (dims, input_dims) */
 
-	/* Of refined models without a file, and of older ones' codes, Q is here. */
-	struct tensor map_tensor;
-	float *map;
+	/* Of refined models without a file Q and W are here; of older ones' codes Q. */
+	struct tensor tensors[2];
+	float *numbers[2];
 
-	/* Of refined models that have any. */
+	/* Of refined models that have any, and of their codes. */
 	struct centres *centres;
-	float *shadows; /* (centres, dims): Q c */
+	float *shadows; /* (centres, dims): Q c; refined models alone */
 
 	/* The older binarizers it knows. */
 	struct recurrent *older[RECURRENT_OLDER_MAX];
@@ -62,14 +63,26 @@ struct recurrent {
 	size_t width; /* of the widest layer */
 };
 
+/* Vectors that refined models encode together. */
+#define RECURRENT_BATCH 24
+
+/* What refine.h makes of some vectors; all but x have `dims` numbers a vector. */
+struct recurrent_refined {
+	int16_t *x; /* (RECURRENT_BATCH, refine_inputs(input_dims)) */
+	int32_t *y;
+	int32_t *c;
+	int16_t *v;
+	int32_t *products; /* (RECURRENT_BATCH, centres_stride): with the centres */
+};
+
 struct recurrent_scratch {
+	struct recurrent_refined refined; /* for models of that kind, or with centres */
 	float *u;        /* (input_dims): the centred vector at unit length */
 	float *y;        /* (max(n, dims)): its projection */
 	float *v;        /* (dims): the code's values */
 	float *r;        /* (max(input_dims, dims)): what is still missing */
 	float *low[2];   /* (width): between layers */
 	uint8_t *levels; /* (dims) */
-	float *products; /* (centres_stride): with the centres */
 	float *decoded;  /* (input_dims): a query by its code */
 	struct recurrent_scratch *newer; /* RECURRENT_OLDER: of the model that knows */
 };
@@ -84,8 +97,9 @@ double recurrent_dot(const float *a, const float *b, size_t n);
 struct recurrent *recurrent_base_new(
     uint32_t input_dims, struct code_shape shape, const float *mean, struct error *err);
 
-/* Q := a copy of map (dims, input_dims); ERR_MEMORY. */
-int recurrent_map_set(struct recurrent *model, const float *map, struct error *err);
+/* Tensor i := the model's own copy of data (dims, input_dims); ERR_MEMORY. */
+int recurrent_keep(struct recurrent *model, size_t i, const char *name,
+    const float *data, struct error *err);
 
 /* Fill in the id, from the file's bytes unless it is a rotation (NULL: not needed). */
 void recurrent_id_set(struct recurrent *model, const void *bytes, size_t n);
@@ -93,7 +107,8 @@ void recurrent_id_set(struct recurrent *model, const void *bytes, size_t n);
 /* Take what it knows of older binarizers out of model->file; ERR_FORMAT, ERR_MEMORY. */
 int recurrent_older_open(struct recurrent *model, struct error *err);
 
-/* The same on its way into a file: two tensors and two texts each, and their number. */
+/* The same on its way into a file: up to three tensors and two texts each, and their
+ * number. */
 #define RECURRENT_OLDER_TENSORS_MAX (3 * RECURRENT_OLDER_MAX)
 #define RECURRENT_OLDER_TEXTS_MAX (2 * RECURRENT_OLDER_MAX + 1)
 struct recurrent_older_list {
@@ -107,8 +122,71 @@ struct recurrent_older_list {
 void recurrent_older_save(
     struct recurrent_older_list *list, const struct recurrent *model);
 
-/* Take a refined model's map out of model->file; ERR_FORMAT, ERR_MEMORY. */
+/* Take a refined model's matrices and centres out of model->file; ERR_FORMAT,
+ * ERR_MEMORY. */
 int recurrent_refined_open(struct recurrent *model, struct error *err);
+
+/* *norm2 := |x|^2 of a vector that can be encoded; ERR_INPUT. */
+int recurrent_check(double *norm2, const float *x, size_t n, struct error *err);
+
+/* y := Q u. */
+void recurrent_project(const struct recurrent *model, struct recurrent_scratch *s);
+
+/* Code s->u (unless there are centres): into s->v, or s->refined of refined models.
+ * Returns what the code comes to: <Q u, v>, |Q^T v| or |v|. */
+double recurrent_code(const struct recurrent *model, struct recurrent_scratch *s);
+
+/* levels (dims) := of what recurrent_code has found. */
+void recurrent_levels(
+    const struct recurrent *model, const struct recurrent_scratch *s, uint8_t *levels);
+
+/* 2 c - (2^bits - 1) of a value, exact: it is a sum of halves. */
+int recurrent_odd(float v, uint32_t bits);
+
+/* Q^T v (input_dims) of the values in s->v; valid until s is used again. */
+float *recurrent_values_decode(
+    const struct recurrent *model, struct recurrent_scratch *s);
+
+/* Room for refined models; ERR_MEMORY.  To be freed as the scratch's, whole or not. */
+int recurrent_refined_scratch(
+    struct recurrent_refined *r, const struct recurrent *model, struct error *err);
+
+/* Vector i of refined->x := s->u. */
+void recurrent_refined_take(
+    const struct recurrent *model, struct recurrent_scratch *s, size_t i);
+
+/* y, v, c := of the first n vectors of refined->x. */
+void recurrent_refined_code(
+    const struct recurrent *model, struct recurrent_scratch *s, size_t n);
+
+/* |Q^T v| of vector i, once coded. */
+double recurrent_refined_length(
+    const struct recurrent *model, const struct recurrent_scratch *s, size_t i);
+
+/* s->y := Q u of s->u. */
+void recurrent_refined_project(
+    const struct recurrent *model, struct recurrent_scratch *s);
+
+/* s->y := Q Q^T v of vector 0, once coded. */
+void recurrent_refined_decode(
+    const struct recurrent *model, struct recurrent_scratch *s);
+
+/* s->v := the values of vector 0, once coded. */
+void recurrent_refined_values(
+    const struct recurrent *model, struct recurrent_scratch *s);
+
+/* bases (centres) := the products of s->u, times length, with the centres. */
+void recurrent_refined_bases(const struct recurrent *model, struct recurrent_scratch *s,
+    float *bases, double length);
+
+/* recurrent_encode_many of at most RECURRENT_BATCH vectors. */
+size_t recurrent_refined_encode(const struct recurrent *model,
+    struct recurrent_scratch *s, const struct recurrent_codes *codes, const float *x,
+    size_t n, struct error *err);
+
+/* levels (dims) := of vector i, once coded. */
+void recurrent_refined_levels(const struct recurrent *model,
+    const struct recurrent_scratch *s, size_t i, uint8_t *levels);
 
 /* Fill model->n and signs from its info; ERR_MEMORY. */
 int recurrent_rotation_init(struct recurrent *model, struct error *err);

@@ -75,7 +75,8 @@ recurrent_add_older(
 	known->info.kind = RECURRENT_OLDER;
 	known->newer = model;
 	snprintf(known->id, sizeof known->id, "%s", older->id);
-	if (recurrent_map_set(known, older->map, err) != 0)
+	known->query = &known->tensors[0];
+	if (recurrent_keep(known, 0, "query.weight", older->map, err) != 0)
 		goto err0;
 	model->older[model->n_older++] = known;
 	return 0;

@@ -17,6 +17,13 @@ struct refined {
 	double missed, before; /* in the last turn and in the one before */
 };
 
+/* Of each of the two matrices. */
+static size_t
+numbers_of(const struct training *t)
+{
+	return (size_t)t->shape.dims * t->sample.dims;
+}
+
 static int
 open_refined(struct training *t, struct error *err)
 {
@@ -28,7 +35,7 @@ open_refined(struct training *t, struct error *err)
 	if (!r)
 		return error_set(err, ERR_MEMORY, "out of memory for training");
 	t->learner = r;
-	t->n_numbers = (size_t)t->shape.dims * t->sample.dims;
+	t->n_numbers = 2 * numbers_of(t); /* both matrices */
 	r->missed = 1.0;
 	r->fit = fit_new(&config, t->sample.rows, t->n, err);
 	return r->fit ? 0 : -1;
@@ -52,21 +59,23 @@ units_refined(const struct training *t, uint64_t *done)
 }
 
 static struct recurrent *
-model_of(const struct training *t, const float *map, struct error *err)
+model_of(
+    const struct training *t, const float *map, const float *base, struct error *err)
 {
 	const struct recurrent_refined_config config = {
 	    .input_dims = (uint32_t)t->sample.dims,
 	    .shape = t->shape,
 	    .mean = t->centres ? NULL : t->mean,
 	    .centres = t->centres,
-	    .map = map};
+	    .map = map,
+	    .base = base};
 	return recurrent_new_refined(&config, err);
 }
 
 static struct recurrent *
 model_refined(struct training *t, struct error *err)
 {
-	return model_of(t, t->best, err);
+	return model_of(t, t->best, t->best + numbers_of(t), err);
 }
 
 static int
@@ -81,7 +90,7 @@ round_refined(struct training *t, struct train_round *round, struct error *err)
 		r->missed = missed;
 		r->turns++;
 	}
-	struct recurrent *model = model_of(t, fit_map(r->fit), err);
+	struct recurrent *model = model_of(t, fit_map(r->fit), fit_base(r->fit), err);
 	int rc = model ? train_check_run(&round->overlap, &t->check, model, err) : -1;
 	recurrent_free(model);
 	if (rc != 0)
@@ -98,7 +107,9 @@ static void
 keep_refined(struct training *t)
 {
 	const struct refined *r = t->learner;
-	memcpy(t->best, fit_map(r->fit), t->n_numbers * sizeof *t->best);
+	size_t n = numbers_of(t);
+	memcpy(t->best, fit_map(r->fit), n * sizeof *t->best);
+	memcpy(t->best + n, fit_base(r->fit), n * sizeof *t->best);
 }
 
 static void

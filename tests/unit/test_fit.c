@@ -104,7 +104,8 @@ refined(const struct blas *blas, uint32_t bits)
 	const struct recurrent_refined_config config = {.input_dims = D,
 	    .shape = {.dims = M, .bits = bits},
 	    .mean = mean,
-	    .map = fit_map(fit)};
+	    .map = fit_map(fit),
+	    .base = fit_base(fit)};
 	struct recurrent *model = recurrent_new_refined(&config, &err);
 	assert_non_null(model);
 	fit_free(fit);

@@ -61,7 +61,7 @@ model_of(int kind)
 	struct error err;
 	const struct recurrent_rotation_config rotation = {D, shape, 5, mean};
 	const struct recurrent_refined_config refined = {
-	    .input_dims = D, .shape = shape, .mean = mean, .map = map};
+	    .input_dims = D, .shape = shape, .mean = mean, .map = map, .base = map};
 	struct recurrent *model = kind == ROTATION
 				      ? recurrent_new(&rotation, &err)
 				      : recurrent_new_refined(&refined, &err);
@@ -401,7 +401,8 @@ test_files_refused(void **state)
 		    tensor_of("older.0.mean", older_mean, D, 0),
 		    tensor_of("older.0.query.weight", older_map, OM, D),
 		    tensor_of("older.1.mean", older_mean, D, 0),
-		    tensor_of("older.1.query.weight", older_map, M, D)};
+		    tensor_of("older.1.query.weight", older_map, M, D),
+		    tensor_of("base.weight", map, M, D)};
 		struct tensors_pair texts[] = {{"format", "halftone-binarizer"},
 		    {"format_version", "1"}, {"kind", "refined"}, {"dims", "64"},
 		    {"bits", "2"}, {"older", "2"}, {"older.0.id", ID},
@@ -411,7 +412,7 @@ test_files_refused(void **state)
 			texts[cases[i].text].value = cases[i].value;
 		if (cases[i].tensor >= 0)
 			list[cases[i].tensor].name = cases[i].value;
-		assert_int_equal(tensors_save(path, list, 6, texts, 10, &err), 0);
+		assert_int_equal(tensors_save(path, list, 7, texts, 10, &err), 0);
 		struct recurrent *model = recurrent_open(path, shape, &err);
 		if (!model != !!cases[i].reason ||
 		    (!model &&
@@ -427,7 +428,8 @@ test_files_refused(void **state)
 		    tensor_of("query.weight", map, M, D),
 		    tensor_of("older.0.mean", older_mean, wrong == 0 ? D - 1 : D, 0),
 		    tensor_of("older.0.query.weight", older_map,
-			wrong == 2 ? OM - 1 : OM, wrong == 1 ? D - 1 : D)};
+			wrong == 2 ? OM - 1 : OM, wrong == 1 ? D - 1 : D),
+		    tensor_of("base.weight", map, M, D)};
 		struct tensors_pair texts[] = {{"format", "halftone-binarizer"},
 		    {"format_version", "1"}, {"kind", "refined"}, {"dims", "64"},
 		    {"bits", "2"}, {"older", "1"}, {"older.0.id", ID},
@@ -436,7 +438,7 @@ test_files_refused(void **state)
 		    "'older.0.query.weight'", "multiple of 64", "finite numbers"};
 		if (wrong == 3)
 			older_map[7] = NAN;
-		assert_int_equal(tensors_save(path, list, 4, texts, 8, &err), 0);
+		assert_int_equal(tensors_save(path, list, 5, texts, 8, &err), 0);
 		assert_null(recurrent_open(path, shape, &err));
 		if (!strstr(err.text, reasons[wrong]) || err.code != ERR_FORMAT)
 			fail_msg("%s: '%s'", reasons[wrong], err.text);
