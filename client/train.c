@@ -18,6 +18,7 @@
 #include "client/options.h"
 #include "client/stop.h"
 #include "client/train_check.h"
+#include "client/train_compatible.h"
 #include "client/train_sample.h"
 
 /* Rows that are learned from, and beside them rows to see what it is worth: as many
@@ -47,13 +48,32 @@ static const char help[] =
     "  --bits B       bits of a dimension, 1 to 4 (default 2)\n"
     "  --seed S       of every random choice (default 1)\n"
     "\n"
+    "An index survives a new model where that can search the codes of the old one:\n"
+    "\n"
+    "  --compatible-with OLD  a binarizer's file, or untrained; the new one's queries\n"
+    "                 search its codes\n"
+    "  --old-vectors F  where OLD is of another encoder: the same items as --vectors,\n"
+    "                 row by row, by that one; best are documents that are in the "
+    "index\n"
+    "  --old-dims M, --old-bits B  of its codes, if OLD makes any (a rotation)\n"
+    "\n"
     "A share of the vectors is held out, and overlap@10 on them is what the model is\n"
     "worth: how many of the ten nearest by floats the codes find. Ctrl-C ends "
     "training\n"
     "and keeps the best so far. Needs OpenBLAS (package libopenblas0-pthread).\n"
     "Exit codes: 0 done, 1 failed, 2 wrong use.\n";
 
-enum { OPT_VECTORS = 256, OPT_OUTPUT, OPT_DIMS, OPT_BITS, OPT_SEED };
+enum {
+	OPT_VECTORS = 256,
+	OPT_OUTPUT,
+	OPT_DIMS,
+	OPT_BITS,
+	OPT_SEED,
+	OPT_COMPATIBLE,
+	OPT_OLD_VECTORS,
+	OPT_OLD_DIMS,
+	OPT_OLD_BITS,
+};
 
 static const struct option long_options[] = {
     {"vectors", required_argument, NULL, OPT_VECTORS},
@@ -61,6 +81,10 @@ static const struct option long_options[] = {
     {"dims", required_argument, NULL, OPT_DIMS},
     {"bits", required_argument, NULL, OPT_BITS},
     {"seed", required_argument, NULL, OPT_SEED},
+    {"compatible-with", required_argument, NULL, OPT_COMPATIBLE},
+    {"old-vectors", required_argument, NULL, OPT_OLD_VECTORS},
+    {"old-dims", required_argument, NULL, OPT_OLD_DIMS},
+    {"old-bits", required_argument, NULL, OPT_OLD_BITS},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -70,6 +94,7 @@ struct arguments {
 	const char *output;
 	struct code_shape shape; /* dims 0: not named */
 	uint32_t seed;
+	struct train_compatible_options old;
 };
 
 static int
@@ -99,6 +124,20 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 			right =
 			    options_number(&a->seed, "--seed", optarg, 0, UINT32_MAX);
 			break;
+		case OPT_COMPATIBLE:
+			a->old.model = optarg;
+			break;
+		case OPT_OLD_VECTORS:
+			a->old.vectors = optarg;
+			break;
+		case OPT_OLD_DIMS:
+			right = options_number(&a->old.shape.dims, "--old-dims", optarg,
+			    CODE_DIMS_STEP, CODE_DIMS_MAX);
+			break;
+		case OPT_OLD_BITS:
+			right = options_number(
+			    &a->old.shape.bits, "--old-bits", optarg, 1, CODE_BITS_MAX);
+			break;
 		case 'h':
 			fputs(help, stdout);
 			return OPTIONS_OK;
@@ -120,8 +159,9 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 	struct error err;
 	if (vectors_format_of(&format, a->vectors, &err) == -1)
 		return options_refused(&err);
-	*done = false;
-	return OPTIONS_OK;
+	int code = train_compatible_check(&a->old);
+	*done = code != OPTIONS_OK;
+	return code;
 }
 
 /* What a run works on. */
@@ -136,6 +176,7 @@ struct training {
 	struct train_check check;
 	struct recurrent *best;
 	double best_overlap;
+	struct train_compatible *old; /* NULL: compatible with none */
 };
 
 static int
@@ -319,8 +360,12 @@ run(struct training *t, const struct arguments *a, struct error *err)
 	double untrained;
 
 	if (train_sample_load(&t->sample, a->vectors,
-		ROWS_MAX + DOCUMENTS_MAX + QUERIES_MAX, a->seed, err) != 0 ||
-	    prepare(t, err) != 0)
+		ROWS_MAX + DOCUMENTS_MAX + QUERIES_MAX, a->seed, err) != 0)
+		return -1;
+	if (a->old.model &&
+	    !(t->old = train_compatible_new(&a->old, &t->sample, a->seed, err)))
+		return -1;
+	if (prepare(t, err) != 0)
 		return -1;
 	warn(t);
 	fprintf(stderr,
@@ -329,7 +374,11 @@ run(struct training *t, const struct arguments *a, struct error *err)
 	    "queries\n",
 	    t->n, (unsigned long long)t->sample.count, t->sample.dims, t->shape.dims,
 	    t->shape.bits, t->check.n_documents, t->check.n_queries);
-	if (check_untrained(t, &untrained, err) != 0 || learn(t, err) != 0 ||
+	if (check_untrained(t, &untrained, err) != 0 || learn(t, err) != 0)
+		return -1;
+	const struct train_compatible_parts parts = {
+	    .n = t->n, .n_documents = t->check.n_documents, .blas = t->blas};
+	if ((t->old && train_compatible_add(t->best, t->old, &parts, err) != 0) ||
 	    recurrent_save(t->best, a->output, err) != 0)
 		return -1;
 	printf("overlap@10 %.4f, untrained %.4f\n", t->best_overlap, untrained);
@@ -358,6 +407,7 @@ train_main(int argc, char **argv)
 				   : "failed",
 	    clock_since(start_ns));
 	recurrent_free(t.best);
+	train_compatible_free(t.old);
 	train_check_free(&t.check);
 	blas_close(t.blas);
 	train_sample_free(&t.sample);
