@@ -7,7 +7,7 @@ spec=$ROOT/docs/openapi.yaml
 # "METHOD /path" of the contract; a path that is an alias (*health) is a GET.
 awk '/^paths:/ {on = 1; next} /^[a-z]/ {on = 0}
 	on && /^  \// {path = $1; sub(/:$/, "", path); if (/\*health/) print "GET", path}
-	on && /^    (get|put|post|delete):/ {m = $1; sub(/:$/, "", m); print toupper(m), path}' \
+	on && /^    (get|put|post|patch|delete):/ {m = $1; sub(/:$/, "", m); print toupper(m), path}' \
 	"$spec" | sort >"$WORK/contract"
 # The same of the server: what it lists under Allow for each of these paths.
 while read -r path; do
