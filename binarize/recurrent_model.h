@@ -33,7 +33,7 @@ struct recurrent {
 	size_t n;
 	uint32_t *signs; /* (RECURRENT_ROUNDS, n) of 0 or 1 << 31 */
 
-	struct tensors *file;       /* what a model was opened from, unless a rotation */
+	struct tensors *file; /* what a model was opened from, unless a rotation */
 	const struct tensor *query; /* Q: F32 (dims, input_dims), unless a rotation */
 
 	/* Refined models. */

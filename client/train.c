@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "binarize/estimator.h"
 #include "client/options.h"
 #include "client/stop.h"
 #include "client/train_job.h"
@@ -27,13 +28,13 @@ static const struct train_options defaults = {.shape = {.bits = 2},
     .rows = 200000,
     .kind = TRAIN_REFINED,
     .checkpoint = 30,
-    .estimator = 1, /* reste */
+    .estimator = ESTIMATOR_RESTE,
     .steps = 3000,
     .population = 1,
     .rate = 3e-3f,
     .temperature = 0.05f,
     .reconstruction = 1.0f,
-    .ranking = 1.0f,
+    .ranking = 0.3f,
     .codes = -1.0f, /* .1 where the user has pairs */
     .floats = -1.0f};
 
@@ -212,10 +213,6 @@ run(struct training *t, struct error *err)
 	if (prepare(t, err) != 0 || check_untrained(t, &untrained, err) != 0 ||
 	    learn(t, err) != 0)
 		return -1;
-	if (stop_requested())
-		fprintf(stderr,
-		    "stopped; the same command goes on from %s.checkpoint\n",
-		    t->options->output);
 	printf("overlap@10 %.4f, untrained %.4f\n", t->best_overlap, untrained);
 	return 0;
 }

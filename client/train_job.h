@@ -37,6 +37,7 @@ struct training {
 	float *best;   /* (n_numbers) of the best model so far */
 	size_t n_numbers;
 	double best_overlap; /* -1: there is none */
+	bool broken_off;     /* a stop was requested before the end */
 	struct progress progress;
 };
 
@@ -72,7 +73,8 @@ extern const struct train_method train_refined, train_gradients;
 int train_loop(
     struct training *t, const struct train_method *method, struct error *err);
 
-/* Remove what train_loop has left for another time, once the result is written. */
+/* Once the result is written: remove the checkpoint, but for a training that was broken
+ * off. */
 void train_loop_forget(const struct training *t);
 
 /* Say what may disappoint, and what to do about it; before rows are centred. */

@@ -29,21 +29,22 @@ checkpoint_path(const struct training *t)
 	return path;
 }
 
-/* Write where training is, unless that was done a moment ago.  Training goes on
- * without, but not without a word. */
-static void
+/* Write where training is, unless that was done a moment ago; false where it could not
+ * be.  Training goes on without, but not without a word. */
+static bool
 save(struct loop *l, double every_s)
 {
 	const struct training *t = l->t;
 	const struct checkpoint_task task = {t->settings, t->vectors};
 	struct error err;
 	if (clock_since(l->saved_ns) < every_s)
-		return;
-	if (checkpoint_save(l->checkpoint, l->path, &task, &err) != 0) {
-		progress_break(&l->t->progress);
-		fprintf(stderr, "warning: no checkpoint: %s\n", err.text);
-	}
+		return true;
 	l->saved_ns = clock_ns();
+	if (checkpoint_save(l->checkpoint, l->path, &task, &err) == 0)
+		return true;
+	progress_break(&l->t->progress);
+	fprintf(stderr, "warning: no checkpoint: %s\n", err.text);
+	return false;
 }
 
 /* Go on from a checkpoint, if there is one. */
@@ -93,12 +94,12 @@ run(struct loop *l, struct error *err)
 	}
 	l->method->units(t, &done);
 	progress_end(&t->progress, done, 0);
-	bool stopped = stop_requested() && (rc == 0 || err->code == ERR_NONE);
-	if (stopped)
-		save(l, 0);
-	if (stopped && t->best_overlap < 0)
-		return error_set(err, ERR_NONE, "stopped");
-	return stopped ? 0 : rc;
+	t->broken_off = !round.last && (rc == 0 || err->code == ERR_NONE);
+	if (!t->broken_off)
+		return rc;
+	if (save(l, 0))
+		fprintf(stderr, "stopped; the same command goes on from %s\n", l->path);
+	return t->best_overlap < 0 ? error_set(err, ERR_NONE, "stopped") : 0;
 }
 
 int
@@ -125,7 +126,7 @@ void
 train_loop_forget(const struct training *t)
 {
 	char *path = checkpoint_path(t);
-	if (path && !stop_requested())
+	if (path && !t->broken_off)
 		unlink(path);
 	free(path);
 }

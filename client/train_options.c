@@ -49,7 +49,7 @@ static const char help[] =
     "                   weights of the losses: what a code loses of its vector; "
     "whether\n"
     "                   codes rank as floats do; whether pairs find each other, both\n"
-    "                   coded, and with the query as floats (default 1, 1, 0, 0; the\n"
+    "                   coded, and with the query as floats (default 1, .3, 0, 0; the\n"
     "                   last two .1 with --pairs)\n"
     "  --population N   N models share the steps; the worse take the better ones' "
     "place\n"

@@ -1,33 +1,43 @@
 #include "client/train_population.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include "client/train_options.h"
 
 #define QUARTER 4
-#define STEP 1.2f /* of exploring, up or down */
-#define SPREAD 2.0f
+#define STEP 1.2f   /* of exploring, up or down */
+#define SPREAD 2.0f /* of the first tunings */
 
-/* The numbers of a tuning. */
+/* A tuning as numbers, all of which may be varied. */
 enum { NUMBERS = sizeof(struct descent_tuning) / sizeof(float) };
+_Static_assert(
+    sizeof(struct descent_tuning) == NUMBERS * sizeof(float), "a tuning is floats");
 
-static float *
-numbers_of(struct train_member *member)
+/* Multiply each number of the member's tuning by the factor or by 1 / factor, or by
+ * something between. */
+static void
+vary(struct train_member *member, float factor, bool between, struct rng *rng)
 {
-	_Static_assert(
-	    sizeof(struct descent_tuning) % sizeof(float) == 0, "a tuning is floats");
-	return &descent_tuning(member->descent)->rate;
+	float numbers[NUMBERS];
+	struct descent_tuning *tuning = descent_tuning(member->descent);
+	memcpy(numbers, tuning, sizeof numbers);
+	for (size_t j = 0; j < NUMBERS; j++) {
+		float share = between             ? rng_uniform(rng)
+			      : rng_below(rng, 2) ? 1.0f
+						  : 0.0f;
+		numbers[j] *= powf(factor, 2.0f * share - 1.0f);
+	}
+	memcpy(tuning, numbers, sizeof numbers);
 }
 
 void
 train_population_spread(struct train_member *members, size_t n, struct rng *rng)
 {
 	for (size_t i = 1; i < n; i++)
-		for (size_t j = 0; j < NUMBERS; j++)
-			numbers_of(&members[i])[j] *=
-			    powf(SPREAD, 2.0f * rng_uniform(rng) - 1.0f);
+		vary(&members[i], SPREAD, true, rng);
 }
 
 size_t
@@ -64,9 +74,8 @@ train_population_evolve(struct train_member *members, size_t n, struct rng *rng)
 		struct train_member *to = &members[order[i]];
 		struct train_member *from = &members[order[rng_below(rng, quarter)]];
 		descent_copy(to->descent, from->descent);
-		for (size_t j = 0; j < NUMBERS; j++)
-			numbers_of(to)[j] = numbers_of(from)[j] *
-					    (rng_below(rng, 2) ? STEP : 1.0f / STEP);
+		*descent_tuning(to->descent) = *descent_tuning(from->descent);
+		vary(to, STEP, false, rng);
 	}
 }
 

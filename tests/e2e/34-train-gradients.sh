@@ -56,7 +56,7 @@ if grep -q 'libopenblas0' "$WORK/err"; then
 	exit 77
 fi
 check "recurrent: exit $RC" test $RC = 0
-gains "recurrent" 0.01
+gains "recurrent" 0.02 # measured: .046 to .063
 said "recurrent" "signs: estimating error"
 check "recurrent: no checkpoint stays" test ! -e "$WORK/whole.checkpoint"
 "$HALFTONE" eval --corpus "$V" --queries "$WORK/queries.fvecs" --bits 2 --json \

@@ -1,7 +1,7 @@
 /*
  * Claims: on a terminal a bar is redrawn in place and its line ended; elsewhere there
- * are plain lines, seconds apart, and none for a short job; stopping is noted once and
- * cuts a sleep short.
+ * are plain lines, seconds apart, and none for a short job; a job of units that goes on
+ * says what is left of it; stopping is noted once and cuts a sleep short.
  */
 #include <fcntl.h>
 #include <setjmp.h>
@@ -66,6 +66,36 @@ test_terminal(void **state)
 	close(terminal);
 }
 
+/* A job that was half done when it began: the bar shows all of it, the time left is of
+ * the rest; and a line may come between. */
+static void
+test_units(void **state)
+{
+	(void)state;
+	char said[1024];
+	FILE *file = tmpfile();
+	assert_non_null(file);
+	struct progress progress;
+	int saved = dup(STDERR_FILENO);
+	assert_true(saved != -1 && dup2(fileno(file), STDERR_FILENO) != -1);
+	progress_start_units(&progress, "step", 50, 100);
+	progress.terminal = true;
+	progress.start_ns -= 10000000000u; /* ten seconds ago */
+	progress.drawn_ns = progress.start_ns;
+	progress_break(&progress); /* nothing stands there yet */
+	progress_show(&progress, 75, 0);
+	progress_break(&progress);
+	progress_end(&progress, 75, 0);
+	assert_true(dup2(saved, STDERR_FILENO) != -1);
+	close(saved);
+	rewind(file);
+	size_t n = fread(said, 1, sizeof said - 1, file);
+	said[n] = '\0';
+	assert_string_equal(
+	    said, "\r\033[K[##################......] 75 steps,  75 %, 10 s left\n");
+	fclose(file);
+}
+
 static void
 test_file(void **state)
 {
@@ -123,6 +153,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_terminal),
+	    cmocka_unit_test(test_units),
 	    cmocka_unit_test(test_file),
 	    cmocka_unit_test(test_stop),
 	};
