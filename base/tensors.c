@@ -348,6 +348,13 @@ tensors_find(const struct tensors *tensors, const char *name)
 	return bsearch(&key, tensors->list, tensors->n, sizeof key, by_name);
 }
 
+const void *
+tensors_bytes(const struct tensors *tensors, size_t *size_bytes)
+{
+	*size_bytes = tensors->map_bytes;
+	return tensors->map;
+}
+
 const char *
 tensors_metadata(const struct tensors *tensors, const char *key)
 {

@@ -52,6 +52,9 @@ const struct tensor *tensors_find(const struct tensors *tensors, const char *nam
 const struct tensor *tensors_expect(const struct tensors *tensors, const char *name,
     enum tensor_type type, size_t n_dims, const size_t shape[], struct error *err);
 
+/* The whole file as it is mapped; valid until tensors_close. */
+const void *tensors_bytes(const struct tensors *tensors, size_t *size_bytes);
+
 /* The text of `key` in __metadata__, or NULL. */
 const char *tensors_metadata(const struct tensors *tensors, const char *key);
 

@@ -90,6 +90,7 @@ recurrent_new(const struct recurrent_rotation_config *config, struct error *err)
 		recurrent_free(model);
 		return NULL;
 	}
+	recurrent_id_set(model, NULL, 0);
 	return model;
 }
 
@@ -98,6 +99,8 @@ recurrent_free(struct recurrent *model)
 {
 	if (!model)
 		return;
+	for (size_t i = 0; i < model->n_older; i++)
+		recurrent_free(model->older[i]);
 	tensors_close(model->file);
 	refine_free(model->refine);
 	free(model->map);
@@ -135,6 +138,8 @@ recurrent_scratch_new(const struct recurrent *model, struct error *err)
 	s->levels = array_new_aligned(m, 1);
 	if (!s->u || !s->y || !s->v || !s->r || !s->low[0] || !s->low[1] || !s->levels)
 		goto no_memory;
+	if (model->newer && !(s->newer = recurrent_scratch_new(model->newer, err)))
+		goto no_memory;
 	return s;
 no_memory:
 	recurrent_scratch_free(s);
@@ -147,6 +152,7 @@ recurrent_scratch_free(struct recurrent_scratch *scratch)
 {
 	if (!scratch)
 		return;
+	recurrent_scratch_free(scratch->newer);
 	free(scratch->u);
 	free(scratch->y);
 	free(scratch->v);
@@ -196,6 +202,7 @@ project(const struct recurrent *model, struct recurrent_scratch *s)
 {
 	switch (model->info.kind) {
 	case RECURRENT_LEARNED:
+	case RECURRENT_OLDER:
 		recurrent_blocks_linear(s->y, s->u, model->query, NULL);
 		break;
 	case RECURRENT_REFINED:
@@ -246,6 +253,7 @@ code_values(const struct recurrent *model, struct recurrent_scratch *s)
 		refine_code(model->refine, s->v, s->r, s->y, 1);
 		break;
 	case RECURRENT_ROTATION:
+	case RECURRENT_OLDER:
 		code_rotated(model, s);
 		break;
 	}
@@ -308,6 +316,7 @@ recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratc
 {
 	double norm2;
 
+	assert(model->info.kind != RECURRENT_OLDER);
 	if (check_vector(&norm2, x, model->info.input_dims, err) != 0)
 		return -1;
 	double length =
@@ -332,17 +341,23 @@ read_values(
 		s->v[i] = code_value(s->levels[i], shape.bits);
 }
 
-/* x (input_dims) := Q^T v */
-static void
-decode_values(const struct recurrent *model, float *x, const float *v)
+/* Q^T v (input_dims) of the values in s->v; valid until s is used again. */
+static const float *
+decode_values(const struct recurrent *model, struct recurrent_scratch *s)
 {
-	size_t d = model->info.input_dims;
-	const float *q = model->query->data;
+	size_t d = model->info.input_dims, m = model->info.shape.dims;
 
-	memset(x, 0, d * sizeof *x);
-	for (size_t i = 0; i < model->info.shape.dims; i++)
+	if (model->info.kind == RECURRENT_ROTATION) {
+		memcpy(s->y, s->v, m * sizeof *s->y);
+		recurrent_rotation_backward(model, s->y);
+		return s->y;
+	}
+	const float *q = model->query->data;
+	memset(s->u, 0, d * sizeof *s->u);
+	for (size_t i = 0; i < m; i++)
 		for (size_t j = 0; j < d; j++)
-			x[j] += v[i] * q[i * d + j];
+			s->u[j] += s->v[i] * q[i * d + j];
+	return s->u;
 }
 
 float
@@ -354,8 +369,7 @@ recurrent_factor(const struct recurrent *model, struct recurrent_scratch *scratc
 
 	read_values(model, scratch, wire);
 	if (model->info.kind == RECURRENT_REFINED) {
-		decode_values(model, scratch->u, v);
-		v = scratch->u;
+		v = decode_values(model, scratch);
 		n = model->info.input_dims;
 	}
 	double length = sqrt(recurrent_dot(v, v, n));
@@ -366,20 +380,10 @@ void
 recurrent_decode(const struct recurrent *model, struct recurrent_scratch *scratch,
     float *x, const uint8_t *wire, float factor)
 {
-	size_t d = model->info.input_dims;
-
 	read_values(model, scratch, wire);
-	if (model->info.kind == RECURRENT_ROTATION) {
-		memcpy(scratch->y, scratch->v,
-		    model->info.shape.dims * sizeof *scratch->y);
-		recurrent_rotation_backward(model, scratch->y);
-		for (size_t j = 0; j < d; j++)
-			x[j] = model->mean[j] + factor * scratch->y[j];
-		return;
-	}
-	decode_values(model, scratch->u, scratch->v);
-	for (size_t j = 0; j < d; j++)
-		x[j] = model->mean[j] + factor * scratch->u[j];
+	const float *decoded = decode_values(model, scratch);
+	for (size_t j = 0; j < model->info.input_dims; j++)
+		x[j] = model->mean[j] + factor * decoded[j];
 }
 
 /* query->k := scratch->y, which belongs to a vector of this length, in 8 bits. */
@@ -442,6 +446,25 @@ recurrent_query_code(const struct recurrent *model, struct recurrent_scratch *sc
 	return 0;
 }
 
+/* The query's code under the model that knows these codes, decoded, and its scores
+ * with them. */
+static int
+query_older(const struct recurrent *model, struct recurrent_scratch *scratch,
+    struct recurrent_query *query, const float *q, struct error *err)
+{
+	size_t d = model->info.input_dims;
+	float factor;
+
+	if (code_query(model->newer, scratch->newer, &factor, q, err) != 0)
+		return -1;
+	double length = recurrent_centre(
+	    scratch->u, decode_values(model->newer, scratch->newer), NULL, d);
+	project(model, scratch);
+	round_query(model, scratch, query, (double)factor * length);
+	query->base = (float)recurrent_dot(q, model->mean, d);
+	return 0;
+}
+
 int
 recurrent_query_sdc(const struct recurrent *model, struct recurrent_scratch *scratch,
     struct recurrent_query *query, const float *q, struct error *err)
@@ -450,6 +473,8 @@ recurrent_query_sdc(const struct recurrent *model, struct recurrent_scratch *scr
 	size_t m = model->info.shape.dims;
 	float factor;
 
+	if (model->info.kind == RECURRENT_OLDER)
+		return query_older(model, scratch, query, q, err);
 	if (code_query(model, scratch, &factor, q, err) != 0)
 		return -1;
 	query->base = (float)recurrent_dot(q, model->mean, model->info.input_dims);

@@ -43,6 +43,12 @@
  * theorem 3.2, show for one bit).  Refined codes decode to what is expected of x, not
  * to x and noise, and rank best at its length: there f = |x - mu| / |Q^T v|.
  *
+ * A model may know older binarizers: for each a matrix T and a vector a by which the
+ * older one's codes decode into this model's vectors, whatever they were made from,
+ *     x ~ a + f T v,    so that  <q, x> ~ <q, a> + f <T^T q, v>
+ * has the form of the estimate above, with a for mu and T^T for Q, and the factors
+ * stay as they were (compatible.h finds T and a).
+ *
  * The first b planes of a code are a b-plane code; but for refined models, whose levels
  * depend on one another, it is the one that the same model gives.
  *
@@ -54,6 +60,7 @@ enum recurrent_kind {
 	RECURRENT_ROTATION,
 	RECURRENT_LEARNED,
 	RECURRENT_REFINED,
+	RECURRENT_OLDER, /* what recurrent_searching gives for another's codes */
 };
 
 #define RECURRENT_INPUT_DIMS_MAX 65536
@@ -112,6 +119,34 @@ int recurrent_save(const struct recurrent *model, const char *path, struct error
 void recurrent_free(struct recurrent *model);
 
 struct recurrent_info recurrent_info(const struct recurrent *model);
+
+/* 16 hexadecimal digits that tell whose codes these are (docs/formats.md); "" for a
+ * learned model that came from no file.  Valid until recurrent_free. */
+#define RECURRENT_ID_BYTES 17
+const char *recurrent_id(const struct recurrent *model);
+
+/* What a model knows of an older binarizer: id and shape of its codes, T and a above.
+ * All copied. */
+struct recurrent_older {
+	const char *id;
+	struct code_shape shape;
+	const float *mean; /* a (input_dims) */
+	const float *map;  /* T^T (shape.dims, input_dims) */
+};
+#define RECURRENT_OLDER_MAX 16
+
+/* Have the model know it, and save it with it.  Before any other thread sees the
+ * model.  ERR_INPUT: an id that is none, is known or the model's own; numbers that are
+ * not finite; one too many.  ERR_MEMORY. */
+int recurrent_add_older(
+    struct recurrent *model, const struct recurrent_older *older, struct error *err);
+
+/* The model by which queries in `model`'s vector space search codes made by the
+ * binarizer `id`: `model` itself if they are its own; NULL: it does not know them.
+ * Valid as long as `model`.  Another's takes queries and decodes, each with a scratch
+ * of its own, and has the shape of its codes; it encodes nothing. */
+const struct recurrent *recurrent_searching(
+    const struct recurrent *model, const char *id);
 
 /* Working memory for one thread at one model.  NULL: ERR_MEMORY. */
 struct recurrent_scratch;

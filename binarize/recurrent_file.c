@@ -138,61 +138,67 @@ recurrent_peek(struct recurrent_info *info, const char *path, struct error *err)
 	return 0;
 }
 
-/* Takes the file over, also on failure. */
+/* The model of the file, which it owns then; NULL: the file is still the caller's. */
 static struct recurrent *
 open_learned(struct tensors *file, const struct recurrent_info *info, struct error *err)
 {
-	assert(info->mean);
-	struct recurrent *model = array_new(1, sizeof *model);
-	if (!model) {
-		tensors_close(file);
-		error_set(err, ERR_MEMORY, "out of memory");
+	struct recurrent *model =
+	    recurrent_base_new(info->input_dims, info->shape, info->mean, err);
+	if (!model)
 		return NULL;
-	}
-	model->info = *info;
+	model->info.kind = info->kind;
 	model->file = file;
-	model->mean = array_new(info->input_dims, sizeof *model->mean);
-	if (!model->mean) {
-		error_set(err, ERR_MEMORY, "out of memory");
-		goto err0;
-	}
-	memcpy(model->mean, info->mean, info->input_dims * sizeof *model->mean);
-	model->info.mean = model->mean;
-	if (info->kind == RECURRENT_REFINED ? recurrent_refined_open(model, err) != 0
-					    : recurrent_blocks_open(model, err) != 0)
-		goto err0;
-	return model;
-err0:
+	size_t n;
+	const void *bytes = tensors_bytes(file, &n);
+	recurrent_id_set(model, bytes, n);
+	if (info->kind == RECURRENT_REFINED ? recurrent_refined_open(model, err) == 0
+					    : recurrent_blocks_open(model, err) == 0)
+		return model;
+	model->file = NULL;
 	recurrent_free(model);
+	return NULL;
+}
+
+/* Likewise. */
+static struct recurrent *
+open_any(struct tensors *file, struct code_shape shape, struct error *err)
+{
+	struct recurrent_info info;
+
+	if (read_info(&info, file, err) != 0)
+		return NULL;
+	if (info.kind == RECURRENT_ROTATION) {
+		struct recurrent_rotation_config config = {
+		    .input_dims = info.input_dims,
+		    .shape = shape,
+		    .seed = info.seed,
+		    .mean = info.mean};
+		struct recurrent *model = recurrent_new(&config, err);
+		if (model)
+			model->file = file;
+		return model;
+	}
+	if (shape.dims == info.shape.dims && shape.bits == info.shape.bits)
+		return open_learned(file, &info, err);
+	error_set(err, ERR_INPUT,
+	    "expected codes of %u dims and %u bits, which this learned model makes, "
+	    "not of %u and %u",
+	    info.shape.dims, info.shape.bits, shape.dims, shape.bits);
 	return NULL;
 }
 
 struct recurrent *
 recurrent_open(const char *path, struct code_shape shape, struct error *err)
 {
-	struct recurrent_info info;
-	struct recurrent *model = NULL;
 	struct tensors *file = tensors_open(path, err);
 	if (!file)
 		return NULL;
-	if (read_info(&info, file, err) != 0) {
+	struct recurrent *model = open_any(file, shape, err);
+	if (!model) {
 		tensors_close(file);
-	} else if (info.kind == RECURRENT_ROTATION) {
-		struct recurrent_rotation_config config = {
-		    .input_dims = info.input_dims,
-		    .shape = shape,
-		    .seed = info.seed,
-		    .mean = info.mean};
-		model = recurrent_new(&config, err);
-		tensors_close(file);
-	} else if (shape.dims != info.shape.dims || shape.bits != info.shape.bits) {
-		tensors_close(file);
-		error_set(err, ERR_INPUT,
-		    "expected codes of %u dims and %u bits, which this learned model "
-		    "makes, not of %u and %u",
-		    info.shape.dims, info.shape.bits, shape.dims, shape.bits);
-	} else {
-		model = open_learned(file, &info, err);
+	} else if (recurrent_older_open(model, err) != 0) {
+		recurrent_free(model);
+		model = NULL;
 	}
 	if (!model)
 		name_file(err, path);
@@ -200,8 +206,9 @@ recurrent_open(const char *path, struct code_shape shape, struct error *err)
 }
 
 /* A mean, a query map, lengths, and per block and layer a weight and a bias. */
-#define TENSORS_MAX \
-	(2 + CODE_BITS_MAX + 2 * RECURRENT_LAYERS_MAX * (2 * CODE_BITS_MAX - 1))
+#define TENSORS_MAX                                                               \
+	(2 + CODE_BITS_MAX + 2 * RECURRENT_LAYERS_MAX * (2 * CODE_BITS_MAX - 1) + \
+	    RECURRENT_OLDER_TENSORS_MAX)
 
 static size_t
 add_block(struct tensor *list, const struct recurrent_block *block)
@@ -220,6 +227,7 @@ recurrent_save(const struct recurrent *model, const char *path, struct error *er
 	const struct recurrent_info *info = &model->info;
 	char seed[24], dims[12], bits[12], layers[12];
 	struct tensor list[TENSORS_MAX];
+	struct recurrent_older_list older;
 	size_t n = 0;
 
 	list[n++] = (struct tensor){.name = "mean",
@@ -243,7 +251,7 @@ recurrent_save(const struct recurrent *model, const char *path, struct error *er
 	snprintf(dims, sizeof dims, "%u", info->shape.dims);
 	snprintf(bits, sizeof bits, "%u", info->shape.bits);
 	snprintf(layers, sizeof layers, "%zu", model->base.n);
-	struct tensors_pair said[6] = {{"format", FORMAT},
+	struct tensors_pair said[6 + RECURRENT_OLDER_TEXTS_MAX] = {{"format", FORMAT},
 	    {"format_version", FORMAT_VERSION}, {"kind", kinds[info->kind]}};
 	size_t pairs = 3;
 	if (info->kind == RECURRENT_ROTATION) {
@@ -254,5 +262,10 @@ recurrent_save(const struct recurrent *model, const char *path, struct error *er
 	}
 	if (info->kind == RECURRENT_LEARNED)
 		said[pairs++] = (struct tensors_pair){"layers", layers};
+	recurrent_older_save(&older, model);
+	for (size_t i = 0; i < older.n_tensors; i++)
+		list[n++] = older.tensors[i];
+	for (size_t i = 0; i < older.n_texts; i++)
+		said[pairs++] = older.texts[i];
 	return tensors_save(path, list, n, said, pairs, err);
 }

@@ -26,6 +26,7 @@ struct recurrent_block {
 
 struct recurrent {
 	struct recurrent_info info;
+	char id[RECURRENT_ID_BYTES];
 	float *mean; /* (input_dims) */
 
 	/* Rotations: coordinate i of round r changes its sign bit where
@@ -33,13 +34,19 @@ struct recurrent {
 	size_t n;
 	uint32_t *signs; /* (RECURRENT_ROUNDS, n) of 0 or 1 << 31 */
 
-	struct tensors *file; /* what a model was opened from, unless a rotation */
+	struct tensors *file;       /* what a model was opened from; NULL: none */
 	const struct tensor *query; /* Q: F32 (dims, input_dims), unless a rotation */
 
-	/* Refined models. */
-	struct refine *refine;
-	struct tensor map_tensor; /* where it has no file: the map as a tensor */
-	float *map;               /* and its numbers */
+	struct refine *refine; /* refined models */
+
+	/* Of refined models without a file, and of older ones' codes, Q is here. */
+	struct tensor map_tensor;
+	float *map;
+
+	/* The older binarizers it knows. */
+	struct recurrent *older[RECURRENT_OLDER_MAX];
+	size_t n_older;
+	const struct recurrent *newer; /* RECURRENT_OLDER: the model that knows it */
 
 	/* Learned models; reconstruct[p], residual[p] make plane p >= 1. */
 	struct recurrent_block base;
@@ -57,6 +64,7 @@ struct recurrent_scratch {
 	float *r;        /* (max(input_dims, dims)): what is still missing */
 	float *low[2];   /* (width): between layers */
 	uint8_t *levels; /* (dims) */
+	struct recurrent_scratch *newer; /* RECURRENT_OLDER: of the model that knows */
 };
 
 /* The step t that suits a unit Gaussian at this number of bits. */
@@ -68,6 +76,29 @@ double recurrent_dot(const float *a, const float *b, size_t n);
 /* A model without a kind: its info and mean.  NULL: ERR_INPUT, ERR_MEMORY. */
 struct recurrent *recurrent_base_new(
     uint32_t input_dims, struct code_shape shape, const float *mean, struct error *err);
+
+/* Q := a copy of map (dims, input_dims); ERR_MEMORY. */
+int recurrent_map_set(struct recurrent *model, const float *map, struct error *err);
+
+/* Fill in the id, from the file's bytes unless it is a rotation (NULL: not needed). */
+void recurrent_id_set(struct recurrent *model, const void *bytes, size_t n);
+
+/* Take what it knows of older binarizers out of model->file; ERR_FORMAT, ERR_MEMORY. */
+int recurrent_older_open(struct recurrent *model, struct error *err);
+
+/* The same on its way into a file: two tensors and two texts each, and their number. */
+#define RECURRENT_OLDER_TENSORS_MAX (2 * RECURRENT_OLDER_MAX)
+#define RECURRENT_OLDER_TEXTS_MAX (2 * RECURRENT_OLDER_MAX + 1)
+struct recurrent_older_list {
+	struct tensor tensors[RECURRENT_OLDER_TENSORS_MAX];
+	size_t n_tensors;
+	struct tensors_pair texts[RECURRENT_OLDER_TEXTS_MAX];
+	size_t n_texts;
+	char names[4 * RECURRENT_OLDER_MAX][32];
+	char bits[RECURRENT_OLDER_MAX][12], number[24];
+};
+void recurrent_older_save(
+    struct recurrent_older_list *list, const struct recurrent *model);
 
 /* Take a refined model's map out of model->file; ERR_FORMAT, ERR_MEMORY. */
 int recurrent_refined_open(struct recurrent *model, struct error *err);

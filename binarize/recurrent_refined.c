@@ -5,29 +5,36 @@
 
 #include "base/alloc.h"
 
+int
+recurrent_map_set(struct recurrent *model, const float *map, struct error *err)
+{
+	size_t d = model->info.input_dims, m = model->info.shape.dims;
+
+	model->map = array_new(m * d, sizeof *model->map);
+	if (!model->map)
+		return error_set(err, ERR_MEMORY, "out of memory for a binarizer");
+	memcpy(model->map, map, m * d * sizeof *model->map);
+	model->map_tensor = (struct tensor){.name = "query.weight",
+	    .type = TENSOR_F32,
+	    .n_dims = 2,
+	    .shape = {m, d, 1, 1},
+	    .data = model->map,
+	    .size_bytes = m * d * sizeof *model->map};
+	model->query = &model->map_tensor;
+	return 0;
+}
+
 struct recurrent *
 recurrent_new_refined(const struct recurrent_refined_config *config, struct error *err)
 {
-	size_t d = config->input_dims, m = config->shape.dims;
 	struct recurrent *model =
 	    recurrent_base_new(config->input_dims, config->shape, config->mean, err);
 	if (!model)
 		return NULL;
 	model->info.kind = RECURRENT_REFINED;
-	model->map = array_new(m * d, sizeof *model->map);
-	if (!model->map) {
-		error_set(err, ERR_MEMORY, "out of memory for a binarizer");
+	if (recurrent_map_set(model, config->map, err) != 0)
 		goto err0;
-	}
-	memcpy(model->map, config->map, m * d * sizeof *model->map);
-	model->map_tensor = (struct tensor){.name = "query.weight",
-	    .type = TENSOR_F32,
-	    .n_dims = 2,
-	    .shape = {m, d},
-	    .data = model->map,
-	    .size_bytes = m * d * sizeof *model->map};
-	model->query = &model->map_tensor;
-	model->refine = refine_new(model->map, d, config->shape, err);
+	model->refine = refine_new(model->map, config->input_dims, config->shape, err);
 	if (!model->refine)
 		goto err0;
 	return model;

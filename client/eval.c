@@ -52,6 +52,12 @@ static const char help[] =
     "\n"
     "Vectors (.npy, .fvecs, .bvecs) instead of texts are coded and searched in this\n"
     "process, by cosine, and overlap@k is what is measured.\n"
+    "\n"
+    "  --searched-by F    the binarizer that queries are asked by, trained with\n"
+    "                     --compatible-with that of the documents\n"
+    "  --old-corpus V     the vectors that documents are coded from, row by row "
+    "those of\n"
+    "                     --corpus (default: those)\n"
     "Exit codes: 0 done, 1 failed, 2 wrong use.\n";
 
 enum {
@@ -66,6 +72,8 @@ enum {
 	OPT_TEXT_MODEL,
 	OPT_KEY,
 	OPT_RANKS,
+	OPT_SEARCHED_BY,
+	OPT_OLD_CORPUS,
 	OPT_JSON,
 };
 
@@ -81,6 +89,8 @@ static const struct option long_options[] = {
     {"text-model", required_argument, NULL, OPT_TEXT_MODEL},
     {"api-key-file", required_argument, NULL, OPT_KEY},
     {"ranks", required_argument, NULL, OPT_RANKS},
+    {"searched-by", required_argument, NULL, OPT_SEARCHED_BY},
+    {"old-corpus", required_argument, NULL, OPT_OLD_CORPUS},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -96,6 +106,8 @@ struct arguments {
 	const char *text_model;
 	const char *key_path;
 	const char *ranks;
+	const char *searched_by;
+	const char *old_corpus;
 	bool vectors;                  /* corpus and queries are files of them */
 	struct remote_address address; /* where a url is named */
 	struct code_shape shape;       /* zeros: not named */
@@ -116,7 +128,7 @@ set_option(struct arguments *a, int option)
 {
 	const char **const texts[] = {&a->corpus, &a->queries, &a->qrels, &a->url,
 	    &a->model, NULL, NULL, &a->binarizer, &a->text_model, &a->key_path,
-	    &a->ranks};
+	    &a->ranks, &a->searched_by, &a->old_corpus};
 	switch (option) {
 	case OPT_BITS:
 		return options_number(
@@ -134,7 +146,7 @@ set_option(struct arguments *a, int option)
 		a->json = true;
 		return true;
 	default:
-		if (option < OPT_CORPUS || option > OPT_RANKS) {
+		if (option < OPT_CORPUS || option > OPT_OLD_CORPUS) {
 			options_hint(); /* getopt_long has said the rest */
 			return false;
 		}
@@ -156,7 +168,11 @@ parse_vectors(struct arguments *a, bool *done)
 	    a->text_model != NULL)
 		return options_usage("expected no --qrels, --url, --model or "
 				     "--text-model with a corpus of vectors");
-	if (vectors_format_of(&format, a->queries, &err) == -1)
+	if (a->old_corpus != NULL && a->searched_by == NULL)
+		return options_usage("expected --searched-by with --old-corpus");
+	if (vectors_format_of(&format, a->queries, &err) == -1 ||
+	    (a->old_corpus != NULL &&
+		vectors_format_of(&format, a->old_corpus, &err) == -1))
 		return options_refused(&err);
 	a->vectors = true;
 	*done = false;
@@ -189,6 +205,9 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 		return options_usage("expected --corpus, --queries and --qrels");
 	if (a->url == NULL && a->model == NULL)
 		return options_usage("expected --url U or --model DIR");
+	if (a->searched_by != NULL || a->old_corpus != NULL)
+		return options_usage("expected a corpus of vectors with "
+				     "--searched-by and --old-corpus");
 	if (a->url != NULL && bits_named && a->shape.bits == 0)
 		return options_usage(
 		    "expected --bits 1 to 4 with --url: a server keeps codes");
@@ -249,7 +268,8 @@ search_codes(struct eval_ranks *ranks, struct arguments *a,
 	}
 	uint64_t start = clock_ns();
 	struct eval_seconds seconds;
-	if (eval_codes(ranks, &seconds, &a->shape, embedded, binarizer, err) == -1)
+	const struct eval_binarizers binarizers = {.corpus = binarizer};
+	if (eval_codes(ranks, &seconds, &a->shape, embedded, &binarizers, err) == -1)
 		return -1;
 	fprintf(stderr, "coded and searched with %s in %.3f s\n",
 	    binarizer == NULL ? "the untrained binarizer" : binarizer,
@@ -417,24 +437,43 @@ print_vectors(const struct arguments *a, const struct eval_ranks *found,
 	    seconds->encode, seconds->search);
 }
 
+/* The corpus := what was there before it. */
+static int
+take_old_corpus(struct eval_embedded *embedded, const char *path, struct error *err)
+{
+	size_t n = embedded->corpus.n;
+	eval_vectors_free(&embedded->corpus);
+	memset(&embedded->corpus, 0, sizeof embedded->corpus);
+	if (eval_vectors_load(&embedded->corpus, path, err) == -1)
+		return -1;
+	if (embedded->corpus.n == n)
+		return 0;
+	return error_set(err, ERR_FORMAT,
+	    "%s: expected %zu vectors, as many as the corpus has, not %zu", path, n,
+	    embedded->corpus.n);
+}
+
 static int
 evaluate_vectors(struct arguments *a, struct error *err)
 {
 	struct eval_ranks exact = {NULL, NULL, 0}, found = {NULL, NULL, 0};
 	struct eval_embedded embedded = {.corpus = {.n = 0}};
 	struct eval_seconds seconds;
-	const char *binarizer = a->binarizer;
-	if (binarizer != NULL && strcmp(binarizer, "untrained") == 0)
-		binarizer = NULL;
-	int rc = eval_vectors_load(&embedded, a->corpus, a->queries, err);
+	struct eval_binarizers binarizers = {a->binarizer, a->searched_by};
+	if (binarizers.corpus != NULL && strcmp(binarizers.corpus, "untrained") == 0)
+		binarizers.corpus = NULL;
+	int rc = eval_vectors_load_both(&embedded, a->corpus, a->queries, err);
 	if (rc == 0)
 		rc = eval_ranks_new(&exact, embedded.queries.n, err);
 	if (rc == 0)
 		rc = eval_ranks_new(&found, embedded.queries.n, err);
 	if (rc == 0)
 		rc = eval_exact(&exact, &embedded, err);
+	if (rc == 0 && a->old_corpus != NULL)
+		rc = take_old_corpus(&embedded, a->old_corpus, err);
 	if (rc == 0)
-		rc = eval_codes(&found, &seconds, &a->shape, &embedded, binarizer, err);
+		rc = eval_codes(
+		    &found, &seconds, &a->shape, &embedded, &binarizers, err);
 	if (rc == 0 && a->ranks != NULL)
 		rc = eval_ranks_save(&found, a->ranks, err);
 	if (rc == 0)

@@ -62,10 +62,14 @@ void eval_embedded_free(struct eval_embedded *embedded);
 int eval_exact(
     struct eval_ranks *ranks, const struct eval_embedded *embedded, struct error *err);
 
-/* Vectors of two files (base/vectors.h) instead of embeddings of texts, at length 1;
- * free *embedded also on failure.  ERR_FORMAT, and as vectors_open; ERR_NONE: stopped.
- */
-int eval_vectors_load(struct eval_embedded *embedded, const char *corpus,
+/* Vectors of a file (base/vectors.h), at length 1; free *vectors also on failure.
+ * ERR_FORMAT, and as vectors_open; ERR_NONE: stopped. */
+int eval_vectors_load(
+    struct eval_vectors *vectors, const char *path, struct error *err);
+void eval_vectors_free(struct eval_vectors *vectors);
+
+/* The same of a corpus and queries of as many dimensions. */
+int eval_vectors_load_both(struct eval_embedded *embedded, const char *corpus,
     const char *queries, struct error *err);
 
 /* The found documents as an .npy file of floats (n_queries, EVAL_DEPTH), best first, -1
@@ -78,16 +82,25 @@ struct eval_seconds {
 	double search; /* all queries */
 };
 
-/* Search by the model's codes in this process.  ERR_MEMORY; ERR_NONE: stopped. */
+/* Search by codes in this process: the corpus coded by one model, and the queries asked
+ * by the same or by one that searches its codes.  ERR_MEMORY; ERR_NONE: stopped. */
+struct eval_models {
+	const struct recurrent *corpus;
+	const struct recurrent *queries;
+};
 int eval_search(struct eval_ranks *ranks, struct eval_seconds *seconds,
-    const struct recurrent *model, const struct eval_embedded *embedded,
+    const struct eval_models *models, const struct eval_embedded *embedded,
     struct error *err);
 
-/* The same by the model of a file.  `binarizer` is a file, or NULL for the untrained
- * one; shape->dims 0 = the embeddings' dims rounded up. */
+/* The same by files.  NULL: of `corpus`, the untrained binarizer; of `queries`, that of
+ * the corpus.  shape->dims 0 = the corpus's dims rounded up. */
+struct eval_binarizers {
+	const char *corpus;
+	const char *queries;
+};
 int eval_codes(struct eval_ranks *ranks, struct eval_seconds *seconds,
     struct code_shape *shape, const struct eval_embedded *embedded,
-    const char *binarizer, struct error *err);
+    const struct eval_binarizers *binarizers, struct error *err);
 
 struct eval_server {
 	struct remote_address address;

@@ -237,17 +237,18 @@ make_store(struct store **store, const struct recurrent *model,
 
 int
 eval_search(struct eval_ranks *ranks, struct eval_seconds *seconds,
-    const struct recurrent *model, const struct eval_embedded *embedded,
+    const struct eval_models *models, const struct eval_embedded *embedded,
     struct error *err)
 {
 	struct store *store = NULL;
 	uint64_t start = clock_ns();
-	int rc = make_store(&store, model, &embedded->corpus, err);
+	int rc = make_store(&store, models->corpus, &embedded->corpus, err);
 	seconds->encode = clock_since(start);
 	start = clock_ns();
 	if (rc == 0) {
 		struct store_snapshot *snapshot = store_acquire(store);
-		rc = search_all(ranks, model, snapshot, &embedded->queries, err);
+		rc = search_all(
+		    ranks, models->queries, snapshot, &embedded->queries, err);
 		store_release(snapshot);
 	}
 	seconds->search = clock_since(start);
@@ -255,10 +256,34 @@ eval_search(struct eval_ranks *ranks, struct eval_seconds *seconds,
 	return rc;
 }
 
+/* The file's model; *searching is what searches the codes of `older`. */
+static struct recurrent *
+open_searching(const struct recurrent **searching, const char *path,
+    const struct recurrent *older, size_t dims, struct error *err)
+{
+	struct recurrent_info info;
+	if (recurrent_peek(&info, path, err) != 0)
+		return NULL;
+	if (info.kind == RECURRENT_ROTATION) /* the file takes any shape */
+		info.shape = recurrent_info(older).shape;
+	struct recurrent *model = open_model(path, info.shape, dims, err);
+	if (model == NULL)
+		return NULL;
+	*searching = recurrent_searching(model, recurrent_id(older));
+	if (*searching != NULL)
+		return model;
+	error_set(err, ERR_FORMAT,
+	    "%s: expected a binarizer that knows the codes of %s: train it with "
+	    "--compatible-with",
+	    path, recurrent_id(older));
+	recurrent_free(model);
+	return NULL;
+}
+
 int
 eval_codes(struct eval_ranks *ranks, struct eval_seconds *seconds,
     struct code_shape *shape, const struct eval_embedded *embedded,
-    const char *binarizer, struct error *err)
+    const struct eval_binarizers *binarizers, struct error *err)
 {
 	size_t dims = embedded->corpus.dims;
 	struct code_shape wish = *shape;
@@ -267,10 +292,20 @@ eval_codes(struct eval_ranks *ranks, struct eval_seconds *seconds,
 				       CODE_DIMS_STEP);
 	if (code_shape_check(wish, err) == -1)
 		return -1;
-	struct recurrent *model = open_model(binarizer, wish, dims, err);
+	struct recurrent *model = open_model(binarizers->corpus, wish, dims, err);
 	if (model == NULL)
 		return -1;
-	int rc = eval_search(ranks, seconds, model, embedded, err);
+	struct eval_models models = {model, model};
+	struct recurrent *newer = NULL;
+	int rc = 0;
+	if (binarizers->queries != NULL) {
+		newer = open_searching(&models.queries, binarizers->queries, model,
+		    embedded->queries.dims, err);
+		rc = newer == NULL ? -1 : 0;
+	}
+	if (rc == 0)
+		rc = eval_search(ranks, seconds, &models, embedded, err);
+	recurrent_free(newer);
 	recurrent_free(model);
 	if (rc == 0)
 		*shape = wish;

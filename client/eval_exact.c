@@ -34,8 +34,8 @@ eval_ranks_of(const struct eval_ranks *ranks, size_t query)
 	    ranks->docs + query * EVAL_DEPTH, ranks->counts[query]};
 }
 
-static void
-free_vectors(struct eval_vectors *vectors)
+void
+eval_vectors_free(struct eval_vectors *vectors)
 {
 	free(vectors->values);
 	free(vectors->valid);
@@ -45,8 +45,8 @@ free_vectors(struct eval_vectors *vectors)
 void
 eval_embedded_free(struct eval_embedded *embedded)
 {
-	free_vectors(&embedded->corpus);
-	free_vectors(&embedded->queries);
+	eval_vectors_free(&embedded->corpus);
+	eval_vectors_free(&embedded->queries);
 }
 
 /* The texts of one side: which are embedded, and as what. */

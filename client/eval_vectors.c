@@ -27,8 +27,8 @@ read_rows(
 	return 0;
 }
 
-static int
-load(struct eval_vectors *out, const char *path, struct error *err)
+int
+eval_vectors_load(struct eval_vectors *out, const char *path, struct error *err)
 {
 	enum vectors_format format;
 	if (vectors_format_of(&format, path, err) == -1)
@@ -57,11 +57,11 @@ load(struct eval_vectors *out, const char *path, struct error *err)
 }
 
 int
-eval_vectors_load(struct eval_embedded *embedded, const char *corpus,
+eval_vectors_load_both(struct eval_embedded *embedded, const char *corpus,
     const char *queries, struct error *err)
 {
-	if (load(&embedded->corpus, corpus, err) == -1 ||
-	    load(&embedded->queries, queries, err) == -1)
+	if (eval_vectors_load(&embedded->corpus, corpus, err) == -1 ||
+	    eval_vectors_load(&embedded->queries, queries, err) == -1)
 		return -1;
 	if (embedded->corpus.dims != embedded->queries.dims)
 		return error_set(err, ERR_FORMAT,

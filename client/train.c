@@ -1,6 +1,7 @@
 #include "client/train.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -65,6 +66,27 @@ find_mean(struct training *t, struct error *err)
 		t->mean[j] = (float)(sum[j] / (double)t->n);
 	free(sum);
 	return 0;
+}
+
+/* Training rows := as they were before, but for rounding: with t the distance from the
+ * mean, |mean + t u| = 1. */
+static void
+restore(const struct training *t)
+{
+	size_t d = t->sample.dims;
+	double energy = 0.0;
+	for (size_t j = 0; j < d; j++)
+		energy += (double)t->mean[j] * (double)t->mean[j];
+#pragma omp parallel for schedule(static)
+	for (size_t i = 0; i < t->n; i++) {
+		float *u = t->sample.rows + i * d;
+		double along = 0.0;
+		for (size_t j = 0; j < d; j++)
+			along += (double)t->mean[j] * (double)u[j];
+		double length = sqrt(fmax(along * along + 1.0 - energy, 0.0)) - along;
+		for (size_t j = 0; j < d; j++)
+			u[j] = t->mean[j] + (float)length * u[j];
+	}
 }
 
 /* Rows (n, d) := without the mean, at length 1. */
@@ -153,6 +175,9 @@ prepare(struct training *t, struct error *err)
 	if (train_sample_load(&t->sample, o->vectors,
 		o->rows + DOCUMENTS_MAX + QUERIES_MAX, o->seed, err) != 0)
 		return -1;
+	if (o->old.model &&
+	    !(t->old = train_compatible_new(&o->old, &t->sample, o->seed, err)))
+		return -1;
 	find_shape(t);
 	if (code_shape_check(t->shape, err) != 0 ||
 	    !(t->blas = blas_open(threads(), err)) || hold_out(t, err) != 0 ||
@@ -186,6 +211,18 @@ check_untrained(struct training *t, double *overlap, struct error *err)
 	return rc;
 }
 
+/* Have the model search the codes of an older one. */
+static int
+add_older(const struct training *t, struct recurrent *model, struct error *err)
+{
+	const struct train_compatible_parts parts = {
+	    .n = t->n, .n_documents = t->check.rows.corpus.n, .blas = t->blas};
+	if (!t->old)
+		return 0;
+	restore(t);
+	return train_compatible_add(model, t->old, &parts, err);
+}
+
 static int
 learn(struct training *t, struct error *err)
 {
@@ -197,6 +234,8 @@ learn(struct training *t, struct error *err)
 		rc = train_loop(t, method, err);
 	if (rc == 0 && !(model = method->model(t, err)))
 		rc = -1;
+	if (rc == 0)
+		rc = add_older(t, model, err);
 	if (rc == 0)
 		rc = recurrent_save(model, t->options->output, err);
 	if (rc == 0)
@@ -220,6 +259,7 @@ run(struct training *t, struct error *err)
 static void
 training_free(struct training *t)
 {
+	train_compatible_free(t->old);
 	train_check_free(&t->check);
 	train_pairs_free(&t->pairs);
 	train_sample_free(&t->sample);

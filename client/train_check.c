@@ -47,11 +47,12 @@ int
 train_check_run(double *overlap, struct train_check *check,
     const struct recurrent *model, struct error *err)
 {
+	const struct eval_models models = {model, model};
 	struct eval_seconds seconds;
 	size_t n = check->found.n_queries;
 	double sum = 0.0;
 
-	if (eval_search(&check->found, &seconds, model, &check->rows, err) != 0)
+	if (eval_search(&check->found, &seconds, &models, &check->rows, err) != 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		sum += trec_overlap(eval_ranks_of(&check->found, i),

@@ -24,11 +24,12 @@
  */
 struct training {
 	const struct train_options *options;
-	struct code_shape shape;    /* of the model */
-	struct train_sample sample; /* training rows, then documents, then queries */
-	size_t n;                   /* training rows: without the mean, at length 1 */
-	float *mean;                /* (dims) of them before */
-	struct train_pairs pairs;   /* that the user gave */
+	struct code_shape shape;      /* of the model */
+	struct train_sample sample;   /* training rows, then documents, then queries */
+	size_t n;                     /* training rows: without the mean, at length 1 */
+	float *mean;                  /* (dims) of them before */
+	struct train_pairs pairs;     /* that the user gave */
+	struct train_compatible *old; /* NULL: compatible with none */
 	struct blas *blas;
 	struct train_check check;
 	char settings[256], vectors[64]; /* of struct checkpoint_task */

@@ -55,6 +55,15 @@ static const char help[] =
     "place\n"
     "                   and tuning, and vary it\n"
     "\n"
+    "An index survives a new model where that can search the codes of the old one:\n"
+    "\n"
+    "  --compatible-with OLD  a binarizer's file, or untrained; the new one's queries\n"
+    "                 search its codes\n"
+    "  --old-vectors F  where OLD is of another encoder: the same items as --vectors,\n"
+    "                 row by row, by that one; best are documents that are in the "
+    "index\n"
+    "  --old-dims M, --old-bits B  of its codes, if OLD makes any (a rotation)\n"
+    "\n"
     "A share of the vectors is held out, and overlap@10 on them is what the model is\n"
     "worth: how many of the ten nearest by floats the codes find. Ctrl-C ends "
     "training\n"
@@ -95,6 +104,10 @@ static const struct option_row rows[] = {
     {"steps", NUMBER, AT(steps), 1, 100000000, NULL},
     {"layers", NUMBER, AT(layers), 1, 8, NULL},
     {"hidden", NUMBER, AT(hidden), 1, 65536, NULL},
+    {"compatible-with", TEXT, AT(old.model), 0, 0, NULL},
+    {"old-vectors", TEXT, AT(old.vectors), 0, 0, NULL},
+    {"old-dims", NUMBER, AT(old.shape.dims), CODE_DIMS_STEP, CODE_DIMS_MAX, NULL},
+    {"old-bits", NUMBER, AT(old.shape.bits), 1, CODE_BITS_MAX, NULL},
     {"estimator", WORD, AT(estimator), 0, 0, estimators},
     {"rate", REAL, AT(rate), 1e-7, 1, NULL},
     {"temperature", REAL, AT(temperature), 1e-3, 10, NULL},
@@ -192,7 +205,8 @@ check(const struct train_options *o)
 	if (o->kind != TRAIN_REFINED &&
 	    o->reconstruction + o->ranking + o->codes + o->floats <= 0.0f)
 		return options_usage("expected a loss whose weight is not 0");
-	return check_files(o);
+	int code = check_files(o);
+	return code == OPTIONS_OK ? train_compatible_check(&o->old) : code;
 }
 
 int

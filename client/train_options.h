@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/code.h"
+#include "client/train_compatible.h"
 
 /* What the command line of `halftone train` says.  Main thread only. */
 enum train_kind {
@@ -25,6 +26,7 @@ struct train_options {
 	uint32_t rows;       /* the most to learn from */
 	uint32_t kind;       /* enum train_kind */
 	uint32_t checkpoint; /* seconds between checkpoints, at least */
+	struct train_compatible_options old;
 
 	/* Learning by gradients. */
 	uint32_t estimator; /* enum estimator_kind */

@@ -331,7 +331,7 @@ collection_binarizer(const struct collection *c)
 const char *
 collection_binarizer_id(const struct collection *c)
 {
-	return c->binarizer.id;
+	return recurrent_id(c->binarizer.model);
 }
 
 const struct db_codes *
@@ -361,7 +361,8 @@ int
 collection_row(
     struct db_collection *row, struct collection *c, uint32_t id, struct error *err)
 {
-	char *text = collection_settings_print(&c->settings, c->binarizer.id, err);
+	char *text = collection_settings_print(
+	    &c->settings, recurrent_id(c->binarizer.model), err);
 
 	if (!text)
 		return -1;

@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,48 +10,6 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "server/collection_internal.h"
-
-/* ---- its id: FNV-1a of 64 bits over what decides the codes ---- */
-
-static uint64_t
-hash(uint64_t h, const void *bytes, size_t n)
-{
-	const uint8_t *p = bytes;
-
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ p[i]) * UINT64_C(0x100000001B3);
-	return h;
-}
-
-static uint64_t
-hash_u64(uint64_t h, uint64_t number)
-{
-	uint8_t bytes[8];
-
-	bytes_put64le(bytes, number);
-	return hash(h, bytes, sizeof bytes);
-}
-
-static void
-set_id(struct collection_binarizer *b)
-{
-	struct recurrent_info info = recurrent_info(b->model);
-	uint64_t h = UINT64_C(0xCBF29CE484222325);
-
-	h = hash_u64(h, info.kind == RECURRENT_ROTATION ? 0 : 1);
-	h = hash_u64(h, info.seed);
-	h = hash_u64(h, info.input_dims);
-	h = hash_u64(h, info.shape.dims);
-	h = hash_u64(h, info.shape.bits);
-	for (uint32_t i = 0; i < info.input_dims; i++) {
-		uint8_t bytes[4];
-		bytes_putfle(bytes, info.mean[i]);
-		h = hash(h, bytes, sizeof bytes);
-	}
-	if (info.kind != RECURRENT_ROTATION)
-		h = hash(h, b->bytes, b->n);
-	snprintf(b->id, sizeof b->id, "%016" PRIx64, h);
-}
 
 /* ---- from bytes ---- */
 
@@ -182,7 +139,6 @@ collection_binarizer_new(struct collection_binarizer *b,
 	}
 	if (!b->model)
 		return error_prefix(err, "binarizer %.100s", s->binarizer);
-	set_id(b);
 	return 0;
 }
 
@@ -208,13 +164,12 @@ collection_binarizer_load(struct collection_binarizer *b,
 	}
 	if (!b->model)
 		return error_prefix(err, "its binarizer");
-	set_id(b);
 	if (recurrent_info(b->model).input_dims != s->size ||
-	    strcmp(b->id, stored->binarizer_id) != 0)
+	    strcmp(recurrent_id(b->model), stored->binarizer_id) != 0)
 		return error_set(err, ERR_FORMAT,
 		    "its codes were made by the binarizer %s, and what is stored is "
 		    "%s: restore the data from a copy",
-		    stored->binarizer_id, b->id);
+		    stored->binarizer_id, recurrent_id(b->model));
 	return 0;
 }
 

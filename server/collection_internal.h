@@ -6,12 +6,11 @@
 
 /* What the files of server/collection share. */
 
-#define COLLECTION_BINARIZER_ID_BYTES 17 /* 16 digits and '\0' */
 #define COLLECTION_BINARIZER_BYTES_MAX (256 * 1024 * 1024)
 
 /* What the stored settings say beside struct collection_settings. */
 struct collection_stored {
-	char binarizer_id[COLLECTION_BINARIZER_ID_BYTES];
+	char binarizer_id[RECURRENT_ID_BYTES];
 	uint64_t seed; /* of COLLECTION_UNTRAINED */
 };
 
@@ -19,7 +18,6 @@ struct collection_binarizer {
 	struct recurrent *model;
 	void *bytes; /* of its file, kept in the data directory; NULL if untrained */
 	size_t n;
-	char id[COLLECTION_BINARIZER_ID_BYTES];
 };
 
 /* The JSON that is kept in the data directory; cJSON_free() it.  ERR_MEMORY. */

@@ -1,0 +1,44 @@
+#ifndef BINARIZE_COMPATIBLE_H
+#define BINARIZE_COMPATIBLE_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "binarize/blas.h"
+#include "binarize/recurrent.h"
+
+/*
+ * What a new model has to know to search the codes of an older one: T and a of
+ * recurrent.h.
+ *
+ * Of the same encoder, the older model's own: T^T = Q, a = mu.
+ *
+ * Of another encoder, by items that have vectors of both, rows of O (n, e) and N (n, d)
+ * at length 1.  Of all matrices (e, d) whose rows (or columns, if they are fewer) are
+ * orthonormal,
+ *     R = the polar factor of O^T N
+ * has the least sum of |o_i - R n_i|^2 (Schönemann, "A generalized solution of the
+ * orthogonal Procrustes problem", Psychometrika 1966); by it new queries go to where
+ * the old vectors lie (Drift-Adapter, arXiv:2509.23471):
+ *     <q, x> ~ <R q, x_old>,    so  T^T = Q R,  a = R^T mu
+ *
+ * A regression of the new vectors on the codes misses less of them and ranks worse: it
+ * shortens what it is unsure of, each document by another share (docs/binarizer.md has
+ * both).  R keeps lengths, so scores of old codes can stand beside those of new ones.
+ *
+ * Any thread; products run on blas's threads.
+ */
+struct compatible_pairs {
+	const float *old; /* O (n, old_dims) */
+	const float *now; /* N (n, the new model's input_dims) */
+	size_t n;
+	size_t old_dims;
+};
+
+/* Have `model` know `old` and all that `old` knows, before any other thread sees it.
+ * pairs NULL: the encoder is the same.  ERR_INPUT: other dims than these; as
+ * recurrent_add_older, and what was added before stays then.  ERR_MEMORY. */
+int compatible_add(struct recurrent *model, const struct recurrent *old,
+    const struct compatible_pairs *pairs, const struct blas *blas, struct error *err);
+
+#endif /* BINARIZE_COMPATIBLE_H */
