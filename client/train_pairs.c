@@ -285,7 +285,7 @@ read_list(struct list *list, struct train_pairs *pairs,
 		    "%s: %s", files->pairs, strerror(errno));
 	int rc = read_lines(list, file, files, err);
 	fclose(file);
-	if (rc == 0) {
+	if (rc == 0 && list->n > 0) {
 		qsort(list->pairs, list->n, sizeof *list->pairs, by_rows);
 		rc = check_once(list, err);
 	}
