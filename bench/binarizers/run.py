@@ -44,8 +44,9 @@ def rivals(bits):
     yield TurboQuant("TurboQuant, length, fitted", bits, length=True, fitted=True)
     yield OSQ("OSQ, 4-bit query", bits)
     yield OSQ("OSQ, 8-bit query", bits, query_bits=8)
-    yield PQ("PQ", bits)
-    yield PQ("OPQ", bits, optimised=True)
+    if 8 % bits == 0:
+        yield PQ("PQ", bits)
+        yield PQ("OPQ", bits, optimised=True)
     yield RaBitQ("RaBitQ, one float", bits, one_float=True)
     yield RaBitQ("RaBitQ, 8-bit query", bits, query_bits=8)
     yield RaBitQ("RaBitQ", bits)
@@ -158,7 +159,8 @@ def arguments():
                         help="at most TRAIN,DOCUMENTS,QUERIES of a corpus")
     parser.add_argument("--bits", type=listed(int), default=[1, 2, 4])
     parser.add_argument("--seeds", type=listed(int), default=[1])
-    parser.add_argument("--methods", default="", help="only names that hold this")
+    parser.add_argument("--methods", type=listed(str), default=[""],
+                        help="only names that hold one of these")
     parser.add_argument("--ours", action="append", default=[], metavar="NAME=FILE",
                         type=lambda text: tuple(text.split("=", 1)),
                         help=f"FILE may be '{UNTRAINED}'")
@@ -188,7 +190,7 @@ def main():
         for seed in args.seeds:
             for bits in args.bits:
                 for method in [*rivals(bits), *ours(args, bits, seed, learnt.name)]:
-                    if args.methods in method.name:
+                    if any(part in method.name for part in args.methods):
                         bench.run(method, seed, learnt, measured)
 
 

@@ -184,8 +184,10 @@ class TestHalftone(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "binarizer")
             file.write_bytes(b"weights")
-            for binarizer, shared in (("untrained", 0), (file, 7)):
-                method = Halftone("ours", 2, binarizer, write_program(folder))
+            Path(folder, "binarizer.seconds").write_text("3.5\n")
+            program, digests = write_program(folder), []
+            for binarizer, shared, took in (("untrained", 0, None), (file, 7, 3.5)):
+                method = Halftone("ours", 2, binarizer, program)
                 method.train(documents, 1)
                 method.encode(documents)
                 ids, _ = method.search(queries, 10)
@@ -193,9 +195,13 @@ class TestHalftone(unittest.TestCase):
                 np.testing.assert_array_equal(ids, expected)
                 self.assertEqual(method.bytes_per_document, 8)
                 self.assertEqual(method.shared_bytes, shared)
-                said = {"train": None, "encode": 0.5, "search": 0.25}
+                said = {"train": took, "encode": 0.5, "search": 0.25}
                 self.assertEqual(method.seconds, said)
-                self.assertEqual(bool(method.digest), shared > 0)
+                digests.append(method.digest)
+            with open(program, "a", encoding="utf-8") as out:
+                out.write("# another program\n")
+            digests.append(Halftone("ours", 2, file, program).digest)
+            self.assertEqual(len(set(digests)), 3)
 
 
 class TestRun(unittest.TestCase):

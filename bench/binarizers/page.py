@@ -1,0 +1,133 @@
+"""What of the bench's results is kept in the repository.
+
+    page.py OUT DOCS     DOCS/binarizer.tsv, the cells; DOCS/binarizer-*.svg; and in
+                         DOCS/binarizer.md what stands between the lines BEGIN and END
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from cells import KEY, Cells
+from halftone import UNTRAINED
+from measure import bootstrap
+from report import against, claims, costs, drawn, picture_name, shown
+from results import MEASURES, Results, groups
+
+BEGIN, END = "<!-- tables of make bench-binarize -->", "<!-- end of the tables -->"
+KEPT = (*KEY, "overlap@10", "overlap@100", "ndcg@10", "bytes", "shared_bytes", "seconds")
+# (measure, which headings, least for each number of bits); "ahead": of the best RaBitQ
+TARGETS = (
+    ("overlap@10 ahead, learnt from the corpus itself", "overlap@10",
+     lambda h: h == "corpora", True, {1: 0.08, 2: 0.05, 4: 0.02}),
+    ("overlap@10 ahead, learnt from another corpus", "overlap@10",
+     lambda h: h.startswith("corpora, learnt"), True, {1: 0.05, 2: 0.03, 4: 0.01}),
+    ("nDCG@10, of what floats reach, 384 dims, mean over dev sets", "ndcg@10",
+     lambda h: h.startswith("dev sets, minilm"), False, {1: 0.96, 2: 0.99, 4: 0.998}),
+)  # fmt: skip
+
+
+def tsv(results):
+    yield "\t".join(KEPT)
+    for cell in results.store.list:
+        texts = []
+        for part in KEPT:
+            value = cell.get(part, "")
+            if isinstance(value, float):
+                value = f"{value:.6g}"
+            elif isinstance(value, list):
+                value = ",".join(map(str, value))
+            elif isinstance(value, dict):
+                value = ",".join("" if v is None else f"{v:.4g}" for v in value.values())
+            texts.append(str(value))
+        yield "\t".join(texts)
+
+
+def means(results, measure, columns):
+    all_bits = [b for b in results.bits() if b != 3] + [3] * (3 in results.bits())
+    yield "| method | " + " | ".join(f"{b} bit{'s' * (b > 1)}" for b in all_bits) + " |"
+    yield "|---|" + "---|" * len(all_bits)
+    for method in results.rows():
+        values = [results.mean(measure, bits, method, columns) for bits in all_bits]
+        if any(v is not None for v in values):
+            yield f"| {method} | " + " | ".join(map(shown, values)) + " |"
+
+
+def targets(results):
+    yield "| target | method | bits | asked | reached | 95 % interval | worst column |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, measure, wanted, ahead, least in TARGETS:
+        columns = [
+            column
+            for heading, of in groups(results, measure).items()
+            if wanted(heading)
+            for column in of
+        ]
+        for method in trained(results):
+            for bits, asked in least.items():
+                each = [
+                    mine - theirs if ahead else mine
+                    for _, mine, _, theirs in against(
+                        results, measure, bits, method, columns
+                    )
+                ]
+                if not each:
+                    continue
+                mean, low, high = bootstrap(each)
+                worst = min(float(np.mean(one)) for one in each)
+                yield (
+                    f"| {name} | {method} | {bits} | {asked:g} | {mean:.3f} | "
+                    f"{low:.3f} {high:.3f} | {worst:.3f} |"
+                )
+
+
+def trained(results):
+    return [method for method in results.ours if method != UNTRAINED]
+
+
+def page(results, folder):
+    yield from targets(results)
+    for measure, what in MEASURES.items():
+        for heading, columns in groups(results, measure).items():
+            if measure != "ndcg@10" and heading.startswith("dev sets"):
+                continue
+            yield f"\n### {what}: {heading}\n"
+            yield f"Mean of: {'; '.join(map(str, columns))}.\n"
+            yield from means(results, measure, columns)
+            if measure == "overlap@100":
+                continue
+            yield ""
+            yield from claims(results, measure, columns, trained(results))
+            name = "binarizer-" + picture_name(measure, heading)
+            svg = drawn(results, measure, f"{measure}: {heading}", columns)
+            (folder / name).write_text(svg, encoding="utf-8")
+            yield f"\n![{what}: {heading}]({name})"
+    yield "\n### What it costs\n"
+    columns = groups(results, "overlap@10").get("corpora", [])
+    for dims in sorted({results.floats[c]["dims"] for c in columns}):
+        yield f"{dims} dimensions:\n"
+        yield from costs(results, [c for c in columns if results.floats[c]["dims"] == dims])
+        yield ""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("docs", type=Path)
+    args = parser.parse_args()
+    results, path = Results(Cells(args.out)), args.docs / "binarizer.md"
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN + "\n")
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        parser.error(f"expected the lines {BEGIN} and {END} in {path}")
+    for old in args.docs.glob("binarizer-*.svg"):
+        old.unlink()
+    tables = "\n".join(page(results, args.docs))
+    path.write_text(f"{before}{begin}\n{tables}\n{end}{after}", encoding="utf-8")
+    lines = "\n".join(tsv(results)) + "\n"
+    (args.docs / "binarizer.tsv").write_text(lines, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
