@@ -69,7 +69,8 @@ ready() { # corpus model: enough chunks of vectors
 	done
 }
 
-# Train ours: a file for each method, number of bits and seed.
+# Train ours: a file for each method, number of bits and seed, and a processor's seconds.
+TIMEFORMAT=%U
 methods=refined
 ! $program train --help | grep -q -e --method || methods="refined recurrent hash"
 train() { # corpus model seeds bits
@@ -78,9 +79,9 @@ train() { # corpus model seeds bits
 		file=$made/$method-$1-$2-$bits-$seed.safetensors
 		[ ! -e "$file" ] || continue
 		[ -e "$rows" ] || py corpora $out/"$1" "$2" train --sizes "$sizes" --npy "$rows"
-		$program train --vectors "$rows" --output "$file.part" --bits "$bits" --seed "$seed" \
-			$([ "$method" = refined ] || echo --method "$method") 2>&1 |
-			tee -a $out/log | sed -n 's/^trained in \([0-9.]*\) s$/\1/p' >"$file.seconds"
+		{ time $program train --vectors "$rows" --output "$file.part" --bits "$bits" \
+			--seed "$seed" $([ "$method" = refined ] || echo --method "$method") \
+			>>$out/log 2>&1; } 2>"$file.seconds"
 		mv "$file.part" "$file"
 	done; done; done
 	rm -f "$rows"
@@ -90,13 +91,13 @@ for method in $methods; do
 	ours+=(--ours "$method=$made/$method-{corpus}-{model}-{bits}-{seed}.safetensors")
 done
 
-bits=1,2,4
+bits=1,2,4 skip=OPQ # which takes minutes
 measure() { # model, corpus to learn from, seeds, options of run.py...
 	local model=$1 corpus=$2 seeds=$3
 	shift 3
 	ready "$corpus" "$model" || return 0
 	local run=(run $out --program $program --model "$model" --train $out/"$corpus"
-		--sizes "$sizes" --seeds "$seeds" --bits $bits "$@")
+		--sizes "$sizes" --seeds "$seeds" --bits $bits --skip "$skip" "$@")
 	[[ $steps != *" rivals "* ]] || py "${run[@]}"
 	[[ $steps != *" ours "* ]] || {
 		train "$corpus" "$model" "$seeds" $bits
@@ -115,12 +116,12 @@ other() { # model, corpora to search, corpus to learn from
 	measure "$1" "$3" 1 --corpora "${folders#,}"
 }
 judged() { # model
-	[ -d "${HALFTONE_DATA:-}/dev" ] || { echo "dev: needs HALFTONE_DATA; skipped" >&2; return 0; }
+	[ -n "${HALFTONE_DATA:-}" ] || { echo "dev: needs HALFTONE_DATA; skipped" >&2; return 0; }
 	measure "$1" wiki 1 --dev "$HALFTONE_DATA/dev" --encoder "$(model_of "$1")"
 }
 spoilt() { # model corpus how: queries with slips, or cut
 	ready "$2" "$1" || return 0
-	local asked=$out/$2/queries-$sizes-$3
+	local asked=$out/$2/queries-$1-$sizes-$3
 	[ -e "$asked.txt" ] || py corpora $out/"$2" "$1" queries --sizes "$sizes" --text |
 		py texts "$3" >"$asked.txt"
 	embed "$1" "$asked.txt" "$asked.$1.npy"
@@ -128,7 +129,7 @@ spoilt() { # model corpus how: queries with slips, or cut
 }
 
 if [[ $steps = *" rivals "* || $steps = *" ours "* ]]; then
-	own static wiki 1
+	skip=none own static wiki 1
 	judged static
 	own static packages 1
 	own minilm wiki 1

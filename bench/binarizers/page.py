@@ -12,7 +12,7 @@ import numpy as np
 from cells import KEY, Cells
 from halftone import UNTRAINED
 from measure import bootstrap
-from report import against, claims, costs, drawn, picture_name, shown
+from report import against, claims, costs, drawn, picture_name, shown, spread
 from results import MEASURES, Results, groups
 
 BEGIN, END = "<!-- tables of make bench-binarize -->", "<!-- end of the tables -->"
@@ -45,13 +45,23 @@ def tsv(results):
 
 
 def means(results, measure, columns):
-    all_bits = [b for b in results.bits() if b != 3] + [3] * (3 in results.bits())
-    yield "| method | " + " | ".join(f"{b} bit{'s' * (b > 1)}" for b in all_bits) + " |"
-    yield "|---|" + "---|" * len(all_bits)
-    for method in results.rows():
-        values = [results.mean(measure, bits, method, columns) for bits in all_bits]
-        if any(v is not None for v in values):
-            yield f"| {method} | " + " | ".join(map(shown, values)) + " |"
+    """`beside`: the bytes that a document has beside its code."""
+    rows = {m: results.behind(m) for m in results.rows()}
+    found = {
+        (method, bits): results.mean(measure, bits, method, columns)
+        for method in rows
+        for bits in results.bits()
+    }
+    measured = [b for b in results.bits() if any(found[m, b] is not None for m in rows)]
+    titles = " | ".join(f"{b} bit{'s' * (b > 1)}" for b in measured)
+    yield f"| method | beside | {titles} |"
+    yield "|---|---|" + "---|" * len(measured)
+    for method, names in rows.items():
+        cells = [c for b in measured for c in results.cells(b, names, columns)]
+        if cells:
+            beside = spread([c["bytes"] - c["dims"] * c["bits"] // 8 for c in cells])
+            values = " | ".join(shown(found[method, bits]) for bits in measured)
+            yield f"| {method} | {beside} | {values} |"
 
 
 def targets(results):
@@ -67,8 +77,8 @@ def targets(results):
         for method in trained(results):
             for bits, asked in least.items():
                 each = [
-                    mine - theirs if ahead else mine
-                    for _, mine, _, theirs in against(
+                    mine - theirs if ahead else 1 + mine - floats(results, column)
+                    for column, mine, _, theirs in against(
                         results, measure, bits, method, columns
                     )
                 ]
@@ -82,6 +92,12 @@ def targets(results):
                 )
 
 
+def floats(results, column):
+    """nDCG@10 of each query by floats, as a share of their mean."""
+    each = results.store.values(results.floats[column])["ndcg@10"]
+    return each / each.mean()
+
+
 def trained(results):
     return [method for method in results.ours if method != UNTRAINED]
 
@@ -90,7 +106,9 @@ def page(results, folder):
     yield from targets(results)
     for measure, what in MEASURES.items():
         for heading, columns in groups(results, measure).items():
-            if measure != "ndcg@10" and heading.startswith("dev sets"):
+            if measure == "overlap@100" and not heading.startswith("corpora"):
+                continue
+            if measure == "overlap@10" and heading.startswith("dev sets"):
                 continue
             yield f"\n### {what}: {heading}\n"
             yield f"Mean of: {'; '.join(map(str, columns))}.\n"

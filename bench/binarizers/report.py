@@ -12,7 +12,7 @@ import numpy as np
 from cells import Cells
 from measure import bootstrap
 from picture import picture
-from results import BEST_LISTS, LISTS, MEASURES, RIVAL, Results, groups, rival_of
+from results import MEASURES, RIVAL, Results, groups, rival_of
 
 
 def shown(value):
@@ -32,10 +32,7 @@ def table(results, measure, bits, columns):
         values = [results.value(measure, bits, method, c) for c in columns]
         if not any(v is not None for v in values):
             continue
-        names = [method]
-        if method == BEST_LISTS:
-            names = [m for m in results.methods if LISTS.fullmatch(m)]
-        cells = results.cells(bits, names, columns)
+        cells = results.cells(bits, results.behind(method), columns)
         values.append(results.mean(measure, bits, method, columns))
         sizes = spread([c["bytes"] for c in cells])
         yield f"| {method} | {sizes} | " + " | ".join(map(shown, values)) + " |"

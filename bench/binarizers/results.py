@@ -67,8 +67,7 @@ class Results:
     def value(self, measure, bits, method, column):
         """The mean over seeds; None where nothing was measured."""
         if method == BEST_LISTS:
-            many = [m for m in self.methods if LISTS.fullmatch(m)]
-            each = [self.value(measure, bits, m, column) for m in many]
+            each = [self.value(measure, bits, m, column) for m in self.behind(method)]
             return max((v for v in each if v is not None), default=None)
         cells = [c for c in self.cells(bits, [method], [column]) if measure in c]
         if not cells:
@@ -81,6 +80,12 @@ class Results:
         plain = [m for m in self.methods if not LISTS.fullmatch(m) and m not in self.ours]
         listed = [BEST_LISTS] if any(map(LISTS.fullmatch, self.methods)) else []
         return plain + listed + self.ours
+
+    def behind(self, row):
+        """The methods that a row stands for."""
+        if row == BEST_LISTS:
+            return [m for m in self.methods if LISTS.fullmatch(m)]
+        return [row]
 
     def mean(self, measure, bits, method, columns):
         values = [self.value(measure, bits, method, column) for column in columns]
