@@ -15,9 +15,10 @@ out=build/binarizers
 sizes=${SIZES:-20000,20000,500}
 chunks=$(((${sizes//,/+} + 9999) / 10000))
 program=build/halftone
+earlier=${HALFTONE_VECTORS:+$(realpath "$HALFTONE_VECTORS")}
 steps=" ${*:-rivals ours report} "
 made=$out/trained/$(sha256sum $program | cut -c1-12)/$sizes
-mkdir -p "$out" "$made"
+mkdir -p "$made"
 
 python=${PYTHON:-$out/venv/bin/python}
 if ! "$python" -c 'import faiss, numpy' 2>/dev/null; then
@@ -30,41 +31,50 @@ model_of() { # name
 	if [ "$1" = minilm ]; then echo "${HALFTONE_MINILM:-}"; else echo "models/$1"; fi
 }
 embed() { # model text npy
-	[ -e "$3" ] && return
+	[ ! -e "$3" ] || return 0
 	$program embed --model "$(model_of "$1")" --output "$3.part.npy" "$2" 2>>$out/log
 	mv "$3.part.npy" "$3"
 }
 
+keep() { # file command...: what it prints, once
+	[ ! -e "$1" ] || return 0
+	"${@:2}" >"$1.part"
+	mv "$1.part" "$1"
+}
+
 texts() { # corpus: $out/CORPUS/NN.txt
-	local corpus=$1 file=${HALFTONE_DATA:-}/train/$1-pairs.jsonl.xz
-	mkdir -p "$out/$corpus"
-	for cached in "${HALFTONE_VECTORS:-}/$corpus"/[0-9]*; do
-		[ ! -e "$cached" ] || ln -sf "$cached" "$out/$corpus/"
+	local pairs=${HALFTONE_DATA:-}/train/$1-pairs.jsonl.xz cached
+	mkdir -p "$out/$1"
+	for cached in "$earlier/$1"/[0-9]*; do
+		[ ! -e "$cached" ] || ln -sf "$cached" "$out/$1/"
 	done
-	[ ! -e "$out/$corpus/00.txt" ] || return 0
-	if [ "$corpus" = packages ]; then
+	[ ! -e "$out/$1/00.txt" ] || return 0
+	if [ "$1" = packages ]; then
 		[ -e build/demo/packages.jsonl ] || demo/fetch.sh build/demo
-		py texts packages build/demo/packages.jsonl "$out/$corpus"
-	elif [ -e "$file" ]; then
-		py texts pairs "$file" "$out/$corpus"
+		py texts packages build/demo/packages.jsonl "$out/$1"
+	elif [ -e "$pairs" ]; then
+		py texts pairs "$pairs" "$out/$1"
 	else
-		echo "$corpus: needs HALFTONE_DATA; skipped" >&2
+		echo "$1: needs HALFTONE_DATA; skipped" >&2
 		return 1
 	fi
 }
+stand_in() {
+	local last
+	last=$(printf '%s/%02d.synthetic.npy' $out/stand-in $((chunks - 1)))
+	[ -e "$last" ] || py standin write $out/stand-in $((10000 * chunks))
+}
 ready() { # corpus model: enough chunks of vectors
-	[ -n "$(model_of "$2")" ] || { echo "$2: needs HALFTONE_MINILM; skipped" >&2; return 1; }
-	[ "$1" != stand-in ] || {
-		[ -e $out/stand-in/$(printf %02d $((chunks - 1))).synthetic.npy ] || py standin write $out/stand-in $((10000 * chunks))
-		return 0
-	}
-	texts "${1%-half}" || return 1
 	local most=$chunks whole text
-	[ "$2" = static ] || [ "$1$2" = wikiminilm ] || most=1 # transformers take minutes a chunk
+	[ "$1" != stand-in ] || { stand_in; return 0; }
+	[ -n "$(model_of "$2")" ] || { echo "$2: needs HALFTONE_MINILM; skipped" >&2; return 1; }
+	texts "${1%-half}" || return 1
+	# a transformer takes minutes a chunk
+	[ "$2" = static ] || [ "$1 $2" = "wiki minilm" ] || most=1
 	mkdir -p "$out/$1"
-	for whole in $(find -L $out/"${1%-half}" -name '[0-9]*.txt' | sort | sed "${most}q"); do
+	for whole in $(find $out/"${1%-half}" -name '[0-9]*.txt' | sort | sed "${most}q"); do
 		text=$out/$1/$(basename "$whole")
-		[ -e "$text" ] || py texts half <"$whole" >"$text"
+		keep "$text" py texts half <"$whole"
 		embed "$2" "$text" "${text%.txt}.$2.npy"
 	done
 }
@@ -121,9 +131,10 @@ judged() { # model
 }
 spoilt() { # model corpus how: queries with slips, or cut
 	ready "$2" "$1" || return 0
-	local asked=$out/$2/queries-$1-$sizes-$3
-	[ -e "$asked.txt" ] || py corpora $out/"$2" "$1" queries --sizes "$sizes" --text |
-		py texts "$3" >"$asked.txt"
+	local asked=$out/spoilt/$2-$1-$sizes-$3
+	mkdir -p $out/spoilt
+	keep "$asked.own.txt" py corpora $out/"$2" "$1" queries --sizes "$sizes" --text
+	keep "$asked.txt" py texts "$3" <"$asked.own.txt"
 	embed "$1" "$asked.txt" "$asked.$1.npy"
 	measure "$1" "$2" 1 --corpora $out/"$2" --queries "$asked.$1.npy" --queries-as "$3"
 }

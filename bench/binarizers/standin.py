@@ -87,7 +87,8 @@ def main():
         folder, source = Path(sys.argv[2]), Source()
         folder.mkdir(parents=True, exist_ok=True)
         for i in range(-(-int(sys.argv[3]) // CHUNK)):
-            np.save(folder / f"{i:02}.synthetic.npy", source.chunk(i))
+            np.save(folder / "part.npy", source.chunk(i))
+            (folder / "part.npy").rename(folder / f"{i:02}.synthetic.npy")
     else:
         sys.exit(__doc__)
 

@@ -25,7 +25,7 @@ def line_of(text):
 def chunked(texts, folder):
     random.Random(SEED).shuffle(texts)
     folder.mkdir(parents=True, exist_ok=True)
-    for i in range(0, len(texts), CHUNK):
+    for i in reversed(range(0, len(texts), CHUNK)):  # where the first is, all are
         lines = "".join(line_of(text) + "\n" for text in texts[i : i + CHUNK])
         (folder / f"{i // CHUNK:02}.txt").write_text(lines, encoding="utf-8")
 
