@@ -4,6 +4,7 @@
 # make test-long   the same with more rounds of kill -9
 # make fuzz        libFuzzer on what reads text and models, FUZZ_SECONDS=60 each (clang)
 # make bench       figures against rivals and limits
+# make bench-binarize   binarizers beside their rivals: the tables of docs/binarizer.md
 # make training    build/training.so: what makes training on processors fast
 # make lint        format, layers, names, sizes, clang-tidy
 # make deps        install what building and testing need (apt-get)
@@ -140,6 +141,10 @@ bench:
 	tools/deps.sh build bench
 	+$(BUILD) all bench-programs
 	bench/run.sh $(OBJ)
+bench-binarize:
+	tools/deps.sh build bench
+	+$(BUILD) all
+	bench/binarizers/bench.sh
 training:
 	+$(BUILD) OBJ=$(OBJ)/shared CFLAGS='$(CFLAGS) -fPIC' $(BIN)/training.so
 lint:
@@ -152,5 +157,5 @@ clean:
 	rm -rf build
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
-.PHONY: all deps demo test test-long fuzz bench training lint test-programs fuzz-programs bench-programs clean
+.PHONY: all deps demo test test-long fuzz bench bench-binarize training lint test-programs fuzz-programs bench-programs clean
 .SECONDARY:

@@ -13,7 +13,7 @@ test="$test libopenblas0-pthread"
 	cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 lint="binutils clang clang-format clang-tidy libomp-dev git libdnnl-dev"
 fuzz="clang"
-bench="python3 python3-venv libdnnl-dev wrk"
+bench="python3 python3-venv libdnnl-dev libopenblas0-pthread wrk"
 
 want=""
 for purpose in "$@"; do

@@ -27,7 +27,9 @@ class Cells:
         whole = text[: text.rfind("\n") + 1]
         if whole != text:  # the last line was cut off
             self.path.write_text(whole, encoding="utf-8")
-        self.list = [json.loads(line) for line in whole.splitlines()]
+        # two runs at once may have measured the same
+        cells = map(json.loads, whole.splitlines())
+        self.list = list({key_of(cell): cell for cell in cells}.values())
         self.keys = set(map(key_of, self.list))
 
     def __contains__(self, cell):

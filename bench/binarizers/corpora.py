@@ -1,7 +1,8 @@
 """What the bench is run on: vectors of a corpus, split; judged sets.
 
 A corpus is a folder of chunks, NN.MODEL.npy: the vectors that MODEL gives the lines of
-NN.txt.  As a program it writes one part of a corpus, for who trains or spoils texts:
+NN.txt.  Of its chunks the first are taken that hold as many rows as are asked for.  As a
+program it writes one part of a corpus, for who trains or spoils texts:
 
     corpora.py FOLDER MODEL PART --sizes TRAIN,DOCUMENTS,QUERIES (--npy FILE | --text)
 
@@ -36,11 +37,16 @@ def unit(vectors):
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
 
 
-def chunks(folder, model):
-    paths = sorted(Path(folder).glob(f"*.{model}.npy"))
+def chunks(folder, model, sizes):
+    """Paths and vectors of the first chunks that hold parts of these sizes."""
+    paths, parts = [], []
+    for path in sorted(Path(folder).glob(f"[0-9]*.{model}.npy")):
+        if sum(map(len, parts)) < sum(sizes):
+            paths.append(path)
+            parts.append(np.load(path))
     if not paths:
         sys.exit(f"{folder}: expected chunks NN.{model}.npy")
-    return paths
+    return paths, np.concatenate(parts)
 
 
 def split(vectors, sizes):
@@ -67,7 +73,7 @@ def split(vectors, sizes):
 
 
 def corpus(folder, model, sizes):
-    vectors = np.concatenate([np.load(path) for path in chunks(folder, model)])
+    _, vectors = chunks(folder, model, sizes)
     parts = {k: unit(vectors[rows]) for k, rows in split(vectors, sizes).items()}
     return Collection(Path(folder).name, model, **parts)
 
@@ -98,8 +104,7 @@ def main():
     out.add_argument("--npy", type=Path, help="write the vectors here")
     out.add_argument("--text", action="store_true", help="print the texts")
     args = parser.parse_args()
-    paths = chunks(args.folder, args.model)
-    vectors = np.concatenate([np.load(path) for path in paths])
+    paths, vectors = chunks(args.folder, args.model, args.sizes)
     rows = split(vectors, args.sizes)[args.part]
     if args.npy:
         np.save(args.npy, unit(vectors[rows]))

@@ -10,7 +10,7 @@ import numpy as np
 from method import Method, products
 
 # To find the rotation with, which takes minutes; the codebooks see all vectors.
-OPQ_VECTORS, OPQ_ROUNDS = 10000, 25
+OPQ_VECTORS, OPQ_ROUNDS = 5000, 25
 
 
 class PQ(Method):

@@ -55,24 +55,29 @@ class RaBitQ(Method):
         return levels, beside
 
     def scores(self, queries):
+        turned = self.rotation(queries), self.rotation(self.centres)
+        along = queries @ self.centres.T
         if self.lists == 1:
-            return self.list_scores(queries, 0, slice(None))
+            return self.list_scores(*turned, along[:, :1], slice(None))
         out = np.empty((len(queries), len(self.levels)), np.float32)
         order = np.argsort(self.beside["list"], kind="stable")
         ends = np.cumsum(np.bincount(self.beside["list"], minlength=self.lists))
         for i, members in enumerate(np.split(order, ends[:-1])):
             if len(members):
-                out[:, members] = self.list_scores(queries, i, members)
+                out[:, members] = self.list_scores(
+                    turned[0], turned[1][i], along[:, i : i + 1], members
+                )
         return out
 
-    def list_scores(self, queries, i, members):
-        c = self.centres[i]
-        q = self.rotation(queries if self.one_float else queries - c)
+    def list_scores(self, q, c, along, members):
+        """Of Pq, Pc and <q, c>."""
+        if not self.one_float:
+            q = q - c
         if self.query_bits:
             q = rounded(q, self.query_bits)
         middle = np.float32((2**self.bits - 1) / 2)
         inner = products(q, self.levels[members]) - middle * q.sum(1, keepdims=True)
-        scores = inner * self.beside["factor"][members] + (queries @ c)[:, None]
+        scores = inner * self.beside["factor"][members] + along
         return scores if self.one_float else scores + self.beside["add"][members]
 
 

@@ -4,12 +4,15 @@ Claims: equal vectors never part, and parts share none; overlap is counted with 
 they fall, and refuses what is no ranking; equal methods differ by 0 and different ones do
 not; a cell is measured once, also after a torn line, and again for another file of ours;
 our program's class speaks as the program expects; a whole run on two corpora and a judged
-set makes tables and pictures that show it.
+set makes tables and pictures that show it, and the page keeps its own words round them;
+texts are shuffled lines, spoilt as said; the stand-in is the same again.
 """
 
 import contextlib
 import io
 import json
+import lzma
+import random as lottery
 import sys
 import tempfile
 import unittest
@@ -20,8 +23,11 @@ from unittest import mock
 import numpy as np
 
 import corpora
+import page
 import report
 import run
+import standin
+import texts
 from cells import KEY, Cells
 from corpora import split, unit
 from halftone import Halftone
@@ -159,6 +165,39 @@ class TestMeasure(unittest.TestCase):
         self.assertAlmostEqual(mean, np.mean(each))
 
 
+class TestTexts(unittest.TestCase):
+    def test_chunks(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(texts, "CHUNK", 7):
+            root = Path(folder)
+            lines = [{"query": "q", "positive": f"passage\n {i}"} for i in range(10)]
+            lines.append({"query": "q", "positive": " "})
+            with lzma.open(root / "pairs.xz", "wt") as out:
+                out.writelines(json.dumps(line) + "\n" for line in lines)
+            texts.pairs(root / "pairs.xz", root / "out")
+            chunks = [(root / "out" / f"{i:02}.txt").read_text() for i in range(2)]
+            self.assertEqual([c.count("\n") for c in chunks], [7, 4])
+            found = "".join(chunks).splitlines()
+            self.assertEqual(set(found), {f"passage {i}" for i in range(10)} | {"."})
+            self.assertNotEqual(found, sorted(found))
+
+    def test_spoilt(self):
+        line = " ".join(["words", "slip", "a"] * 500)
+        slipped = texts.typos(line, lottery.Random(1)).split()
+        changed = sum(a != b for a, b in zip(line.split(), slipped))
+        self.assertEqual(len(slipped), 1500)
+        self.assertTrue(140 < changed < 220, changed)
+        self.assertEqual(texts.half("one two three", None), "one two")
+
+
+class TestStandIn(unittest.TestCase):
+    def test_same_again(self):
+        with mock.patch.multiple(standin, DIMS=64, TOPICS=3, PARTS=4):
+            one, two = (standin.Source().chunk(5, 200) for _ in range(2))
+            np.testing.assert_array_equal(one, two)
+            np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, rtol=1e-5)
+            self.assertLess(np.abs(one @ standin.Source().chunk(6, 200).T).max(), 0.999)
+
+
 class TestCells(unittest.TestCase):
     def test_resumes(self):
         cell = {part: 1 for part in KEY}
@@ -184,8 +223,10 @@ class TestHalftone(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "binarizer")
             file.write_bytes(b"weights")
-            for binarizer, shared in (("untrained", 0), (file, 7)):
-                method = Halftone("ours", 2, binarizer, write_program(folder))
+            Path(folder, "binarizer.seconds").write_text("3.5\n")
+            program, digests = write_program(folder), []
+            for binarizer, shared, took in (("untrained", 0, None), (file, 7, 3.5)):
+                method = Halftone("ours", 2, binarizer, program)
                 method.train(documents, 1)
                 method.encode(documents)
                 ids, _ = method.search(queries, 10)
@@ -193,9 +234,13 @@ class TestHalftone(unittest.TestCase):
                 np.testing.assert_array_equal(ids, expected)
                 self.assertEqual(method.bytes_per_document, 8)
                 self.assertEqual(method.shared_bytes, shared)
-                said = {"train": None, "encode": 0.5, "search": 0.25}
+                said = {"train": took, "encode": 0.5, "search": 0.25}
                 self.assertEqual(method.seconds, said)
-                self.assertEqual(bool(method.digest), shared > 0)
+                digests.append(method.digest)
+            with open(program, "a", encoding="utf-8") as out:
+                out.write("# another program\n")
+            digests.append(Halftone("ours", 2, file, program).digest)
+            self.assertEqual(len(set(digests)), 3)
 
 
 class TestRun(unittest.TestCase):
@@ -246,6 +291,33 @@ class TestRun(unittest.TestCase):
                                 self.root / "encoder")
         self.assertEqual(len(judged), 1 + 2 * 3)
         self.check_report()
+        self.check_page()
+
+    def check_page(self):
+        docs = self.root / "docs"
+        docs.mkdir()
+        (docs / "binarizer-old.svg").write_text("gone")
+        path = docs / "binarizer.md"
+        path.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+        for _ in range(2):
+            called(page, self.root / "out", docs)
+            text = path.read_text()
+            self.assertTrue(text.startswith(f"before\n{page.BEGIN}\n\n| target |"))
+            self.assertTrue(text.endswith(f"{page.END}\nafter\n"))
+            self.assertNotIn("\nold\n", text)
+        # our stand-in searches by floats
+        self.assertIn("\n| trained | 4 | - | 1.000 |\n", text)
+        self.assertNotIn("untrained 1.000", text)
+        for path in docs.glob("*.svg"):
+            self.assertIn(f"]({path.name})", text)
+        self.assertNotIn("old.svg", " ".join(p.name for p in docs.iterdir()))
+        header, *rows = (docs / "binarizer.tsv").read_text().splitlines()
+        cells = Cells(self.root / "out").list
+        self.assertEqual(len(rows), len(cells))
+        for row, cell in zip(rows, cells):
+            row = dict(zip(header.split("\t"), row.split("\t"), strict=True))
+            self.assertEqual(row["method"], cell["method"])
+            self.assertAlmostEqual(float(row["overlap@10"]), cell["overlap@10"], 5)
 
     def check_report(self):
         called(report, self.root / "out")
