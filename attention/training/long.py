@@ -97,7 +97,7 @@ def search(one, way, name, bits, models, programs):
         with serving(programs / "halftone-server", models, Path(work)) as url:
             subprocess.run([programs / "halftone", "import", "--url", url, "--collection", "long",
                             "--bits", str(bits), "--text-model", f"{name}-{positions}",
-                            *more, file], check=True, stderr=subprocess.DEVNULL)
+                            "--batch", "16", *more, file], check=True)
             about = ask(url, "/collections/long")
             if about["points_count"] != len(one.texts["documents"]):
                 raise RuntimeError(f"{one.name}: {about['points_count']} documents are stored")
