@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +28,8 @@ import torch
 from openai import OpenAI
 from sentence_transformers import SentenceTransformer
 from transformers import BertConfig, BertModel
+
+from serve import serving
 
 BARS = {"float": (.9999, .003), "int8": (.99, .01)}
 SHAPES = {"bge": (12, "cls", 512), "e5": (12, "mean", 512), "arctic": (6, "cls", 512)}
@@ -89,31 +90,13 @@ def make_random(name, source, folder):
                                     ("2_Normalize", "Normalize")])]))
 
 
-class Server:
-    """halftone-server on a free port, with the models of a folder."""
-
-    def __init__(self, programs, models, work):
-        self.log = work / "log"
-        self.process = subprocess.Popen(
-            [programs / "halftone-server", "--data", work / "data", "--models", models,
-             "--listen", "127.0.0.1:0"], stderr=open(self.log, "w"))
-        while " ready address=" not in self.log.read_text():
-            if self.process.poll() is not None:
-                sys.exit("the server did not start:\n" + self.log.read_text())
-        port = re.search(r" ready address=127\.0\.0\.1:(\d+)", self.log.read_text())[1]
-        self.client = OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none",
-                             timeout=600)
-
-    def embed(self, model, texts):
-        rows = []
-        for i in range(0, len(texts), 100):
-            answer = self.client.embeddings.create(model=model, input=texts[i:i + 100])
-            rows += [x.embedding for x in answer.data]
-        return np.array(rows, dtype=np.float64)
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait()
+def embed(url, model, texts):
+    client = OpenAI(base_url=f"{url}/v1", api_key="none", timeout=600)
+    rows = []
+    for i in range(0, len(texts), 100):
+        answer = client.embeddings.create(model=model, input=texts[i:i + 100])
+        rows += [x.embedding for x in answer.data]
+    return np.array(rows, dtype=np.float64)
 
 
 def ndcg(programs, model, scifact):
@@ -154,16 +137,16 @@ def main():
         lengths = [len(reference.tokenizer.tokenize(t)) + 2 for t in texts]
         wanted = reference.encode(texts, normalize_embeddings=True, batch_size=16)
         print(f"{len(texts)} texts of {min(lengths)} .. {max(lengths)} pieces")
-        server = Server(args.programs, models, work)
+        with serving(args.programs / "halftone-server", models, work) as url:
+            found = {form: embed(url, form, texts) for form in BARS}
         for form, (bar, slack) in BARS.items():
-            got = server.embed(form, texts)
+            got = found[form]
             cosines = (got * wanted).sum(1) / np.linalg.norm(got, axis=1)
             i = int(cosines.argmin())
             ok = cosines[i] >= bar
             print(f"{form}: cosine smallest {cosines[i]:.6f} mean {cosines.mean():.6f}",
                   "" if ok else "MISSED", f"(worst: {texts[i][:60]!r})", flush=True)
             missed += not ok
-        server.close()
         for form, (bar, slack) in BARS.items() if args.ndcg is not None else ():
             value = ndcg(args.programs, work / form, args.texts / "scifact")
             ok = abs(value - args.ndcg) <= slack

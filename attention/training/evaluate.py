@@ -1,7 +1,7 @@
 """What a model finds, on the dev sets: nDCG@10 by exact float search, beside its teacher's.
 
     python evaluate.py --dev DATA/dev --work WORK --teacher DIR --model DIR[,DIR...]
-                       [--program build/halftone] [--sets a,b] [--queries-only]
+                       [--program build/halftone] [--sets a,b] [--queries-only] [--bits 4,2]
 
 Models are folders that halftone opens (the teacher: halftone convert --layers float).  Texts
 are embedded by `halftone embed`, once: what it gave is kept in WORK/dev.  Of each set:
@@ -11,12 +11,14 @@ are embedded by `halftone embed`, once: what it gave is kept in WORK/dev.  Of ea
 
 and their share of the teacher's figure, for sets with fewer than 100 queries with the 95 %
 interval of a paired bootstrap; then the mean over the sets whose teacher is under .75, and
-Spearman's correlation on STS-b.
+Spearman's correlation on STS-b.  --bits: also what codes of so many bits find, of both sides by
+the model and its binarizer (`halftone eval` of the embeddings), and the means over all sets.
 """
 import argparse
 import hashlib
 import json
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +85,7 @@ class Embedder:
         self.program, self.folder = program, work / "dev"
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def __call__(self, model, name, texts):
-        model = Path(model)
+    def file(self, model, name, texts):
         path = self.folder / f"{name}-{digest(model)}.npy"
         if not path.exists():
             text = self.folder / f"{name}.txt"
@@ -95,7 +96,23 @@ class Embedder:
             subprocess.run([self.program, "embed", "--model", model, "--output", made, text],
                            check=True, stderr=subprocess.DEVNULL)
             made.rename(path)
-        return np.load(path)
+        return path
+
+    def __call__(self, model, name, texts):
+        return np.load(self.file(model, name, texts))
+
+    def coded(self, model, one, bits):
+        """Documents that codes of a set find, best first."""
+        corpus, queries = (self.file(model, f"{one.name}-{kind}", one.texts[kind])
+                           for kind in ("documents", "queries"))
+        beside = model / "binarizer.safetensors"
+        with tempfile.TemporaryDirectory() as folder:
+            ranks = Path(folder, "ranks.npy")
+            subprocess.run([self.program, "eval", "--corpus", corpus, "--queries", queries,
+                            "--bits", str(bits), "--ranks", ranks,
+                            "--binarizer", beside if beside.exists() else "untrained"],
+                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            return np.load(ranks).astype(int)
 
 
 def share(ours, theirs):
@@ -123,7 +140,7 @@ def sts(embed, model, dev, part):
     return spearman((a * b).sum(1), np.array(gold, float))
 
 
-def report(embed, sets, teacher, model, queries_only):
+def report(embed, sets, teacher, model, queries_only, bits):
     cells, means = {}, {"both": [], "queries": []}
     for one in sets:
         t = {k: embed(teacher, f"{one.name}-{k}", one.texts[k]) for k in ("queries", "documents")}
@@ -145,9 +162,13 @@ def report(embed, sets, teacher, model, queries_only):
                 row[kind + " interval"] = [low, high]
             if theirs.mean() < TEACHER_UNDER:
                 means[kind].append(part)
+        row |= {f"{b} bits": one.ndcg_of(embed.coded(model, one, b)).mean() for b in bits}
         cells[one.name] = row
     out = {"model": str(model), "sets": cells,
            "mean share": {k: float(np.mean(v)) for k, v in means.items() if v}}
+    if bits:
+        out["mean"] = {k: float(np.mean([row[k] for row in cells.values()]))
+                       for k in ["both"] + [f"{b} bits" for b in bits]}
     return out
 
 
@@ -160,7 +181,11 @@ def main():
     parser.add_argument("--program", default="build/halftone")
     parser.add_argument("--sets", default="", help="names (default: all)")
     parser.add_argument("--queries-only", action="store_true", help="documents by the teacher")
+    parser.add_argument("--bits", default="", help="of codes, separated by commas")
     args = parser.parse_args()
+    bits = [int(b) for b in args.bits.split(",") if b]
+    if bits and args.queries_only:
+        parser.error("expected --bits without --queries-only: codes are of both sides")
     embed = Embedder(args.program, args.work)
     wanted = args.sets.split(",") if args.sets else sorted(
         p.parent.name for p in args.dev.glob("*/qrels.tsv"))
@@ -168,8 +193,8 @@ def main():
     shown = lambda x: (round(float(x), 4) if isinstance(x, (float, np.floating)) else
                        [shown(y) for y in x] if isinstance(x, list) else
                        {k: shown(v) for k, v in x.items()} if isinstance(x, dict) else x)
-    for model in args.model.split(","):
-        out = report(embed, sets, args.teacher, Path(model), args.queries_only)
+    for model in map(Path, args.model.split(",")):
+        out = report(embed, sets, args.teacher, model, args.queries_only, bits)
         if not args.sets and not args.queries_only:
             out["stsb"] = {part: sts(embed, model, args.dev, part) for part in ("dev", "test")}
         print(json.dumps(shown(out), indent=1))

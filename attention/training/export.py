@@ -222,6 +222,17 @@ TEACHER_NAMES = {"query": "attention.self.query", "key": "attention.self.key",
                  "feed_forward_norm": "output.LayerNorm"}
 
 
+def teacher_pooling(folder):
+    """As sentence-transformers says it, or mean."""
+    file = folder / "1_Pooling/config.json"
+    said = json.loads(file.read_text()) if file.exists() else {"pooling_mode_mean_tokens": True}
+    modes = [key for key, on in said.items() if key.startswith("pooling_mode_") and on is True]
+    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    if len(modes) != 1 or modes[0] not in known:
+        raise ValueError(f"{file}: expected one of {', '.join(known)}, not {', '.join(modes)}")
+    return known[modes[0]]
+
+
 def teacher_config(said, layer, token_embedding, sub_norm, pooling, positions):
     for key, want in (("model_type", "bert"), ("hidden_act", "gelu")):
         if said.get(key) != want:
@@ -238,7 +249,7 @@ def teacher_config(said, layer, token_embedding, sub_norm, pooling, positions):
 
 
 @torch.no_grad()
-def load_teacher(folder, layer=None, token_embedding="float", sub_norm=False, pooling="mean",
+def load_teacher(folder, layer=None, token_embedding="float", sub_norm=False,
                  positions=256, rule="twn"):
     """The weights of a BERT folder (all-MiniLM-L6-v2) in an Encoder.  layer: a LayerConfig for
     all layers, or a list of them; without one the teacher itself, in floats.  positions: how
@@ -249,7 +260,8 @@ def load_teacher(folder, layer=None, token_embedding="float", sub_norm=False, po
     layer = layer or LayerConfig(*["float"] * 6)
     said = json.loads((folder / "config.json").read_text())
     positions = min(positions, said["max_position_embeddings"])
-    config = teacher_config(said, layer, token_embedding, sub_norm, pooling, positions)
+    config = teacher_config(said, layer, token_embedding, sub_norm, teacher_pooling(folder),
+                            positions)
     model = Encoder(config, rule)
     tensors = {name.removeprefix("bert."): tensor
                for name, tensor in read_tensors(folder / "model.safetensors").items()}

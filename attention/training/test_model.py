@@ -345,6 +345,20 @@ def test_teacher():
         want = F.normalize((out * real).sum(1) / real.sum(1), dim=1)
         off = (model(ids, mask) - want).abs().max().item()
         assert off < 1e-6, off
+        said = Path(folder, "1_Pooling/config.json")
+        said.parent.mkdir()
+        said.write_text(json.dumps({"pooling_mode_cls_token": True,
+                                    "pooling_mode_mean_tokens": False}))
+        off = (export.load_teacher(folder)(ids, mask) - F.normalize(out[:, 0], dim=1)).abs().max()
+        assert off < 1e-6, off
+        said.write_text(json.dumps({"pooling_mode_max_tokens": True}))
+        try:
+            export.load_teacher(folder)
+        except ValueError as error:
+            assert "not pooling_mode_max_tokens" in str(error), error
+        else:
+            raise AssertionError("a teacher of another pooling was taken")
+        said.unlink()
         student = export.load_teacher(
             folder, LayerConfig(attention=Attention("hash", shared=True)), "int8", True)
         assert student.layers[0].key is None
