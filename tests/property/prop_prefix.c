@@ -61,7 +61,7 @@ static void
 estimate_all(uint32_t bits, uint32_t planes)
 {
 	const struct recurrent_rotation_config config = {
-	    .input_dims = DIMS, .shape = {DIMS, bits}, .seed = 1};
+	    .input_dims = DIMS, .shape = {DIMS, bits, 0}, .seed = 1};
 	struct error err;
 	struct recurrent *model = recurrent_new(&config, &err);
 	struct recurrent_scratch *scratch = recurrent_scratch_new(model, &err);
@@ -80,7 +80,7 @@ estimate_all(uint32_t bits, uint32_t planes)
 		assert_int_equal(recurrent_encode(model, scratch, wire, &numbers,
 				     documents[i], &err),
 		    0);
-		code_to_levels(levels, wire, (struct code_shape){DIMS, bits});
+		code_to_levels(levels, wire, (struct code_shape){DIMS, bits, 0});
 		float f = numbers.factor * recurrent_prefix(bits, planes);
 		for (size_t q = 0; q < QUERIES; q++) {
 			float dot = 0;
