@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
+
 int
 code_shape_check(struct code_shape shape, struct error *err)
 {
@@ -25,11 +27,11 @@ code_from_levels(uint8_t *wire, const uint8_t *levels, struct code_shape shape)
 	for (uint32_t p = 0; p < shape.bits; p++) {
 		unsigned shift = shape.bits - 1 - p;
 		for (size_t b = 0; b < plane_bytes; b++) {
-			const uint8_t *c = levels + 8 * b;
-			unsigned byte = 0;
-			for (unsigned i = 0; i < 8; i++)
-				byte = byte << 1 | (c[i] >> shift & 1u);
-			wire[p * plane_bytes + b] = (uint8_t)byte;
+			uint64_t eight = bytes_get64le(levels + 8 * b) >> shift;
+			eight &= 0x0101010101010101u;
+			/* byte i, 0 or 1, goes to bit 63 - i and others below */
+			wire[p * plane_bytes + b] =
+			    (uint8_t)(eight * 0x8040201008040201u >> 56);
 		}
 	}
 }

@@ -21,9 +21,12 @@ struct fit {
 	size_t n;
 	int8_t *codes;   /* (n, m): v in units of 2^(1 - bits) */
 	float *Q;        /* (m, d) */
+	float *W;        /* (m, d) */
+	int16_t *x;      /* (BLOCK, refine_inputs(d)), and what refine.h makes of it: */
+	int32_t *y;      /* (BLOCK, m) */
+	int32_t *c;      /* (BLOCK, m) */
+	int16_t *odd;    /* (BLOCK, m) */
 	float *v;        /* (BLOCK, m) */
-	float *y;        /* (BLOCK, m) */
-	float *c;        /* (BLOCK, m) */
 	float *squares;  /* (m, m): of codes, of a block */
 	float *products; /* (d, m): of vectors with codes, of a block */
 	double *left;    /* (m, m): the sums over all blocks */
@@ -96,6 +99,58 @@ spread(struct fit *fit, const double *values, const double *vectors, struct erro
 	return 0;
 }
 
+/* to (columns, rows) := from (rows, columns), transposed. */
+static void
+transpose(float *to, const double *from, size_t rows, size_t columns)
+{
+	for (size_t r = 0; r < rows; r++)
+		for (size_t k = 0; k < columns; k++)
+			to[k * rows + r] = (float)from[r * columns + k];
+}
+
+/* squares := Q Q^T; returns its trace. */
+static double
+find_gram(struct fit *fit)
+{
+	size_t d = fit->config.input_dims, m = fit->config.shape.dims;
+	struct blas_gemm gram = {.m = m,
+	    .n = m,
+	    .k = d,
+	    .alpha = 1.0f,
+	    .a = {.data = fit->Q, .stride = d},
+	    .b = {.data = fit->Q, .stride = d, .transpose = true},
+	    .c = fit->squares,
+	    .c_stride = m};
+	double trace = 0.0;
+
+	blas_gemm(fit->config.blas, &gram);
+	for (size_t i = 0; i < m; i++)
+		trace += (double)fit->squares[i * m + i];
+	return trace;
+}
+
+/* W := what is to be expected of codes, (Q Q^T + ridge)^-1 Q: of numbers that are
+ * alike, where the squares of rows make up what is not missed, and what is missed is
+ * spread over all directions. */
+static int
+find_base(struct fit *fit, double missed, struct error *err)
+{
+	size_t d = fit->config.input_dims, m = fit->config.shape.dims;
+	double ridge = (missed + RIDGE) * find_gram(fit) / (double)d;
+
+	for (size_t i = 0; i < m * m; i++)
+		fit->left[i] = (double)fit->squares[i];
+	for (size_t i = 0; i < m; i++) {
+		fit->left[i * m + i] += ridge;
+		for (size_t j = 0; j < d; j++)
+			fit->right[j * m + i] = (double)fit->Q[i * d + j];
+	}
+	if (blas_solve(fit->config.blas, fit->left, fit->right, m, d, err) != 0)
+		return -1;
+	transpose(fit->W, fit->right, d, m);
+	return 0;
+}
+
 /* The map to begin with. */
 static int
 begin(struct fit *fit, struct error *err)
@@ -132,17 +187,22 @@ fit_new(const struct fit_config *config, const float *u, size_t n, struct error 
 	fit->n = n;
 	fit->codes = array_new(n, m);
 	fit->Q = array_new(m * d, sizeof *fit->Q);
-	fit->v = array_new_aligned(BLOCK * m, sizeof *fit->v);
+	fit->W = array_new(m * d, sizeof *fit->W);
+	fit->x = array_new_aligned(BLOCK * refine_inputs(d), sizeof *fit->x);
 	fit->y = array_new_aligned(BLOCK * m, sizeof *fit->y);
 	fit->c = array_new_aligned(BLOCK * m, sizeof *fit->c);
+	fit->odd = array_new_aligned(BLOCK * m, sizeof *fit->odd);
+	fit->v = array_new_aligned(BLOCK * m, sizeof *fit->v);
 	fit->squares = array_new_aligned(m * m, sizeof *fit->squares);
 	fit->products = array_new_aligned(d * m, sizeof *fit->products);
 	fit->left = array_new_aligned(m * m, sizeof *fit->left);
 	fit->right = array_new_aligned(d * m, sizeof *fit->right);
-	if (!fit->codes || !fit->Q || !fit->v || !fit->y || !fit->c || !fit->squares ||
-	    !fit->products || !fit->left || !fit->right)
+	if (!fit->codes || !fit->Q || !fit->W || !fit->x || !fit->y || !fit->c ||
+	    !fit->odd || !fit->v || !fit->squares || !fit->products || !fit->left ||
+	    !fit->right)
 		goto no_memory;
-	if (begin(fit, err) == 0)
+	/* As if all were missed, while nothing is known. */
+	if (begin(fit, err) == 0 && find_base(fit, 1.0, err) == 0)
 		return fit;
 	fit_free(fit);
 	return NULL;
@@ -159,9 +219,12 @@ fit_free(struct fit *fit)
 		return;
 	free(fit->codes);
 	free(fit->Q);
-	free(fit->v);
+	free(fit->W);
+	free(fit->x);
 	free(fit->y);
 	free(fit->c);
+	free(fit->odd);
+	free(fit->v);
 	free(fit->squares);
 	free(fit->products);
 	free(fit->left);
@@ -175,42 +238,38 @@ fit_map(const struct fit *fit)
 	return fit->Q;
 }
 
+const float *
+fit_base(const struct fit *fit)
+{
+	return fit->W;
+}
+
 /* Codes of rows first .. first + n - 1 of a block that begins at row `block`. */
 static void
 code_slice(
     struct fit *fit, const struct refine *refine, size_t block, size_t first, size_t n)
 {
 	size_t d = fit->config.input_dims, m = fit->config.shape.dims;
-	float unit = 2.0f / (float)(1 << fit->config.shape.bits);
-	float *v = fit->v + first * m, *y = fit->y + first * m, *c = fit->c + first * m;
+	size_t columns = refine_inputs(d);
+	float h = 2.0f / (float)(1 << fit->config.shape.bits);
+	int16_t *x = fit->x + first * columns, *odd = fit->odd + first * m;
+	int32_t *y = fit->y + first * m, *c = fit->c + first * m;
 	int8_t *codes = fit->codes + (block + first) * m;
 
-	refine_project(refine, y, fit->u + (block + first) * d, n);
+	for (size_t i = 0; i < n; i++)
+		refine_round(x + i * columns, fit->u + (block + first + i) * d, d);
+	refine_project(refine, y, x, n);
 	if (fit->coded) {
 		for (size_t i = 0; i < n * m; i++)
-			v[i] = (float)codes[i] * unit;
-		refine_again(refine, v, c, y, n);
+			odd[i] = codes[i];
+		refine_again(refine, odd, c, y, n);
 	} else {
-		refine_code(refine, v, c, y, n);
+		refine_code(refine, odd, c, y, x, n);
 	}
-	for (size_t i = 0; i < n * m; i++)
-		codes[i] = (int8_t)(v[i] / unit);
-}
-
-/* What u - Q^T v have missed, of the block's n rows: |u|^2 - <y + c, v>. */
-static double
-missed_by(const struct fit *fit, size_t n)
-{
-	size_t m = fit->config.shape.dims;
-	double sum = (double)n;
-
-#pragma omp parallel for schedule(static) reduction(- : sum)
-	for (size_t i = 0; i < n; i++) {
-		const float *v = fit->v + i * m;
-		sum -= recurrent_dot(fit->y + i * m, v, m) +
-		       recurrent_dot(fit->c + i * m, v, m);
+	for (size_t i = 0; i < n * m; i++) {
+		codes[i] = (int8_t)odd[i];
+		fit->v[first * m + i] = h * (float)odd[i];
 	}
-	return sum;
 }
 
 /* left += V^T V, right += U^T V. */
@@ -242,9 +301,25 @@ add_block(struct fit *fit, size_t block, size_t n)
 	add(fit->right, fit->products, d * m);
 }
 
-/* Q := the regression of the vectors on their codes. */
+/* The mean of |u - Q^T v|^2 = |u|^2 - 2 <Q u, v> + <Q Q^T v, v> over all rows. */
+static double
+find_missed(struct fit *fit)
+{
+	size_t d = fit->config.input_dims, m = fit->config.shape.dims;
+	double sum = (double)fit->n;
+
+	find_gram(fit);
+	for (size_t i = 0; i < m * m; i++)
+		sum += fit->left[i] * (double)fit->squares[i];
+	for (size_t i = 0; i < m; i++)
+		for (size_t j = 0; j < d; j++)
+			sum -= 2.0 * fit->right[j * m + i] * (double)fit->Q[i * d + j];
+	return fmax(sum / (double)fit->n, 0.0);
+}
+
+/* Q := the regression of the vectors on their codes, and W. */
 static int
-solve(struct fit *fit, struct error *err)
+solve(struct fit *fit, double missed, struct error *err)
 {
 	size_t d = fit->config.input_dims, m = fit->config.shape.dims;
 
@@ -252,35 +327,29 @@ solve(struct fit *fit, struct error *err)
 		fit->left[i * m + i] += RIDGE * (double)fit->n;
 	if (blas_solve(fit->config.blas, fit->left, fit->right, m, d, err) != 0)
 		return -1;
-	for (size_t j = 0; j < d; j++)
-		for (size_t i = 0; i < m; i++)
-			fit->Q[i * d + j] = (float)fit->right[j * m + i];
-	return 0;
+	transpose(fit->Q, fit->right, d, m);
+	return find_base(fit, missed, err);
 }
 
 int
 fit_turn(struct fit *fit, double *missed, struct error *err)
 {
 	size_t d = fit->config.input_dims, m = fit->config.shape.dims;
-	struct refine *refine = refine_new(fit->Q, d, fit->config.shape, err);
+	struct refine *refine = refine_new(fit->Q, fit->W, d, fit->config.shape, err);
 	if (!refine)
 		return -1;
 	memset(fit->left, 0, m * m * sizeof *fit->left);
 	memset(fit->right, 0, d * m * sizeof *fit->right);
-	double sum = 0.0;
 	for (size_t block = 0; block < fit->n; block += BLOCK) {
 		size_t n = fit->n - block < BLOCK ? fit->n - block : BLOCK;
 #pragma omp parallel for schedule(dynamic)
 		for (size_t first = 0; first < n; first += SLICE)
 			code_slice(fit, refine, block, first,
 			    n - first < SLICE ? n - first : SLICE);
-		sum += missed_by(fit, n);
 		add_block(fit, block, n);
 	}
 	refine_free(refine);
 	fit->coded = true;
-	if (solve(fit, err) != 0)
-		return -1;
-	*missed = sum / (double)fit->n;
-	return 0;
+	*missed = find_missed(fit);
+	return solve(fit, *missed, err);
 }

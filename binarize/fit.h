@@ -9,13 +9,15 @@
 #include "binarize/blas.h"
 
 /*
- * Learning the linear map of refine.h from vectors alone.
+ * Learning the linear maps of refine.h from vectors alone.
  *
  * What is wanted is Q (m, d) such that the unit vectors u_i = (x_i - mu) / |x_i - mu|
  * are near Q^T v_i, v_i being their codes.  Two steps take turns, and neither can make
  *     sum_i |u_i - Q^T v_i|^2
  * larger but by the ridge: given Q the codes go on from where they are, level by level
  * (refine_again); given the codes, Q is the ridge regression of the vectors on them.
+ *
+ * W follows from Q: codes of new vectors begin with what W expects of them.
  *
  * The first Q is a random rotation behind a half of whitening: the directions of the
  * vectors count by the fourth root of their variance.  From the untrained rotation's Q
@@ -44,7 +46,8 @@ void fit_free(struct fit *fit);
  * codes.  Opens OpenMP regions. */
 int fit_turn(struct fit *fit, double *missed, struct error *err);
 
-/* Q (m, d), valid until the next turn. */
+/* Q and W (m, d), valid until the next turn. */
 const float *fit_map(const struct fit *fit);
+const float *fit_base(const struct fit *fit);
 
 #endif /* BINARIZE_FIT_H */

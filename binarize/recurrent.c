@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,7 +101,8 @@ recurrent_free(struct recurrent *model)
 		return;
 	tensors_close(model->file);
 	refine_free(model->refine);
-	free(model->map);
+	free(model->numbers[0]);
+	free(model->numbers[1]);
 	free(model->signs);
 	free(model->mean);
 	free(model);
@@ -134,6 +136,8 @@ recurrent_scratch_new(const struct recurrent *model, struct error *err)
 	s->levels = array_new_aligned(m, 1);
 	if (!s->u || !s->y || !s->v || !s->r || !s->low[0] || !s->low[1] || !s->levels)
 		goto no_memory;
+	if (model->refine && recurrent_refined_scratch(&s->refined, model, err) != 0)
+		goto no_memory;
 	return s;
 no_memory:
 	recurrent_scratch_free(s);
@@ -146,6 +150,10 @@ recurrent_scratch_free(struct recurrent_scratch *scratch)
 {
 	if (!scratch)
 		return;
+	free(scratch->refined.x);
+	free(scratch->refined.y);
+	free(scratch->refined.c);
+	free(scratch->refined.v);
 	free(scratch->u);
 	free(scratch->y);
 	free(scratch->v);
@@ -181,10 +189,13 @@ check_vector(double *norm2, const float *x, size_t n, struct error *err)
 static double
 centre(float *u, const float *x, const float *mean, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		u[i] = mean ? x[i] - mean[i] : x[i];
+	memcpy(u, x, n * sizeof *u);
+#pragma omp simd
+	for (size_t i = 0; i < (mean ? n : 0); i++)
+		u[i] -= mean[i];
 	double length = sqrt(recurrent_dot(u, u, n));
 	double inverse = length > 0.0 ? 1.0 / length : 0.0;
+#pragma omp simd
 	for (size_t i = 0; i < n; i++)
 		u[i] = (float)((double)u[i] * inverse);
 	return length;
@@ -199,7 +210,7 @@ project(const struct recurrent *model, struct recurrent_scratch *s)
 		recurrent_blocks_linear(s->y, s->u, model->query, NULL);
 		break;
 	case RECURRENT_REFINED:
-		refine_project(model->refine, s->y, s->u, 1);
+		recurrent_refined_project(model, s);
 		break;
 	case RECURRENT_ROTATION:
 		memcpy(s->y, s->u, model->info.input_dims * sizeof *s->y);
@@ -233,46 +244,33 @@ code_rotated(const struct recurrent *model, struct recurrent_scratch *s)
 	}
 }
 
-/* u -> y = Q u and v, the values of the code; <y, v>. */
-static double
-code_values(const struct recurrent *model, struct recurrent_scratch *s)
+/* f of a vector of this length whose code comes to so much. */
+static float
+factor_of(double length, double code)
 {
-	project(model, s);
-	switch (model->info.kind) {
-	case RECURRENT_LEARNED:
-		recurrent_blocks_code(model, s);
-		break;
-	case RECURRENT_REFINED:
-		refine_code(model->refine, s->v, s->r, s->y, 1);
-		break;
-	case RECURRENT_ROTATION:
-		code_rotated(model, s);
-		break;
-	}
-	return recurrent_dot(s->y, s->v, model->info.shape.dims);
+	return code > 0.0 ? (float)(length / code) : 0.0f;
 }
 
-/* |Q^T v| of a refined code: y - r is Q Q^T v. */
+/* What the code of s->u comes to: |Q^T v| of refined ones, else <Q u, v>; where that
+ * does not even point the same way (a learned model far from home), |v|, as of a code
+ * alone.  The code is in s->refined or s->v. */
 static double
-decoded_length(const struct recurrent *model, const struct recurrent_scratch *s)
+code(const struct recurrent *model, struct recurrent_scratch *s)
 {
 	size_t m = model->info.shape.dims;
-	return sqrt(
-	    fmax(recurrent_dot(s->y, s->v, m) - recurrent_dot(s->r, s->v, m), 0.0));
-}
 
-/* f of a vector of this length whose unit vector gave s->y and s->v.  Where y and v do
- * not even point the same way (a learned model far from home), the factor of a code
- * alone. */
-static float
-factor_of(const struct recurrent *model, const struct recurrent_scratch *s,
-    double length, double dot)
-{
-	if (model->info.kind == RECURRENT_REFINED)
-		dot = decoded_length(model, s);
-	if (dot <= 0.0)
-		dot = sqrt(recurrent_dot(s->v, s->v, model->info.shape.dims));
-	return (float)(length / dot);
+	if (model->info.kind == RECURRENT_REFINED) {
+		recurrent_refined_take(model, s, 0);
+		recurrent_refined_code(model, s, 1);
+		return recurrent_refined_length(model, s, 0);
+	}
+	project(model, s);
+	if (model->info.kind == RECURRENT_LEARNED)
+		recurrent_blocks_code(model, s);
+	else
+		code_rotated(model, s);
+	double dot = recurrent_dot(s->y, s->v, m);
+	return dot > 0.0 ? dot : sqrt(recurrent_dot(s->v, s->v, m));
 }
 
 /* 2^(bits - 1), what makes an integer of a code's value. */
@@ -290,7 +288,7 @@ odd_number(float v, uint32_t bits)
 	return (int)(v * (float)unit_of(bits));
 }
 
-/* levels (dims) := of the values in s->v. */
+/* levels (dims) := of what code() has found. */
 static void
 write_levels(
     const struct recurrent *model, const struct recurrent_scratch *s, uint8_t *levels)
@@ -298,25 +296,82 @@ write_levels(
 	struct code_shape shape = model->info.shape;
 	int top = (1 << shape.bits) - 1;
 
+	if (model->info.kind == RECURRENT_REFINED) {
+		recurrent_refined_levels(model, s, 0, levels);
+		return;
+	}
 	for (size_t i = 0; i < shape.dims; i++)
 		levels[i] = (uint8_t)((odd_number(s->v[i], shape.bits) + top) / 2);
+}
+
+/* The first of these n <= RECURRENT_BATCH that cannot be encoded, or n. */
+static size_t
+encode_refined(const struct recurrent *model, struct recurrent_scratch *s,
+    const struct recurrent_codes *codes, const float *x, size_t n, struct error *err)
+{
+	size_t d = model->info.input_dims, bytes = code_bytes(model->info.shape), good;
+	double lengths[RECURRENT_BATCH], norm2;
+
+	for (good = 0; good < n; good++) {
+		if (check_vector(&norm2, x + good * d, d, err) != 0)
+			break;
+		lengths[good] = centre(s->u, x + good * d, model->mean, d);
+		recurrent_refined_take(model, s, good);
+		codes->numbers[good].norm2 = (float)norm2;
+	}
+	recurrent_refined_code(model, s, good);
+	for (size_t i = 0; i < good; i++) {
+		recurrent_refined_levels(model, s, i, s->levels);
+		code_from_levels(codes->wire + i * bytes, s->levels, model->info.shape);
+		codes->numbers[i].factor =
+		    factor_of(lengths[i], recurrent_refined_length(model, s, i));
+	}
+	return good;
 }
 
 int
 recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratch,
     uint8_t *wire, struct recurrent_numbers *numbers, const float *x, struct error *err)
 {
+	const struct recurrent_codes codes = {wire, numbers};
 	double norm2;
 
+	if (model->info.kind == RECURRENT_REFINED)
+		return encode_refined(model, scratch, &codes, x, 1, err) == 1 ? 0 : -1;
 	if (check_vector(&norm2, x, model->info.input_dims, err) != 0)
 		return -1;
 	double length = centre(scratch->u, x, model->mean, model->info.input_dims);
-	double dot = code_values(model, scratch);
+	numbers->factor = factor_of(length, code(model, scratch));
+	numbers->norm2 = (float)norm2;
 	write_levels(model, scratch, scratch->levels);
 	code_from_levels(wire, scratch->levels, model->info.shape);
-	numbers->factor = factor_of(model, scratch, length, dot);
-	numbers->norm2 = (float)norm2;
 	return 0;
+}
+
+size_t
+recurrent_encode_many(const struct recurrent *model, struct recurrent_scratch *scratch,
+    const struct recurrent_codes *codes, const float *x, size_t n, struct error *err)
+{
+	size_t d = model->info.input_dims, bytes = code_bytes(model->info.shape);
+	bool refined = model->info.kind == RECURRENT_REFINED;
+
+	for (size_t i = 0; i < n;) {
+		struct recurrent_codes part = {
+		    codes->wire + i * bytes, codes->numbers + i};
+		size_t good, some = refined ? RECURRENT_BATCH : 1;
+		if (some > n - i)
+			some = n - i;
+		if (refined)
+			good =
+			    encode_refined(model, scratch, &part, x + i * d, some, err);
+		else
+			good = recurrent_encode(model, scratch, part.wire, part.numbers,
+				   x + i * d, err) == 0;
+		i += good;
+		if (good < some)
+			return i;
+	}
+	return n;
 }
 
 /* s->v := the code's values. */
@@ -413,7 +468,7 @@ recurrent_query_int8(const struct recurrent *model, struct recurrent_scratch *sc
 	return 0;
 }
 
-/* *factor := of q's code, whose values are in scratch->v then. */
+/* *factor := of q's code, which is where code() leaves it. */
 static int
 code_query(const struct recurrent *model, struct recurrent_scratch *scratch,
     float *factor, const float *q, struct error *err)
@@ -424,8 +479,7 @@ code_query(const struct recurrent *model, struct recurrent_scratch *scratch,
 	if (check_vector(&norm2, q, d, err) != 0)
 		return -1;
 	double length = centre(scratch->u, q, NULL, d);
-	double dot = code_values(model, scratch);
-	*factor = factor_of(model, scratch, length, dot);
+	*factor = factor_of(length, code(model, scratch));
 	return 0;
 }
 
@@ -453,8 +507,7 @@ recurrent_query_sdc(const struct recurrent *model, struct recurrent_scratch *scr
 		return -1;
 	query->base = (float)recurrent_dot(q, model->mean, model->info.input_dims);
 	if (model->info.kind == RECURRENT_REFINED) {
-		for (size_t i = 0; i < m; i++)
-			scratch->y[i] -= scratch->r[i];
+		recurrent_refined_decode(model, scratch);
 		round_query(model, scratch, query, (double)factor);
 		return 0;
 	}

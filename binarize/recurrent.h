@@ -32,8 +32,9 @@
  * paper) unless the model says otherwise.  A linear map Q (tensor query.weight) takes
  * the place of P for queries and factors.
  *
- * RECURRENT_REFINED has that map alone, learned by fit.h, and need not be a rotation: v
- * is the code that misses little of u under it, found level by level (refine.h).
+ * RECURRENT_REFINED has that map, learned by fit.h, which need not be a rotation, and W
+ * as one more: v is the code that misses little of u under Q, found level by level from
+ * W u on (refine.h).
  *
  * With v the values of x's code (base/code.h), the inner product with any q is
  * estimated without x by
@@ -89,6 +90,7 @@ struct recurrent_refined_config {
 	struct code_shape shape;
 	const float *mean; /* (input_dims), copied */
 	const float *map;  /* Q (dims, input_dims), copied */
+	const float *base; /* W (dims, input_dims), copied */
 };
 
 /* A refined model.  NULL: ERR_INPUT, ERR_MEMORY. */
@@ -130,6 +132,19 @@ struct recurrent_numbers {
 int recurrent_encode(const struct recurrent *model, struct recurrent_scratch *scratch,
     uint8_t *wire, struct recurrent_numbers *numbers, const float *x,
     struct error *err);
+
+/* Where codes of several vectors go. */
+struct recurrent_codes {
+	uint8_t *wire;                     /* (n, code_bytes(shape)) */
+	struct recurrent_numbers *numbers; /* (n) */
+};
+
+/* The same of each of x (n, input_dims), bit for bit, and faster for refined models:
+ * the number of vectors that were encoded, which is n, or that of the first that cannot
+ * be, with err as above; codes behind it are spoilt. */
+size_t recurrent_encode_many(const struct recurrent *model,
+    struct recurrent_scratch *scratch, const struct recurrent_codes *codes,
+    const float *x, size_t n, struct error *err);
 
 /* The factor of a code that came without its vector: norm / |v| (refined codes: norm /
  * |Q^T v|), norm = |x| (1 for Cosine). */

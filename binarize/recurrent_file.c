@@ -239,6 +239,8 @@ recurrent_save(const struct recurrent *model, const char *path, struct error *er
 	}
 	if (info->kind != RECURRENT_ROTATION)
 		list[n++] = *model->query;
+	if (info->kind == RECURRENT_REFINED)
+		list[n++] = *model->start;
 	snprintf(seed, sizeof seed, "%" PRIu64, info->seed);
 	snprintf(dims, sizeof dims, "%u", info->shape.dims);
 	snprintf(bits, sizeof bits, "%u", info->shape.bits);

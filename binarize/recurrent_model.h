@@ -38,8 +38,9 @@ struct recurrent {
 
 	/* Refined models. */
 	struct refine *refine;
-	struct tensor map_tensor; /* where it has no file: the map as a tensor */
-	float *map;               /* and its numbers */
+	const struct tensor *start; /* W: F32 (dims, input_dims) */
+	struct tensor tensors[2];   /* where there is no file: Q and W as tensors */
+	float *numbers[2];          /* and their numbers */
 
 	/* Learned models; reconstruct[p], residual[p] make plane p >= 1. */
 	struct recurrent_block base;
@@ -49,7 +50,19 @@ struct recurrent {
 	size_t width;                               /* of the widest layer */
 };
 
+/* Vectors that refined models encode together. */
+#define RECURRENT_BATCH 24
+
+/* What refine.h makes of some vectors; all but x have `dims` numbers a vector. */
+struct recurrent_refined {
+	int16_t *x; /* (RECURRENT_BATCH, refine_inputs(input_dims)) */
+	int32_t *y;
+	int32_t *c;
+	int16_t *v;
+};
+
 struct recurrent_scratch {
+	struct recurrent_refined refined; /* for models of that kind */
 	float *u;        /* (input_dims): the centred vector at unit length */
 	float *y;        /* (max(n, dims)): its projection */
 	float *v;        /* (dims): the code's values */
@@ -68,8 +81,36 @@ double recurrent_dot(const float *a, const float *b, size_t n);
 struct recurrent *recurrent_base_new(
     uint32_t input_dims, struct code_shape shape, const float *mean, struct error *err);
 
-/* Take a refined model's map out of model->file; ERR_FORMAT, ERR_MEMORY. */
+/* Take a refined model's matrices out of model->file; ERR_FORMAT, ERR_MEMORY. */
 int recurrent_refined_open(struct recurrent *model, struct error *err);
+
+/* Room for refined models; ERR_MEMORY.  To be freed as the scratch's, whole or not. */
+int recurrent_refined_scratch(
+    struct recurrent_refined *r, const struct recurrent *model, struct error *err);
+
+/* Vector i of refined->x := s->u. */
+void recurrent_refined_take(
+    const struct recurrent *model, struct recurrent_scratch *s, size_t i);
+
+/* y, v, c := of the first n vectors of refined->x. */
+void recurrent_refined_code(
+    const struct recurrent *model, struct recurrent_scratch *s, size_t n);
+
+/* |Q^T v| of vector i, once coded. */
+double recurrent_refined_length(
+    const struct recurrent *model, const struct recurrent_scratch *s, size_t i);
+
+/* s->y := Q u of s->u. */
+void recurrent_refined_project(
+    const struct recurrent *model, struct recurrent_scratch *s);
+
+/* s->y := Q Q^T v of vector 0, once coded. */
+void recurrent_refined_decode(
+    const struct recurrent *model, struct recurrent_scratch *s);
+
+/* levels (dims) := of vector i, once coded. */
+void recurrent_refined_levels(const struct recurrent *model,
+    const struct recurrent_scratch *s, size_t i, uint8_t *levels);
 
 /* Fill model->n and signs from its info; ERR_MEMORY. */
 int recurrent_rotation_init(struct recurrent *model, struct error *err);

@@ -14,12 +14,13 @@
 #include "index/store.h"
 
 #define SEARCH_BATCH 256 /* queries that share a pass over the codes */
+#define ENCODE_BATCH 96  /* vectors that a thread encodes at a time */
 
 /* Codes of a corpus on their way into a store. */
 struct coded {
-	uint8_t *wire;  /* (n, code_bytes) */
-	float *factors; /* (n) */
-	bool *valid;    /* (n) */
+	uint8_t *wire;                     /* (n, code_bytes) */
+	struct recurrent_numbers *numbers; /* (n) */
+	bool *valid;                       /* (n) */
 	size_t n;
 };
 
@@ -27,7 +28,7 @@ static void
 coded_free(struct coded *c)
 {
 	free(c->wire);
-	free(c->factors);
+	free(c->numbers);
 	free(c->valid);
 }
 
@@ -36,9 +37,9 @@ coded_new(struct coded *c, size_t n, size_t bytes, struct error *err)
 {
 	c->n = n;
 	c->wire = array_new(n, bytes);
-	c->factors = array_new(n, sizeof *c->factors);
+	c->numbers = array_new(n, sizeof *c->numbers);
 	c->valid = array_new(n, sizeof *c->valid);
-	if (c->wire == NULL || c->factors == NULL || c->valid == NULL)
+	if (c->wire == NULL || c->numbers == NULL || c->valid == NULL)
 		return error_set(err, ERR_MEMORY, "no memory for %zu codes", n);
 	return 0;
 }
@@ -69,12 +70,30 @@ open_model(const char *path, struct code_shape shape, size_t dims, struct error 
 	return model;
 }
 
+/* Rows first .. end - 1; those without a direction are not valid. */
+static void
+encode_rows(struct coded *coded, const struct recurrent *model,
+    struct recurrent_scratch *scratch, const struct eval_vectors *vectors, size_t first,
+    size_t end)
+{
+	size_t bytes = code_bytes(recurrent_info(model).shape);
+	struct error err;
+
+	for (size_t i = first; i < end; i++) {
+		const struct recurrent_codes codes = {
+		    coded->wire + i * bytes, coded->numbers + i};
+		size_t n = recurrent_encode_many(model, scratch, &codes,
+		    vectors->values + i * vectors->dims, end - i, &err);
+		memset(coded->valid + i, true, n * sizeof *coded->valid);
+		i += n;
+	}
+}
+
 /* Encode all embeddings, on all processors. */
 static int
 encode_all(struct coded *coded, const struct recurrent *model,
     const struct eval_vectors *vectors, struct error *err)
 {
-	size_t bytes = code_bytes(recurrent_info(model).shape);
 	bool failed = false;
 #pragma omp parallel
 	{
@@ -84,16 +103,12 @@ encode_all(struct coded *coded, const struct recurrent *model,
 #pragma omp atomic write
 			failed = true;
 		}
-#pragma omp for schedule(dynamic, 64)
-		for (size_t i = 0; i < vectors->n; i++) {
-			struct recurrent_numbers numbers = {0, 0};
-			if (scratch == NULL || !vectors->valid[i])
-				continue;
-			coded->valid[i] =
-			    recurrent_encode(model, scratch, coded->wire + i * bytes,
-				&numbers, vectors->values + i * vectors->dims,
-				&mine) == 0;
-			coded->factors[i] = numbers.factor;
+#pragma omp for schedule(dynamic)
+		for (size_t i = 0; i < vectors->n; i += ENCODE_BATCH) {
+			size_t end = i + ENCODE_BATCH;
+			if (scratch != NULL)
+				encode_rows(coded, model, scratch, vectors, i,
+				    end < vectors->n ? end : vectors->n);
 		}
 		recurrent_scratch_free(scratch);
 	}
@@ -108,7 +123,7 @@ fill_store(
 	for (size_t i = 0; i < coded->n; i++) {
 		struct store_row row = {
 		    .wire = coded->wire + i * bytes,
-		    .factor = coded->factors[i],
+		    .factor = coded->numbers[i].factor,
 		};
 		if (coded->valid[i] && store_put(store, (uint32_t)i, &row, err) == -1)
 			return -1;

@@ -260,7 +260,8 @@ check_turn(
 	    .input_dims = (uint32_t)t->sample.dims,
 	    .shape = t->shape,
 	    .mean = t->mean,
-	    .map = fit_map(fit)};
+	    .map = fit_map(fit),
+	    .base = fit_base(fit)};
 	struct recurrent *model = recurrent_new_refined(&config, err);
 	if (!model)
 		return -1;

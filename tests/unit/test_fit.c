@@ -102,7 +102,7 @@ refined(const struct blas *blas, uint32_t bits)
 		before = missed;
 	}
 	const struct recurrent_refined_config config = {
-	    D, {M, bits}, mean, fit_map(fit)};
+	    D, {M, bits}, mean, fit_map(fit), fit_base(fit)};
 	struct recurrent *model = recurrent_new_refined(&config, &err);
 	assert_non_null(model);
 	fit_free(fit);

@@ -261,7 +261,8 @@ test_files_refused(void **state)
 	assert_int_equal(err.code, ERR_NOT_FOUND);
 }
 
-/* A refined model is a mean and a map; the file gives the model that was saved. */
+/* A refined model is a mean and two matrices; the file gives the model that was saved.
+ */
 static void
 test_refined(void **state)
 {
@@ -269,18 +270,20 @@ test_refined(void **state)
 	struct error err;
 	struct rng rng;
 	struct code_shape shape = {64, 2};
-	static float map[64 * 48], mean[48], x[48];
+	static float map[64 * 48], base[64 * 48], mean[48], x[48];
 	uint8_t wire[2][16];
 	struct recurrent_numbers numbers[2];
 
 	rng_init(&rng, test_seed(), 7);
 	for (size_t i = 0; i < 64 * 48; i++)
 		map[i] = rng_normal(&rng) / 48;
+	for (size_t i = 0; i < 64 * 48; i++)
+		base[i] = rng_normal(&rng);
 	for (size_t i = 0; i < 48; i++) {
 		mean[i] = rng_normal(&rng) / 10;
 		x[i] = rng_normal(&rng);
 	}
-	const struct recurrent_refined_config config = {48, shape, mean, map};
+	const struct recurrent_refined_config config = {48, shape, mean, map, base};
 	struct bench a = {.model = recurrent_new_refined(&config, &err)};
 	a.scratch = recurrent_scratch_new(a.model, &err);
 	assert_int_equal(recurrent_save(a.model, path, &err), 0);
@@ -297,8 +300,9 @@ test_refined(void **state)
 	bench_free(&b);
 
 	struct file f = {.list = {tensor_of("mean", mean, 48, 0),
-			     tensor_of("query.weight", map, 64, 48)},
-	    .n = 2,
+			     tensor_of("query.weight", map, 64, 48),
+			     tensor_of("base.weight", base, 64, 48)},
+	    .n = 3,
 	    .metadata = {{"format", "halftone-binarizer"}, {"format_version", "1"},
 		{"kind", "refined"}, {"dims", "64"}, {"bits", "2"}},
 	    .n_metadata = 5};
@@ -306,6 +310,8 @@ test_refined(void **state)
 	f.n = 1;
 	check_refused(&f, "'query.weight'");
 	f.n = 2;
+	check_refused(&f, "'base.weight'");
+	f.n = 3;
 	memset(map + 3 * 48, 0, 48 * sizeof *map);
 	check_refused(&f, "row 3's square");
 	map[5] = NAN;

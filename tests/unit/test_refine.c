@@ -1,18 +1,21 @@
 /*
  * Claims of binarize/refine.h and how they are checked:
- *  - every kernel gives the bits of a plain loop over rows, columns and dimensions, for
- *    random decoders of several sizes and 1 to 4 bits, in buffers that end at an
- *    unreadable page;
+ *  - every kernel gives the integers of a plain loop over rows, columns and dimensions,
+ *    for random decoders of several sizes and 1 to 4 bits and any number of vectors at
+ * a time, in buffers that end at an unreadable page;
  *  - a code cannot be bettered by a step of one level (in double precision, but for
- * what rounding could take back), and misses no more than the one it began with;
+ *    what rounding could take back), and misses no more than the one it began with;
+ *  - y and c are Q u and Q (u - Q^T v), to the precision of what they are rounded to;
  *  - levels stay inside the code, also where the vector is far outside;
- *  - under a rotation the nearest levels stay;
- *  - a decoder with a row of zeros, or one that is not finite, is refused;
+ *  - under a rotation with its inverse as W the nearest levels stay;
+ *  - a decoder with a row of zeros, one that is not finite or one out of all proportion
+ *    is refused;
  *  - with memory short at any point refine_new says so and leaks nothing.
  */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,16 +40,16 @@ static const struct refine_kernel *const kernels[] = {
 };
 #define KERNELS (sizeof kernels / sizeof *kernels)
 
-static float
+static double
 step_of(uint32_t bits)
 {
-	return 2.0f / (float)(1 << (bits - 1));
+	return 2.0 / (1 << (bits - 1));
 }
 
-static float
+static int
 top_of(uint32_t bits)
 {
-	return 2.0f - 1.0f / (float)(1 << (bits - 1));
+	return (1 << bits) - 1;
 }
 
 static float *
@@ -75,115 +78,162 @@ free_floats(float *x, size_t n)
 	guard_free(x, n * sizeof *x);
 }
 
+static int16_t *
+random_numbers(struct rng *rng, size_t n, int most)
+{
+	int16_t *x = guard_new(n * sizeof *x);
+	for (size_t i = 0; i < n; i++)
+		x[i] = (int16_t)((int)rng_below(rng, 2 * (uint64_t)most + 1) - most);
+	return x;
+}
+
 /* ---- the plain loop ---- */
 
 static void
-slow_product(float *y, const float *M, size_t rows, size_t columns, const float *x)
+slow_product(
+    int32_t *y, const int16_t *M, size_t rows, size_t columns, const int16_t *x)
 {
 	for (size_t r = 0; r < rows; r++) {
-		y[r] = 0.0f;
+		y[r] = 0;
 		for (size_t k = 0; k < columns; k++)
 			y[r] += M[r * columns + k] * x[k];
 	}
 }
 
-static void
-slow_descend(float *v, float *c, const struct refine_rule *rule)
+/* What a step towards c_i gains. */
+static int64_t
+slow_gain(const int16_t *v, const int64_t *c, size_t i, const int16_t *gram, size_t m,
+    int top)
 {
-	for (size_t n = 0; n < rule->changes_max; n++) {
-		float best = 0.0f;
-		size_t at = 0;
-		for (size_t i = 0; i < rule->dims; i++) {
-			float next =
-			    c[i] < 0.0f ? v[i] - rule->step : v[i] + rule->step;
-			float gain = fabsf(c[i]) - rule->least[i];
-			if (fabsf(next) <= rule->top && gain > best) {
-				best = gain;
-				at = i;
-			}
+	int next = v[i] + (c[i] < 0 ? -2 : 2);
+	int64_t gain = (c[i] < 0 ? -c[i] : c[i]) - gram[i * m + i];
+	return gain > 0 && abs(next) <= top ? gain : 0;
+}
+
+/* One round of the quarters; whether anything was gained. */
+static bool
+slow_round(int16_t *v, int64_t *c, const int16_t *gram, size_t m, int top)
+{
+	int64_t gain[4] = {0};
+	size_t at[4] = {0};
+
+	for (size_t i = 0; i < m; i++) {
+		int64_t g = slow_gain(v, c, i, gram, m, top);
+		if (g > gain[i * 4 / m]) {
+			gain[i * 4 / m] = g;
+			at[i * 4 / m] = i;
 		}
-		if (best == 0.0f)
-			return;
-		float change = c[at] < 0.0f ? -rule->step : rule->step;
-		v[at] += change;
-		for (size_t i = 0; i < rule->dims; i++)
-			c[i] -= rule->gram[at * rule->dims + i] * change;
 	}
+	for (size_t q = 0; q < 4; q++) {
+		if (gain[q] == 0 || slow_gain(v, c, at[q], gram, m, top) == 0)
+			continue;
+		int change = c[at[q]] < 0 ? -2 : 2;
+		v[at[q]] = (int16_t)(v[at[q]] + change);
+		for (size_t i = 0; i < m; i++)
+			c[i] -= change * gram[at[q] * m + i];
+	}
+	return gain[0] || gain[1] || gain[2] || gain[3];
+}
+
+static int16_t *
+to_panels(const int16_t *M, size_t rows, size_t columns)
+{
+	int16_t *panels = guard_new(rows * columns * sizeof *panels);
+	for (size_t r = 0; r < rows; r++)
+		for (size_t k = 0; k < columns; k++)
+			panels[refine_at(columns, r, k)] = M[r * columns + k];
+	return panels;
 }
 
 static void
-to_panels(float *panels, const float *M, size_t rows, size_t columns)
+free_numbers(int16_t *x, size_t n)
 {
-	for (size_t r = 0; r < rows; r++)
-		for (size_t k = 0; k < columns; k++)
-			panels[(r / REFINE_PANEL * columns + k) * REFINE_PANEL +
-			       r % REFINE_PANEL] = M[r * columns + k];
+	guard_free(x, n * sizeof *x);
 }
 
 static void
 assert_products(const struct refine_kernel *kernel, struct rng *rng, size_t m, size_t d)
 {
-	float *Q = random_map(rng, m, d), *u = random_floats(rng, ROWS * d, 0.1f);
-	float *panels = guard_new(m * d * sizeof *panels);
-	float *want = guard_new(m * sizeof *want);
-	float *got = guard_new(ROWS * m * sizeof *got);
+	/* rows of 2^15 meet vectors of 2^15 at most, as in use */
+	int most = d < 4 ? 32767 : (int)(32767 / sqrt((double)d));
+	int16_t *M = random_numbers(rng, m * d, most);
+	int16_t *x = random_numbers(rng, ROWS * d, most);
+	int16_t *panels = to_panels(M, m, d);
+	int32_t *want = guard_new(m * sizeof *want);
+	int32_t *got = guard_new(ROWS * m * sizeof *got);
 	const struct refine_matrix matrix = {panels, m, d};
 
-	to_panels(panels, Q, m, d);
-	for (size_t n = 1; n <= ROWS; n += 7) {
-		float *end = got + (ROWS - n) * m;
-		kernel->product(end, &matrix, u + (ROWS - n) * d, n);
+	for (size_t n = 0; n <= ROWS; n++) {
+		int32_t *end = got + (ROWS - n) * m;
+		kernel->product(end, &matrix, x + (ROWS - n) * d, n);
 		for (size_t i = 0; i < n; i++) {
-			slow_product(want, Q, m, d, u + (ROWS - n + i) * d);
+			slow_product(want, M, m, d, x + (ROWS - n + i) * d);
 			assert_memory_equal(want, end + i * m, m * sizeof *want);
 		}
 	}
-	free_floats(Q, m * d);
-	free_floats(u, ROWS * d);
-	free_floats(panels, m * d);
-	free_floats(want, m);
-	free_floats(got, ROWS * m);
+	free_numbers(M, m * d);
+	free_numbers(x, ROWS * d);
+	free_numbers(panels, m * d);
+	guard_free(want, m * sizeof *want);
+	guard_free(got, ROWS * m * sizeof *got);
+}
+
+/* A Gram matrix whose rows lean on one another by up to `lean`. */
+static int16_t *
+random_gram(struct rng *rng, size_t m, int lean)
+{
+	int16_t *gram = random_numbers(rng, m * m, lean);
+	for (size_t i = 0; i < m; i++) {
+		for (size_t j = 0; j < i; j++)
+			gram[i * m + j] = gram[j * m + i];
+		gram[i * m + i] = (int16_t)(4096 + rng_below(rng, 4097));
+	}
+	return gram;
 }
 
 static void
 assert_descents(
     const struct refine_kernel *kernel, struct rng *rng, size_t m, uint32_t bits)
 {
-	float *Q = random_map(rng, m, m), *least = guard_new(m * sizeof *least);
-	float *gram = guard_new(m * m * sizeof *gram);
-	float *v[2] = {guard_new(m * sizeof *v[0]), guard_new(m * sizeof *v[0])};
-	float *c[2] = {guard_new(m * sizeof *c[0]), guard_new(m * sizeof *c[0])};
-	const struct refine_rule rule = {.gram = gram,
-	    .least = least,
-	    .dims = m,
-	    .changes_max = 4 * m,
-	    .step = step_of(bits),
-	    .top = top_of(bits)};
+	int16_t *gram = random_gram(rng, m, 400), *panels = to_panels(gram, m, m);
+	int32_t *own = guard_new(m * sizeof *own), *c = guard_new(m * sizeof *c);
+	int16_t *v = guard_new(m * sizeof *v), *slow_v = guard_new(m * sizeof *v);
+	int64_t *slow_c = guard_new(m * sizeof *slow_c);
+	struct refine_rule rule = {
+	    .gram = {panels, m, m}, .own = own, .top = top_of(bits)};
 
 	for (size_t i = 0; i < m; i++)
-		slow_product(gram + i * m, Q, m, m, Q + i * m);
-	for (size_t i = 0; i < m; i++)
-		least[i] = rule.step / 2 * gram[i * m + i];
-	for (int round = 0; round < 20; round++) {
+		own[i] = gram[i * m + i];
+	for (int round = 0; round < 40; round++) {
+		size_t rounds = 0;
 		for (size_t i = 0; i < m; i++) {
-			v[0][i] = v[1][i] = 1.0f / (float)(1 << (bits - 1));
-			/* some equal, so that the first one's turn is tried too */
-			c[0][i] = c[1][i] = rng_below(rng, 4) == 0
-						? 0.01f
-						: rng_normal(rng) * 8 / (float)m;
+			v[i] = slow_v[i] =
+			    (int16_t)(2 * (int)rng_below(rng, 1u << bits) - rule.top);
+			/* some equal, so that the first one's turn is tried too; some
+			 * as far away as a vector can be */
+			c[i] = rng_below(rng, 4) == 0
+				   ? 30000
+				   : (int32_t)(rng_normal(rng) * 8192);
+			if (round % 8 == 0 && rng_below(rng, 9) == 0)
+				c[i] = rng_below(rng, 2) ? 1 << 29 : -(1 << 29);
+			slow_c[i] = c[i];
 		}
-		slow_descend(v[0], c[0], &rule);
-		kernel->descend(v[1], c[1], &rule);
-		assert_memory_equal(v[0], v[1], m * sizeof *v[0]);
-		assert_memory_equal(c[0], c[1], m * sizeof *c[0]);
+		rule.passes_max = round % 5 == 0 ? 3 : 64 * m;
+		while (rounds < rule.passes_max &&
+		       slow_round(slow_v, slow_c, gram, m, rule.top))
+			rounds++;
+		kernel->descend(v, c, &rule);
+		assert_memory_equal(slow_v, v, m * sizeof *v);
+		for (size_t i = 0; i < m; i++)
+			assert_int_equal(slow_c[i], c[i]);
 	}
-	free_floats(Q, m * m);
-	free_floats(least, m);
-	free_floats(gram, m * m);
-	for (int i = 0; i < 2; i++) {
-		free_floats(v[i], m);
-		free_floats(c[i], m);
-	}
+	free_numbers(gram, m * m);
+	free_numbers(panels, m * m);
+	free_numbers(v, m);
+	free_numbers(slow_v, m);
+	guard_free(own, m * sizeof *own);
+	guard_free(c, m * sizeof *c);
+	guard_free(slow_c, m * sizeof *slow_c);
 }
 
 static void
@@ -200,8 +250,8 @@ test_kernels_agree(void **state)
 		}
 		for (size_t m = 64; m <= 192; m += 64) {
 			assert_products(kernels[k], &rng, m, 64);
-			assert_products(kernels[k], &rng, m, 37);
-			assert_products(kernels[k], &rng, m, 1);
+			assert_products(kernels[k], &rng, m, 38);
+			assert_products(kernels[k], &rng, m, 2);
 			for (uint32_t bits = 1; bits <= CODE_BITS_MAX; bits++)
 				assert_descents(kernels[k], &rng, m, bits);
 		}
@@ -210,104 +260,173 @@ test_kernels_agree(void **state)
 
 /* ---- what a code is ---- */
 
-/* |u - Q^T v|^2 in double */
+/* left (d) := u - Q^T v, for odd numbers of v; returns its square. */
 static double
-missed(const float *Q, const float *u, const float *v, size_t m, size_t d)
+missed(double *left, const float *Q, const float *u, const int16_t *v, size_t m,
+    size_t d, uint32_t bits)
 {
-	double sum = 0.0;
+	double sum = 0.0, h = step_of(bits) / 2;
 	for (size_t j = 0; j < d; j++) {
-		double left = (double)u[j];
+		left[j] = (double)u[j];
 		for (size_t i = 0; i < m; i++)
-			left -= (double)v[i] * (double)Q[i * d + j];
-		sum += left * left;
+			left[j] -= h * v[i] * (double)Q[i * d + j];
+		sum += left[j] * left[j];
 	}
 	return sum;
 }
 
+enum { M = 128, D = 99, N = 5 };
+
+/* What is tried: a decoder, vectors and what becomes of them. */
+struct trial {
+	float *Q, *W, *u;
+	int16_t *x, *v;
+	int32_t *y, *c;
+};
+
+static void
+trial_new(struct trial *t, struct rng *rng)
+{
+	t->Q = random_map(rng, M, D);
+	t->W = random_floats(rng, M * D, 1.0f);
+	t->u = random_floats(rng, N * D, 0.1f);
+	t->x = guard_new(N * refine_inputs(D) * sizeof *t->x);
+	t->v = guard_new(N * M * sizeof *t->v);
+	t->y = guard_new(N * M * sizeof *t->y);
+	t->c = guard_new(N * M * sizeof *t->c);
+	t->u[D] = 40.0f; /* the second is a lonely direction */
+	for (size_t i = 0; i < N; i++) {
+		double square = 0.0;
+		for (size_t j = 0; j < D; j++)
+			square += (double)t->u[i * D + j] * (double)t->u[i * D + j];
+		for (size_t j = 0; j < D; j++)
+			t->u[i * D + j] *= (float)(1.0 / sqrt(square));
+		refine_round(t->x + i * refine_inputs(D), t->u + i * D, D);
+	}
+	for (size_t i = 0; i < M; i++) {
+		double square = 0.0;
+		for (size_t j = 0; j < D; j++)
+			square += (double)t->Q[i * D + j] * (double)t->Q[i * D + j];
+		for (size_t j = 0; j < D; j++)
+			t->W[i * D + j] = t->Q[i * D + j] / (float)square;
+	}
+}
+
+static void
+trial_free(struct trial *t)
+{
+	free_floats(t->Q, M * D);
+	free_floats(t->W, M * D);
+	free_floats(t->u, N * D);
+	guard_free(t->x, N * refine_inputs(D) * sizeof *t->x);
+	guard_free(t->v, N * M * sizeof *t->v);
+	guard_free(t->y, N * M * sizeof *t->y);
+	guard_free(t->c, N * M * sizeof *t->c);
+}
+
+/* Code i is one that no step betters, and y and c are what they are said to be. */
 static void
 assert_settled(
-    const float *Q, const float *u, float *v, size_t m, size_t d, uint32_t bits)
+    const struct trial *t, const struct refine *refine, size_t i, uint32_t bits)
 {
-	double now = missed(Q, u, v, m, d);
-	float step = step_of(bits);
+	const float *u = t->u + i * D;
+	int16_t *v = t->v + i * M;
+	double left[D], other[D], unit = refine_unit(refine);
+	double now = missed(left, t->Q, u, v, M, D, bits);
+	/* 8192 units are h times the square of the longest row */
+	double longest = sqrt(8192 * unit / (step_of(bits) / 2)), near = 2e-4 * longest;
 
-	for (size_t i = 0; i < m; i++) {
-		float was = v[i];
-		for (int way = -1; way <= 1; way += 2) {
-			v[i] = was + (float)way * step;
-			if (fabsf(v[i]) <= top_of(bits))
-				assert_true(missed(Q, u, v, m, d) > now * (1 - 1e-4));
+	for (size_t k = 0; k < M; k++) {
+		double y = 0.0, c = 0.0;
+		for (size_t j = 0; j < D; j++) {
+			y += (double)t->Q[k * D + j] * (double)u[j];
+			c += (double)t->Q[k * D + j] * left[j];
 		}
-		v[i] = was;
+		assert_true(fabs(y - unit * t->y[i * M + k]) < near);
+		assert_true(fabs(c - unit * t->c[i * M + k]) < near + 256 * unit);
+	}
+	for (size_t k = 0; k < M; k++) {
+		int16_t was = v[k];
+		assert_true(abs(was) <= top_of(bits) && abs(was) % 2 == 1);
+		for (int way = -2; way <= 2; way += 4) {
+			v[k] = (int16_t)(was + way);
+			if (abs(v[k]) <= top_of(bits))
+				assert_true(
+				    missed(other, t->Q, u, v, M, D, bits) >
+				    now - 2 * (near + 256 * unit) * step_of(bits));
+		}
+		v[k] = was;
 	}
 }
 
 static void
 test_codes(void **state)
 {
-	enum { M = 128, D = 100, N = 5 };
+	struct trial t;
 	struct rng rng;
 	struct error err;
+	double left[D];
+	int16_t start[N * M];
 	(void)state;
 
 	rng_init(&rng, test_seed(), 2);
-	float *Q = random_map(&rng, M, D), *u = random_floats(&rng, N * D, 0.1f);
-	float *y = guard_new(N * M * sizeof *y), *c = guard_new(N * M * sizeof *c);
-	float *v = guard_new(N * M * sizeof *v), *start = guard_new(N * M * sizeof *v);
-	u[D] = 40.0f; /* the second is far outside */
+	trial_new(&t, &rng);
 	for (uint32_t bits = 1; bits <= CODE_BITS_MAX; bits++) {
 		struct code_shape shape = {M, bits};
-		struct refine *refine = refine_new(Q, D, shape, &err);
+		struct refine *refine = refine_new(t.Q, t.W, D, shape, &err);
 		assert_non_null(refine);
-		refine_project(refine, y, u, N);
-		refine_code(refine, v, c, y, N);
-		for (size_t i = 0; i < N * M; i++) {
-			float odd = v[i] * (float)(1 << (bits - 1));
-			assert_true(odd == floorf(odd) && (int)odd % 2 != 0);
-			assert_true(fabsf(v[i]) <= top_of(bits));
-			start[i] = i % 3 ? top_of(bits) : -top_of(bits);
-		}
+		refine_project(refine, t.y, t.x, N);
+		refine_code(refine, t.v, t.c, t.y, t.x, N);
 		for (size_t i = 0; i < N; i++)
-			assert_settled(Q, u + i * D, v + i * M, M, D, bits);
-		memcpy(v, start, N * M * sizeof *v);
-		refine_again(refine, v, c, y, N);
+			assert_settled(&t, refine, i, bits);
+		for (size_t i = 0; i < N * M; i++) {
+			int odd = i % 3 ? top_of(bits) : -top_of(bits);
+			t.v[i] = start[i] = (int16_t)odd;
+		}
+		refine_again(refine, t.v, t.c, t.y, N);
 		for (size_t i = 0; i < N; i++) {
-			double before = missed(Q, u + i * D, start + i * M, M, D);
-			assert_true(missed(Q, u + i * D, v + i * M, M, D) < before);
-			assert_settled(Q, u + i * D, v + i * M, M, D, bits);
+			const float *u = t.u + i * D;
+			double before = missed(left, t.Q, u, start + i * M, M, D, bits);
+			assert_true(
+			    missed(left, t.Q, u, t.v + i * M, M, D, bits) < before);
+			assert_settled(&t, refine, i, bits);
 		}
 		refine_free(refine);
 	}
-	free_floats(Q, M * D);
-	free_floats(u, N * D);
-	free_floats(y, N * M);
-	free_floats(c, N * M);
-	free_floats(v, N * M);
-	free_floats(start, N * M);
+	trial_free(&t);
 }
 
 static void
 test_rotation(void **state)
 {
-	enum { M = 64 };
-	float Q[M * M] = {0}, u[M], y[M], v[M], c[M];
+	enum { R = 64 };
+	float Q[R * R] = {0}, W[R * R] = {0}, u[R];
+	int16_t x[R], v[R];
+	int32_t y[R], c[R];
+	double square = 0.0;
 	struct rng rng;
 	struct error err;
 	(void)state;
 
 	rng_init(&rng, test_seed(), 3);
-	for (size_t i = 0; i < M; i++) {
-		Q[i * M + (i * 7 + 3) % M] = i % 2 ? -0.5f : 0.5f;
-		u[i] = 0.4f * rng_normal(&rng);
+	for (size_t i = 0; i < R; i++) {
+		Q[i * R + (i * 7 + 3) % R] = i % 2 ? -0.125f : 0.125f;
+		W[i * R + (i * 7 + 3) % R] = i % 2 ? -8.0f : 8.0f;
+		u[i] = rng_normal(&rng);
+		square += (double)u[i] * (double)u[i];
 	}
-	struct refine *refine = refine_new(Q, M, (struct code_shape){M, 2}, &err);
+	for (size_t i = 0; i < R; i++)
+		u[i] *= (float)(1.0 / sqrt(square));
+	struct refine *refine = refine_new(Q, W, R, (struct code_shape){R, 2}, &err);
 	assert_non_null(refine);
-	refine_project(refine, y, u, 1);
-	refine_code(refine, v, c, y, 1);
-	for (size_t i = 0; i < M; i++) {
-		float x = (i % 2 ? -2.0f : 2.0f) * u[(i * 7 + 3) % M];
-		float near = x < -1 ? -1.5f : x < 0 ? -0.5f : x < 1 ? 0.5f : 1.5f;
-		assert_true(v[i] == near);
+	refine_round(x, u, R);
+	refine_project(refine, y, x, 1);
+	refine_code(refine, v, c, y, x, 1);
+	for (size_t i = 0; i < R; i++) {
+		float value = (i % 2 ? -8.0f : 8.0f) * u[(i * 7 + 3) % R];
+		int near = value < -1 ? -3 : value < 0 ? -1 : value < 1 ? 1 : 3;
+		if (fabsf(value - roundf(value)) > 0.01f) /* else either is near */
+			assert_int_equal(v[i], near);
 	}
 	refine_free(refine);
 }
@@ -315,31 +434,38 @@ test_rotation(void **state)
 static void
 test_refused(void **state)
 {
-	enum { M = 64 };
-	float Q[M * M];
+	enum { R = 64 };
+	const struct code_shape shape = {R, 1};
+	float Q[R * R];
 	struct error err;
 	(void)state;
 
-	for (size_t i = 0; i < M * M; i++)
-		Q[i] = i % (M + 1) == 0 ? 1.0f : 0.0f;
-	Q[5 * M + 5] = 0.0f;
-	assert_null(refine_new(Q, M, (struct code_shape){M, 1}, &err));
+	for (size_t i = 0; i < R * R; i++)
+		Q[i] = i % (R + 1) == 0 ? 0.125f : 0.0f;
+	Q[5 * R + 5] = 0.0f;
+	assert_null(refine_new(Q, Q, R, shape, &err));
 	assert_int_equal(err.code, ERR_INPUT);
 	assert_non_null(strstr(err.text, "row 5's"));
-	Q[5 * M + 5] = NAN;
-	assert_null(refine_new(Q, M, (struct code_shape){M, 1}, &err));
-	Q[5 * M + 5] = 1e30f;
-	assert_null(refine_new(Q, M, (struct code_shape){M, 1}, &err));
-	Q[5 * M + 5] = 1.0f;
+	Q[5 * R + 5] = NAN;
+	assert_null(refine_new(Q, Q, R, shape, &err));
+	Q[5 * R + 5] = 1e30f;
+	assert_null(refine_new(Q, Q, R, shape, &err));
+	assert_non_null(strstr(err.text, "in proportion"));
+	for (size_t i = 0; i < R * R; i++)
+		Q[i] = i % (R + 1) == 0 ? 1e-9f : 0.0f;
+	assert_null(refine_new(Q, Q, R, shape, &err));
+	assert_int_equal(err.code, ERR_INPUT);
+	for (size_t i = 0; i < R * R; i++)
+		Q[i] = i % (R + 1) == 0 ? 0.125f : 0.0f;
 	long k = 0;
 	struct refine *refine = NULL;
 	while (!refine) {
 		array_fail_at(++k);
-		refine = refine_new(Q, M, (struct code_shape){M, 1}, &err);
+		refine = refine_new(Q, Q, R, shape, &err);
 		array_fail_at(0);
 		assert_true(refine || err.code == ERR_MEMORY);
 	}
-	assert_true(k > 5);
+	assert_true(k > 6);
 	refine_free(refine);
 }
 
