@@ -33,8 +33,8 @@
 #define VECTORS 192
 #define LEARNED 6000
 #define TURNS 6
-#define WINDOWS 32
-#define TEXT_EVERY 8 /* windows: plain C embeds slowly */
+#define WINDOWS 16
+#define TEXT_EVERY 4 /* windows: plain C embeds slowly */
 #define PATH_BYTES 4096
 
 /* What is measured; files are in the folder. */

@@ -1,10 +1,10 @@
 /*
  * Symmetric distance of recurrent codes (SDC) against Hamming distance at equal bytes,
- * the speed that binary embedding-based retrieval claims for it (arXiv:2302.08714,
- * section 3.3): one coded query against codes of 64 and of 128 bytes, in the second
- * cache and from memory, for each instruction set of this processor, in four ways:
+ * the speed that binary embedding-based retrieval claims for it (arXiv:2302.08714): one
+ * coded query against codes of 64 and of 128 bytes, in the second cache and from
+ * memory, for each instruction set of this processor, in four ways:
  *
- *     table       SDC by 16-entry tables in a register (the paper's way), 64 codes wide
+ *     table       SDC by 16-entry tables in a register, 64 codes wide
  *     planes      SDC by counting bits of each plane against each
  *     multiply    SDC by multiply-add, as this product searches
  *     hamming     1-bit codes, as this product searches

@@ -8,9 +8,8 @@
 
 /*
  * Symmetric distances of coded queries to stored codes in the two ways that the product
- * does not go: by a table in a register, as binary embedding-based retrieval proposes
- * (arXiv:2302.08714, section 3.3), and bit plane against bit plane.  For bench_sdc
- * alone.
+ * does not go: by a table in a register, after an idea of binary embedding-based
+ * retrieval (arXiv:2302.08714), and bit plane against bit plane.  For bench_sdc alone.
  *
  * A code of `dims` levels c of `bits` bits stands for the odd numbers k = 2 c - top,
  * top = 2^bits - 1; what is wanted of a query and n codes is sum k_i k'_i, exactly.
