@@ -108,12 +108,12 @@ find_content(struct json *content, enum import_kind *kind, const struct json *ob
 	return 0;
 }
 
-/* A code, and the length of its vector where the line says it. */
+/* A code, and the length of its vector and whose it is where the line says it. */
 static int
 append_code(struct text *point, const struct json *object, const struct json *code,
     struct error *err)
 {
-	struct json norm;
+	struct json norm, id;
 	text_string(point, "{\"object\":{\"b64\":");
 	text_bytes(point, code->text, code->len);
 	if (json_member(object, "norm", &norm)) {
@@ -123,6 +123,13 @@ append_code(struct text *point, const struct json *object, const struct json *co
 			    "expected \"norm\" to be a number above 0 and below 1e18");
 		text_string(point, ",\"norm\":");
 		text_bytes(point, norm.text, norm.len);
+	}
+	if (json_member(object, "binarizer_id", &id)) {
+		if (id.type != JSON_STRING)
+			return error_set(
+			    err, ERR_INPUT, "expected \"binarizer_id\" to be a string");
+		text_string(point, ",\"binarizer_id\":");
+		text_bytes(point, id.text, id.len);
 	}
 	text_string(point, "},\"model\":\"codes\"}");
 	return 0;
@@ -134,7 +141,8 @@ is_ours(const struct json *key, enum import_kind kind)
 {
 	return json_equals(key, "id") || json_equals(key, "text") ||
 	       json_equals(key, "vector") || json_equals(key, "code") ||
-	       (kind == IMPORT_CODE && json_equals(key, "norm"));
+	       (kind == IMPORT_CODE &&
+		   (json_equals(key, "norm") || json_equals(key, "binarizer_id")));
 }
 
 /* All other members, as they came. */

@@ -188,20 +188,22 @@ int
 api_coder_stored(struct api_coder *coder, struct distance_query *queries,
     const struct api_row *row, struct error *err)
 {
-	const struct collection_settings *s = settings(coder);
+	bool hamming = settings(coder)->code_distance == DISTANCE_HAMMING;
 	double norm = estimate(coder, row);
 
-	if (api_coder_vector(coder, queries, err))
-		return -1;
-	if (s->code_distance == DISTANCE_HAMMING) {
+	for (size_t i = 0; i < collection_n_versions(coder->collection); i++) {
 		/* Beside codes of its own version the code itself. */
-		struct code_shape shape = version(coder, row->version)->shape;
-		code_to_levels(coder->levels, row->wire, shape);
-		distance_query_hamming(&queries[row->version], coder->levels, shape);
-		return 0;
-	}
-	/* The length of the vector itself is known, and is more than the estimate's. */
-	for (size_t i = 0; i < collection_n_versions(coder->collection); i++)
+		if (hamming && i == row->version) {
+			struct code_shape shape = version(coder, i)->shape;
+			code_to_levels(coder->levels, row->wire, shape);
+			distance_query_hamming(&queries[i], coder->levels, shape);
+			continue;
+		}
+		if (version_query(coder, &queries[i], i, err))
+			return error_prefix(err, "query");
+		/* The length of the vector itself is known, and is more than the
+		 * estimate's. */
 		queries[i].terms.norm2 = (float)(norm * norm);
+	}
 	return 0;
 }

@@ -321,7 +321,7 @@ writer_do(struct writer_operation *op, struct registry *registry, struct db_txn 
 		return -1;
 	if (!live)
 		return fail_alone(op);
-	/* One that this group makes is not in the registry yet. */
+	/* It may have got more versions since; never fewer. */
 	struct collection *current = registry_find(registry, s->name, &none);
 	bool same =
 	    current && collection_store(current) == collection_store(op->collection);

@@ -60,6 +60,10 @@ test_points(void **state)
 		"50}"
 		",\"model\":\"codes\"},\"payload\":{\"a\":1}}",
 		IMPORT_CODE},
+	    {"{\"binarizer_id\":\"0a\",\"code\":\"AAE=\",\"id\":7}",
+		"{\"id\":7,\"vector\":{\"object\":{\"b64\":\"AAE=\",\"binarizer_id\":"
+		"\"0a\"},\"model\":\"codes\"},\"payload\":{}}",
+		IMPORT_CODE},
 	    {"{\"norm\":2.50,\"text\":\"t\",\"id\":7}",
 		"{\"id\":7,\"vector\":{\"text\":\"t\"},\"payload\":{\"norm\":2.50}}",
 		IMPORT_TEXT},
@@ -119,6 +123,7 @@ test_bad_points(void **state)
 	    {"{\"vector\":[1,2,3]}", "2 dimensions"},
 	    {"{\"vector\":\"1\"}", "an array"},
 	    {"{\"code\":\"AA==\",\"norm\":0}", "\"norm\""},
+	    {"{\"code\":\"AA==\",\"binarizer_id\":7}", "\"binarizer_id\""},
 	    {"{\"code\":\"AA==\",\"norm\":1e18}", "\"norm\""},
 	    {"{\"code\":\"AA==\",\"norm\":\"1\"}", "\"norm\""},
 	    {"{\"text\":\"\xff\"}", ""},
