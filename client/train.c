@@ -376,8 +376,10 @@ run(struct training *t, const struct arguments *a, struct error *err)
 	    t->shape.bits, t->check.n_documents, t->check.n_queries);
 	if (check_untrained(t, &untrained, err) != 0 || learn(t, err) != 0)
 		return -1;
-	const struct train_compatible_parts parts = {
-	    .n = t->n, .n_documents = t->check.n_documents, .blas = t->blas};
+	const struct train_compatible_parts parts = {.n = t->n,
+	    .n_documents = t->check.n_documents,
+	    .blas = t->blas,
+	    .seed = t->seed};
 	if ((t->old && train_compatible_add(t->best, t->old, &parts, err) != 0) ||
 	    recurrent_save(t->best, a->output, err) != 0)
 		return -1;
