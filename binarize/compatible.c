@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "binarize/compatible_rank.h"
 #include "binarize/recurrent_model.h"
 
 #define BLOCK 4096 /* rows that are multiplied together */
@@ -93,11 +94,12 @@ polar(const struct blas *blas, double *c, size_t k, size_t l, struct error *err)
 	return rc;
 }
 
-int
-compatible_rotation(float *R, const struct compatible_pairs *pairs,
+/* R (old_dims, d) of the pairs. */
+static int
+find_rotation(float *R, const struct compatible_pairs *pairs, size_t d,
     const struct blas *blas, struct error *err)
 {
-	size_t e = pairs->old_dims, d = pairs->dims;
+	size_t e = pairs->old_dims;
 	bool wide = e <= d;
 	size_t k = wide ? e : d, l = wide ? d : e;
 	const struct blas_matrix old = {.data = pairs->old, .stride = e};
@@ -157,10 +159,12 @@ turn(float *c, const float *a, const float *R, size_t n, size_t e, size_t d,
 	blas_gemm(blas, &product);
 }
 
-/* Have `model` know the codes of `old`, whose vectors are R x (R NULL: x). */
+/* Have `model` know the codes of `old`, whose vectors are R x (R NULL: x), by a map
+ * that is better still for pairs that can be coded (NULL: none). */
 static int
 add(struct recurrent *model, const struct recurrent *old, const float *R,
-    const struct blas *blas, struct error *err)
+    const struct compatible_pairs *pairs, const struct blas *blas, uint64_t seed,
+    struct error *err)
 {
 	size_t m = old->info.shape.dims, e = old->info.input_dims;
 	size_t d = model->info.input_dims, k = old->info.shape.centres;
@@ -186,6 +190,9 @@ add(struct recurrent *model, const struct recurrent *old, const float *R,
 	    .mean = R ? mean : old->mean,
 	    .map = R ? map : Q,
 	    .centres = R ? centres : old_centres};
+	struct compatible_ranked ranked = {map, mean, centres};
+	if (rc == 0 && pairs)
+		rc = compatible_rank(&ranked, old, pairs, blas, seed, err);
 	if (rc == 0)
 		rc = recurrent_add_older(model, &older, err);
 	free(Q);
@@ -196,16 +203,28 @@ add(struct recurrent *model, const struct recurrent *old, const float *R,
 }
 
 int
-compatible_add(struct recurrent *model, const struct recurrent *old, const float *R,
-    const struct blas *blas, struct error *err)
+compatible_add(struct recurrent *model, const struct recurrent *old,
+    const struct compatible_pairs *pairs, const struct blas *blas, uint64_t seed,
+    struct error *err)
 {
-	if (!R && old->info.input_dims != model->info.input_dims)
+	size_t d = model->info.input_dims, e = old->info.input_dims;
+	float *R = NULL;
+	int rc = 0;
+
+	if (pairs ? pairs->old_dims != e || pairs->dims != d : e != d)
 		return error_set(err, ERR_INPUT,
-		    "expected an older binarizer of vectors of %u dimensions, as the "
-		    "new one takes, not of %u",
-		    model->info.input_dims, old->info.input_dims);
-	int rc = add(model, old, R, blas, err);
+		    "expected old vectors of %zu dimensions, which the older "
+		    "binarizer codes, not of %zu",
+		    e, pairs ? pairs->old_dims : d);
+	if (pairs) {
+		R = array_new_aligned(e * d, sizeof *R);
+		rc = R ? find_rotation(R, pairs, d, blas, err)
+		       : error_set(err, ERR_MEMORY, "out of memory for a rotation");
+	}
+	if (rc == 0)
+		rc = add(model, old, R, pairs, blas, seed, err);
 	for (size_t i = 0; rc == 0 && i < old->n_older; i++)
-		rc = add(model, old->older[i], R, blas, err);
+		rc = add(model, old->older[i], R, NULL, blas, seed, err);
+	free(R);
 	return rc;
 }

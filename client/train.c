@@ -106,11 +106,13 @@ static int
 open_older(struct training *t, struct error *err)
 {
 	const struct train_options *o = t->options;
-	const struct train_compatible_parts parts = {
-	    .n = t->n, .n_documents = t->check.rows.corpus.n, .blas = t->blas};
+	const struct train_compatible_parts parts = {.n = t->n,
+	    .n_documents = t->check.rows.corpus.n,
+	    .blas = t->blas,
+	    .seed = o->seed};
 	if (!o->old.model)
 		return 0;
-	t->old = train_compatible_new(&o->old, &t->sample, &parts, o->seed, err);
+	t->old = train_compatible_new(&o->old, &t->sample, &parts, err);
 	return t->old ? 0 : -1;
 }
 

@@ -12,6 +12,7 @@
 #include "client/options.h"
 
 #define UNTRAINED "untrained"
+#define PAIRS_MAX 40000 /* items that are learned from */
 #define DEPTH 10
 
 struct train_compatible {
@@ -21,7 +22,8 @@ struct train_compatible {
 	struct train_sample sample;    /* by another encoder; else no rows */
 	const struct train_sample *of; /* the old vectors: &sample or now */
 	struct train_compatible_parts parts;
-	float *rotation; /* by another encoder: R of compatible.h */
+	float *rows; /* (n_rows, now's dims): the first of now, of another encoder */
+	size_t n_rows;
 };
 
 int
@@ -98,25 +100,23 @@ open_model(
 }
 
 static int
-find_rotation(struct train_compatible *old, struct error *err)
+keep_rows(struct train_compatible *old, struct error *err)
 {
-	const struct compatible_pairs pairs = {.old = old->of->rows,
-	    .now = old->now->rows,
-	    .n = old->parts.n,
-	    .old_dims = old->of->dims,
-	    .dims = old->now->dims};
+	size_t numbers;
 
-	old->rotation =
-	    array_new_aligned(pairs.old_dims * pairs.dims, sizeof *old->rotation);
-	if (!old->rotation)
-		return error_set(err, ERR_MEMORY, "out of memory for a rotation");
-	return compatible_rotation(old->rotation, &pairs, old->parts.blas, err);
+	old->n_rows = old->parts.n < PAIRS_MAX ? old->parts.n : PAIRS_MAX;
+	numbers = old->n_rows * old->now->dims;
+	old->rows = array_new_aligned(numbers, sizeof *old->rows);
+	if (!old->rows)
+		return error_set(err, ERR_MEMORY, "out of memory for pairs of vectors");
+	memcpy(old->rows, old->now->rows, numbers * sizeof *old->rows);
+	return 0;
 }
 
 struct train_compatible *
 train_compatible_new(const struct train_compatible_options *options,
     const struct train_sample *sample, const struct train_compatible_parts *parts,
-    uint64_t seed, struct error *err)
+    struct error *err)
 {
 	struct train_compatible *old = array_new(1, sizeof *old);
 	if (old == NULL) {
@@ -128,8 +128,8 @@ train_compatible_new(const struct train_compatible_options *options,
 	old->parts = *parts;
 	if (options->vectors != NULL) {
 		/* The seed takes the same rows of a file of as many. */
-		if (train_sample_load(
-			&old->sample, options->vectors, sample->n, seed, err) != 0)
+		if (train_sample_load(&old->sample, options->vectors, sample->n,
+			parts->seed, err) != 0)
 			goto err0;
 		old->of = &old->sample;
 		if (old->sample.count != sample->count) {
@@ -141,7 +141,7 @@ train_compatible_new(const struct train_compatible_options *options,
 		}
 	}
 	old->model = open_model(options, old->of->dims, err);
-	if (old->model == NULL || (old->of != old->now && find_rotation(old, err) != 0))
+	if (old->model == NULL || (old->of != old->now && keep_rows(old, err) != 0))
 		goto err0;
 	return old;
 err0:
@@ -156,7 +156,7 @@ train_compatible_free(struct train_compatible *old)
 		return;
 	recurrent_free(old->model);
 	train_sample_free(&old->sample);
-	free(old->rotation);
+	free(old->rows);
 	free(old);
 }
 
@@ -233,10 +233,15 @@ int
 train_compatible_add(
     struct recurrent *model, const struct train_compatible *old, struct error *err)
 {
+	const struct compatible_pairs pairs = {.old = old->of->rows,
+	    .now = old->rows,
+	    .n = old->n_rows,
+	    .old_dims = old->of->dims,
+	    .dims = old->now->dims};
 	double now, before;
 
-	if (compatible_add(model, old->model, old->rotation, old->parts.blas, err) !=
-		0 ||
+	if (compatible_add(model, old->model, old->rows ? &pairs : NULL,
+		old->parts.blas, old->parts.seed, err) != 0 ||
 	    measure(&now, &before, model, old, err) != 0)
 		return -1;
 	printf("codes of %s (%s): overlap@10 %.4f, asked by the old vectors %.4f\n",

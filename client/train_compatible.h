@@ -28,17 +28,18 @@ struct train_compatible_parts {
 	size_t n;
 	size_t n_documents;
 	const struct blas *blas;
+	uint64_t seed; /* that the sample was loaded with */
 };
 
 struct train_compatible;
 
-/* The older model and, of another encoder, how its vectors of the rows in `sample`, not
- * centred yet, lie to these.  The sample was loaded with this seed and is borrowed; of
- * its rows those that are held out are read later too.  NULL: ERR_FORMAT for other dims
- * or another number of rows; as recurrent_open and train_sample_load. */
+/* The older model and, of another encoder, the old vectors of the rows in `sample`,
+ * which is borrowed: of its rows those to learn from may change after this.  NULL:
+ * ERR_FORMAT for other dims or another number of rows; as recurrent_open and
+ * train_sample_load. */
 struct train_compatible *train_compatible_new(
     const struct train_compatible_options *options, const struct train_sample *sample,
-    const struct train_compatible_parts *parts, uint64_t seed, struct error *err);
+    const struct train_compatible_parts *parts, struct error *err);
 void train_compatible_free(struct train_compatible *old);
 
 /* Have `model` know the older one, and print a line of what that is worth on documents

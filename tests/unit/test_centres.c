@@ -27,8 +27,8 @@
 #include "binarize/recurrent.h"
 #include "binarize/recurrent_model.h"
 #include "index/flat.h"
-#include "tests/support/openblas.h"
 #include "tests/support/guard.h"
+#include "tests/support/openblas.h"
 
 #define D 72
 #define M 128
@@ -455,7 +455,7 @@ test_older(void **state)
 	    .input_dims = D, .shape = {M, 4, 0}, .seed = 3};
 	struct recurrent *model = recurrent_new(&config, &err);
 	assert_non_null(model);
-	assert_int_equal(compatible_add(model, old, NULL, test_blas(), &err), 0);
+	assert_int_equal(compatible_add(model, old, NULL, test_blas(), 1, &err), 0);
 	assert_int_equal(recurrent_save(model, path, &err), 0);
 	recurrent_free(model);
 	model = recurrent_open(path, (struct code_shape){M, 4, 0}, &err);
