@@ -30,15 +30,19 @@ struct gradients {
 	uint64_t *ids;
 };
 
-/* Every training row and one near it; rows that share a neighbour are one item. */
+/* Every training row and one near it, rows that share a neighbour being one item; where
+ * no loss looks at pairs any other row does as well. */
 static int
 find_pairs(struct gradients *g, struct descent_data *data, const struct training *t,
     struct error *err)
 {
+	bool wanted = t->options->codes > 0 || t->options->floats > 0;
 	data->u = t->sample.rows;
 	data->n = data->n_pairs = t->n;
-	if (neighbours_find(g->right, t->blas, data->u, data->n, t->sample.dims, err) !=
-	    0)
+	for (size_t i = 0; i < t->n; i++)
+		g->right[i] = (uint32_t)((i + 1) % t->n);
+	if (wanted && neighbours_find(g->right, t->blas, data->u, data->n,
+			  t->sample.dims, err) != 0)
 		return -1;
 	for (size_t i = 0; i < data->n_pairs; i++)
 		g->ids[i] = g->right[i];

@@ -54,7 +54,7 @@ static const char help[] =
     "  --steps N        steps of training (default 3,000)\n"
     "  --pairs F        lines \"ROW<TAB>ROW\" of vectors that belong together, counted "
     "from\n"
-    "                   0 (default: near neighbours, found among the vectors)\n"
+    "                   0 (default: near neighbours, if --codes or --floats asks)\n"
     "  --queries F      vectors that the first of the two rows is of\n"
     "  --layers N       layers of a block (default 1; 2 of hash), with batch norm\n"
     "  --hidden N       units of the layers between\n"
