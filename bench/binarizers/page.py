@@ -12,7 +12,9 @@ import numpy as np
 from cells import KEY, Cells
 from halftone import UNTRAINED
 from measure import bootstrap
-from report import against, claims, costs, drawn, picture_name, shown, spread
+from report import (
+    against, claims, costs, drawn, of_bits, picture_name, shown, spread, table,
+)  # fmt: skip
 from results import MEASURES, Results, groups
 
 BEGIN, END = "<!-- tables of make bench-binarize -->", "<!-- end of the tables -->"
@@ -44,7 +46,7 @@ def means(results, measure, columns):
         for bits in results.bits()
     }
     measured = [b for b in results.bits() if any(found[m, b] is not None for m in rows)]
-    titles = " | ".join(f"{b} bit{'s' * (b > 1)}" for b in measured)
+    titles = " | ".join(map(of_bits, measured))
     yield f"| method | beside | {titles} |"
     yield "|---|---|" + "---|" * len(measured)
     for method, names in rows.items():
@@ -116,8 +118,13 @@ def page(results, folder):
             if measure == "overlap@10" and heading.startswith("dev sets"):
                 continue
             yield f"\n### {what}: {heading}\n"
-            yield f"Mean of: {'; '.join(map(str, columns))}.\n"
-            yield from means(results, measure, columns)
+            if (measure, heading) == ("overlap@10", "corpora"):
+                for bits in results.bits():
+                    yield from table(results, measure, bits, columns)
+                    yield ""
+            else:
+                yield f"Mean of: {'; '.join(map(str, columns))}.\n"
+                yield from means(results, measure, columns)
             if measure == "overlap@100":
                 continue
             yield ""

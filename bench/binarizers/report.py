@@ -24,9 +24,13 @@ def spread(values):
     return f"{low:g}" if low == high else f"{low:g}-{high:g}"
 
 
+def of_bits(bits):
+    return f"{bits} bit{'s' * (bits > 1)}"
+
+
 def table(results, measure, bits, columns):
     titles = [str(c) for c in columns]
-    yield f"| {bits} bit{'s' * (bits > 1)} | bytes | " + " | ".join(titles) + " | mean |"
+    yield f"| {of_bits(bits)} | bytes | " + " | ".join(titles) + " | mean |"
     yield "|---|---|" + "---|" * (len(columns) + 1)
     for method in results.rows():
         values = [results.value(measure, bits, method, c) for c in columns]
@@ -40,11 +44,16 @@ def table(results, measure, bits, columns):
 
 def against(results, measure, bits, method, columns):
     """(column, each query's value, the best rival's name, its values) where both are."""
-    for column in columns:
-        best = rival_of(results, measure, bits, column)
-        if best and results.value(measure, bits, method, column) is not None:
-            mine = results.query_values(measure, bits, method, column)
-            yield column, mine, best[0], results.query_values(measure, bits, *best)
+    columns = [
+        c
+        for c in columns
+        if results.value(measure, bits, method, c) is not None
+        and rival_of(results, measure, bits, [c])[0]
+    ]
+    rival, places = rival_of(results, measure, bits, columns)
+    for column, place in zip(columns, places):
+        mine = results.query_values(measure, bits, method, column)
+        yield column, mine, rival, results.query_values(measure, bits, rival, place)
 
 
 def claims(results, measure, columns, methods):
@@ -59,13 +68,13 @@ def claims(results, measure, columns, methods):
                 differences.append(mine - theirs)
                 mean, low, high = bootstrap(differences[-1:])
                 yield (
-                    f"| {column}, {bits} bits | {method} {mine.mean():.3f} | "
+                    f"| {column}, {of_bits(bits)} | {method} {mine.mean():.3f} | "
                     f"{rival} {theirs.mean():.3f} | {mean:+.3f} | {low:+.3f} {high:+.3f} |"
                 )
             if len(differences) > 1:
                 mean, low, high = bootstrap(differences)
                 yield (
-                    f"| mean, {bits} bits | {method} | | {mean:+.3f} | "
+                    f"| mean, {of_bits(bits)} | {method} | | {mean:+.3f} | "
                     f"{low:+.3f} {high:+.3f} |"
                 )
 

@@ -104,18 +104,26 @@ def column_of(cell):
     return Column(*named, tuple(measured), cell["train"], learnt)
 
 
-def rival_of(results, measure, bits, column):
-    """The RaBitQ, of all its forms, that did best here, and the column it is in: it may
-    have learnt from what is searched where ours has not.  None where there is none."""
-    tried = [
-        (results.value(measure, bits, method, c), method, c)
-        for c in results.columns
-        if c.same_test(column)
-        for method in results.methods
-        if method.startswith(RIVAL)
-    ]
-    tried = [one for one in tried if one[0] is not None]
-    return max(tried)[1:] if tried else None
+def rival_of(results, measure, bits, columns):
+    """The form of RaBitQ that does best on the mean of these columns, and for each the
+    column it is taken from: it may have learnt from what is searched where ours has not.
+    Nothing where no form was measured on all."""
+    tried = []
+    for method in results.methods:
+        if not method.startswith(RIVAL):
+            continue
+        found = [best_test(results, measure, bits, method, c) for c in columns]
+        if columns and None not in found:
+            mean = np.mean([value for value, _ in found])
+            tried.append((mean, method, [where for _, where in found]))
+    return max(tried)[1:] if tried else (None, [])
+
+
+def best_test(results, measure, bits, method, column):
+    """(value, column): the best of what was measured on the same test."""
+    same = (c for c in results.columns if c.same_test(column))
+    each = [(results.value(measure, bits, method, c), c) for c in same]
+    return max((one for one in each if one[0] is not None), default=None)
 
 
 def heading_of(results, column):

@@ -234,8 +234,9 @@ class TestHalftone(unittest.TestCase):
                 np.testing.assert_array_equal(ids, expected)
                 self.assertEqual(method.bytes_per_document, 8)
                 self.assertEqual(method.shared_bytes, shared)
-                said = {"train": took, "encode": 0.5, "search": 0.25}
-                self.assertEqual(method.seconds, said)
+                self.assertEqual(method.seconds["train"], took)
+                self.assertEqual(method.seconds["encode"], 2 * method.seconds["search"])
+                self.assertTrue(0 < method.seconds["encode"] < 5, method.seconds)
                 digests.append(method.digest)
             with open(program, "a", encoding="utf-8") as out:
                 out.write("# another program\n")
@@ -325,14 +326,19 @@ class TestRun(unittest.TestCase):
         for header in ("first tiny | second tiny", "first to second tiny", "judged tiny"):
             self.assertIn(f"\n| 2 bits | bytes | {header} | mean |\n", text)
         self.assertIn("| RaBitQ, best number of lists | 13 |", text)
-        # the rival may know what is searched where ours has learnt from another corpus
+        # the rival is one for all that a mean is of, and may know what is searched where
+        # ours has learnt from another corpus
+        lines = text.splitlines()
         own, other = (
-            next(line for line in text.splitlines() if line.startswith(f"| {column} tiny, 2"))
+            next(line for line in lines if line.startswith(f"| {column} tiny, 2"))
             for column in ("second", "first to second")
         )
-        theirs = [max(self.rivals_of(train)) for train in ("second", "first")]
-        self.assertIn(f" {max(theirs):.3f} ", other)
-        self.assertIn(f" {max(theirs):.3f} ", own)
+        first, second = self.rivals_of("first", "first"), self.rivals_of("second", "second")
+        for name, value in self.rivals_of("second", "first").items():
+            second[name] = max(second[name], value)
+        overall = max(first, key=lambda name: (first[name] + second[name], name))
+        self.assertIn(f" {overall} {second[overall]:.3f} ", own)
+        self.assertIn(f" {max(second.values()):.3f} ", other)
         # exact search stands for ours here, and wins surely
         rows = [line for line in text.splitlines() if "| mean, 2 bits | trained" in line]
         self.assertEqual(len(rows), 2, text)
@@ -345,13 +351,13 @@ class TestRun(unittest.TestCase):
             circles = xml.dom.minidom.parse(str(path)).getElementsByTagName("circle")
             self.assertGreater(len(circles), 4)
 
-    def rivals_of(self, train):
-        """overlap@10 of each RaBitQ on the second corpus, at 2 bits: means over seeds."""
+    def rivals_of(self, corpus, train):
+        """overlap@10 of each RaBitQ at 2 bits: means over seeds."""
         found = {}
         for c in Cells(self.root / "out").list:
-            if (c["corpus"], c["train"], c["bits"]) == ("second", train, 2):
+            if (c["corpus"], c["train"], c["bits"]) == (corpus, train, 2):
                 found.setdefault(c["method"], []).append(c["overlap@10"])
-        return [np.mean(v) for name, v in found.items() if name.startswith("RaBitQ")]
+        return {k: np.mean(v) for k, v in found.items() if k.startswith("RaBitQ")}
 
     def test_means_are_of_the_values(self):
         self.run_bench("--dev", self.root / "dev", "--encoder", self.root / "encoder")
