@@ -80,7 +80,7 @@ rotation(size_t d, uint64_t seed, uint32_t bits)
 {
 	struct error err;
 	const struct recurrent_rotation_config config = {
-	    (uint32_t)d, {M, bits}, seed, mean};
+	    (uint32_t)d, {M, bits, 0}, seed, mean};
 	struct recurrent *model = recurrent_new(&config, &err);
 	if (!model)
 		fail_msg("%s", err.text);
@@ -91,8 +91,11 @@ static struct recurrent *
 refined(size_t d, uint32_t bits)
 {
 	struct error err;
-	const struct recurrent_refined_config config = {
-	    (uint32_t)d, {M, bits}, mean, map};
+	const struct recurrent_refined_config config = {.input_dims = (uint32_t)d,
+	    .shape = {M, bits, 0},
+	    .mean = mean,
+	    .map = map,
+	    .base = map};
 	struct recurrent *model = recurrent_new_refined(&config, &err);
 	if (!model)
 		fail_msg("%s", err.text);
@@ -154,7 +157,7 @@ map_of(double *Q, const struct recurrent *model, size_t e)
 		for (int side = 0; side < 2; side++) {
 			memset(levels, 0, sizeof levels);
 			levels[i] = (uint8_t)(side << (bits - 1));
-			code_from_levels(wire, levels, (struct code_shape){M, bits});
+			code_from_levels(wire, levels, (struct code_shape){M, bits, 0});
 			recurrent_decode(model, scratch, x[side], wire, 1);
 		}
 		for (size_t j = 0; j < e; j++)
