@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/vectors.h"
+#include "binarize/choice.h"
 #include "client/options.h"
 #include "client/stop.h"
 
@@ -33,7 +33,9 @@ static const char help[] =
     "  --dims M           dimensions of a code, a multiple of 64 (default: the "
     "model's)\n"
     "  --binarizer NAME   what makes the codes: a file (with --url: a name the server\n"
-    "                     knows), or untrained (default: the one beside the model)\n"
+    "                     knows), or untrained (default: beside the model, the one "
+    "learned\n"
+    "                     for these bits and dims, or else of any shape)\n"
     "  --text-model NAME  the server's model (default: the last part of --model DIR, "
     "or\n"
     "                     " OPTIONS_TEXT_MODEL ")\n"
@@ -257,24 +259,27 @@ static int
 search_codes(struct eval_ranks *ranks, struct arguments *a,
     const struct eval_embedded *embedded, struct error *err)
 {
-	char beside[4096];
+	struct choice beside = {.any.path = NULL};
 	const char *binarizer = a->binarizer;
 	if (binarizer == NULL) {
-		snprintf(beside, sizeof beside, "%s/binarizer.safetensors", a->model);
-		if (access(beside, F_OK) == 0)
-			binarizer = beside;
+		const struct code_shape wish = {
+		    a->shape.dims, a->shape.bits, CODE_CENTRES_MAX};
+		if (choice_read(&beside, a->model, err) == -1)
+			return -1;
+		binarizer = choice_path(&beside, wish);
 	} else if (strcmp(binarizer, "untrained") == 0) {
 		binarizer = NULL;
 	}
 	uint64_t start = clock_ns();
 	struct eval_seconds seconds;
 	const struct eval_binarizers binarizers = {.corpus = binarizer};
-	if (eval_codes(ranks, &seconds, &a->shape, embedded, &binarizers, err) == -1)
-		return -1;
-	fprintf(stderr, "coded and searched with %s in %.3f s\n",
-	    binarizer == NULL ? "the untrained binarizer" : binarizer,
-	    clock_since(start));
-	return 0;
+	int rc = eval_codes(ranks, &seconds, &a->shape, embedded, &binarizers, err);
+	if (rc == 0)
+		fprintf(stderr, "coded and searched with %s in %.3f s\n",
+		    binarizer == NULL ? "the untrained binarizer" : binarizer,
+		    clock_since(start));
+	choice_free(&beside);
+	return rc;
 }
 
 /* Means over the judged queries.  `exact` NULL: no overlap. */

@@ -93,7 +93,8 @@ int eval_search(struct eval_ranks *ranks, struct eval_seconds *seconds,
     struct error *err);
 
 /* The same by files.  NULL: of `corpus`, the untrained binarizer; of `queries`, that of
- * the corpus.  shape->dims 0 = the corpus's dims rounded up. */
+ * the corpus.  shape->dims 0 = those that a learned one makes, else the corpus's
+ * rounded up. */
 struct eval_binarizers {
 	const char *corpus;
 	const char *queries;

@@ -306,6 +306,12 @@ eval_codes(struct eval_ranks *ranks, struct eval_seconds *seconds,
 {
 	size_t dims = embedded->corpus.dims;
 	struct code_shape wish = *shape;
+	struct recurrent_info info = {.shape.dims = 0};
+	if (binarizers->corpus != NULL &&
+	    recurrent_peek(&info, binarizers->corpus, err) == -1)
+		return -1;
+	if (wish.dims == 0)
+		wish.dims = info.shape.dims;
 	if (wish.dims == 0)
 		wish.dims = (uint32_t)((dims + CODE_DIMS_STEP - 1) / CODE_DIMS_STEP *
 				       CODE_DIMS_STEP);

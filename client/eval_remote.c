@@ -65,14 +65,14 @@ create(struct remote *remote, const char *path, const struct code_shape *shape,
 	return rc;
 }
 
-/* *shape := dims and bits of the collection. */
+/* *shape := that of the collection's codes. */
 static int
 read_shape(struct remote *remote, const char *path, struct code_shape *shape,
     struct error *err)
 {
 	struct remote_answer answer;
-	struct json v, dims, bits;
-	uint64_t d, b;
+	struct json v, dims, bits, centres;
+	uint64_t d, b, c;
 	if (remote_request(remote, &answer, "GET", path, NULL, err) == -1)
 		return -1;
 	if (answer.status >= 300)
@@ -82,12 +82,13 @@ read_shape(struct remote *remote, const char *path, struct code_shape *shape,
 	if (!json_member(&v, "result", &v) || !json_member(&v, "config", &v) ||
 	    !json_member(&v, "params", &v) || !json_member(&v, "codes", &v) ||
 	    !json_member(&v, "dims", &dims) || !json_member(&v, "bits", &bits) ||
-	    !json_u64(&d, &dims) || !json_u64(&b, &bits) || d > CODE_DIMS_MAX ||
-	    b > CODE_BITS_MAX)
+	    !json_member(&v, "centres", &centres) || !json_u64(&d, &dims) ||
+	    !json_u64(&b, &bits) || !json_u64(&c, &centres) || d > CODE_DIMS_MAX ||
+	    b > CODE_BITS_MAX || c > CODE_CENTRES_MAX)
 		return error_set(err, ERR_FORMAT,
-		    "expected config.params.codes with dims and bits in the "
+		    "expected config.params.codes with dims, bits and centres in the "
 		    "collection's description");
-	*shape = (struct code_shape){(uint32_t)d, (uint32_t)b, 0};
+	*shape = (struct code_shape){(uint32_t)d, (uint32_t)b, (uint32_t)c};
 	return 0;
 }
 

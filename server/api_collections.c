@@ -61,8 +61,9 @@ add_codes(struct text *out, const struct collection *collection)
 	const struct collection_settings *s = collection_settings(collection);
 
 	text_printf(out,
-	    "\"codes\":{\"dims\":%u,\"bits\":%u,\"distance\":\"%s\",\"binarizer\":",
-	    s->shape.dims, s->shape.bits,
+	    "\"codes\":{\"dims\":%u,\"bits\":%u,\"centres\":%u,\"distance\":\"%s\","
+	    "\"binarizer\":",
+	    s->shape.dims, s->shape.bits, s->shape.centres,
 	    collection_code_distance_name(s->code_distance));
 	text_json(out, s->binarizer, strlen(s->binarizer));
 	text_printf(out, ",\"binarizer_id\":\"%s\",\"packing\":\"planes, MSB first\"}",
@@ -93,9 +94,10 @@ add_versions(struct text *out, const struct collection *collection)
 			continue;
 		text_printf(out,
 		    "%s{\"version\":%u,\"documents\":%zu,\"passages\":%zu,"
-		    "\"size\":%u,\"dims\":%u,\"bits\":%u,\"binarizer\":",
+		    "\"size\":%u,\"dims\":%u,\"bits\":%u,\"centres\":%u,\"binarizer\":",
 		    first ? "" : ",", v->codes.version, counts[i].points,
-		    counts[i].rows, v->size, v->shape.dims, v->shape.bits);
+		    counts[i].rows, v->size, v->shape.dims, v->shape.bits,
+		    v->shape.centres);
 		text_json(out, v->binarizer, strlen(v->binarizer));
 		text_printf(out, ",\"binarizer_id\":\"%s\"", recurrent_id(v->model));
 		if (v->text_model[0]) {

@@ -232,6 +232,7 @@ read_codes(struct collection_settings *s, const struct json *codes, struct error
 			if (read_mean(s, value, err))
 				return -1;
 		} else if (!json_equals(&walk.key, "binarizer_id") &&
+			   !json_equals(&walk.key, "centres") &&
 			   !json_equals(&walk.key, "packing")) {
 			return unknown(&walk.key, "codes",
 			    "'dims', 'bits', 'distance', 'binarizer' and 'mean'", err);

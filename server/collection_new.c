@@ -85,11 +85,43 @@ check_query_model(const struct collection_settings *s, const struct model *docum
 	return 0;
 }
 
-/* Fill in what the settings leave open; *path := the binarizer's file, or NULL. */
+/* The codes that a binarizer is to make: those asked for, else those of `before`, else
+ * of any dims and the usual bits. */
+static struct code_shape
+wish_of(const struct collection_settings *s, const struct code_shape *before)
+{
+	struct code_shape wish = s->shape;
+
+	if (wish.dims == 0 && before)
+		wish.dims = before->dims;
+	if (wish.bits == 0)
+		wish.bits = before ? before->bits : COLLECTION_BITS_DEFAULT;
+	wish.centres = s->code_distance == DISTANCE_HAMMING ? 0 : CODE_CENTRES_MAX;
+	return wish;
+}
+
+static int
+refuse_without(
+    const struct collection_settings *s, struct code_shape wish, struct error *err)
+{
+	char dims[24] = "";
+
+	if (wish.dims > 0)
+		snprintf(dims, sizeof dims, "%u dims and ", wish.dims);
+	return error_set(err, ERR_NOT_FOUND,
+	    "the model %.64s has no binarizer for codes of %s%u bits%s: expected "
+	    "another, or \"%s\"",
+	    s->binarizer, dims, wish.bits,
+	    wish.centres == 0 ? " and distance hamming" : "", COLLECTION_UNTRAINED);
+}
+
+/* Fill in what the settings leave open, the shape excepted; *path := the binarizer's
+ * file, or NULL.  before: as below. */
 static int
 resolve(struct collection_settings *s, const char **path, const struct models *models,
-    struct error *err)
+    const struct code_shape *before, struct error *err)
 {
+	struct code_shape wish = wish_of(s, before);
 	const struct model *model = NULL;
 
 	if (s->text_model[0]) {
@@ -113,21 +145,17 @@ resolve(struct collection_settings *s, const char **path, const struct models *m
 		snprintf(s->binarizer, sizeof s->binarizer, "%s", COLLECTION_FITTED);
 	if (!s->binarizer[0])
 		snprintf(s->binarizer, sizeof s->binarizer, "%s",
-		    model && model->binarizer_path ? s->text_model
-						   : COLLECTION_UNTRAINED);
+		    model && choice_path(&model->binarizers, wish)
+			? s->text_model
+			: COLLECTION_UNTRAINED);
 	*path = NULL;
 	if (s->mean || strcmp(s->binarizer, COLLECTION_UNTRAINED) == 0)
 		return 0;
 	model = models_find(models, s->binarizer, err);
 	if (!model)
 		return -1;
-	if (!model->binarizer_path)
-		return error_set(err, ERR_NOT_FOUND,
-		    "the model %.100s has no binarizer.safetensors: choose another, or "
-		    "\"%s\"",
-		    s->binarizer, COLLECTION_UNTRAINED);
-	*path = model->binarizer_path;
-	return 0;
+	*path = choice_path(&model->binarizers, wish);
+	return *path ? 0 : refuse_without(s, wish, err);
 }
 
 /* The shape that a learned binarizer has, else that of `before`, else the defaults; a
@@ -165,7 +193,7 @@ collection_new(const struct collection_settings *settings, const struct models *
 	const char *path = NULL;
 
 	if (collection_settings_check(&s, err) != 0 ||
-	    resolve(&s, &path, models, err) != 0 ||
+	    resolve(&s, &path, models, NULL, err) != 0 ||
 	    resolve_shape(&s, path, NULL, err) != 0)
 		return NULL;
 	s.id = 0;
@@ -205,7 +233,7 @@ collection_next(struct collection *before, const struct collection_settings *cha
 	struct code_shape shape = s.shape;
 	s.shape = change->shape;
 	if (collection_settings_check(&s, err) != 0 ||
-	    resolve(&s, &path, models, err) != 0)
+	    resolve(&s, &path, models, &shape, err) != 0)
 		return NULL;
 	if (path && !s.text_model[0])
 		s.size = 0;

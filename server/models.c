@@ -11,12 +11,10 @@
 #include "attention/encoder.h"
 #include "base/alloc.h"
 #include "base/log.h"
-#include "binarize/recurrent.h"
 
 struct entry {
 	struct model model;
 	char *name;
-	char *binarizer_path;
 	struct encoder *encoder;
 };
 
@@ -37,7 +35,7 @@ static void
 free_entry(struct entry *entry)
 {
 	encoder_close(entry->encoder);
-	free(entry->binarizer_path);
+	choice_free(&entry->model.binarizers);
 	free(entry->name);
 }
 
@@ -46,7 +44,6 @@ static int
 open_entry(struct entry *entry, const char *dir, const char *name, struct error *err)
 {
 	char folder[4096], path[4096];
-	struct recurrent_info info;
 
 	if (path_of(folder, dir, name, err) != 0)
 		return -1;
@@ -62,20 +59,9 @@ open_entry(struct entry *entry, const char *dir, const char *name, struct error 
 	is_text |= access(path, F_OK) == 0;
 	if (is_text && !(entry->encoder = encoder_open(folder, err)))
 		return -1;
-	if (path_of(path, folder, "binarizer.safetensors", err) != 0)
-		return -1;
-	if (access(path, F_OK) == 0) {
-		if (recurrent_peek(&info, path, err) != 0)
-			return -1;
-		if (!(entry->binarizer_path = array_copy(path, strlen(path))))
-			return error_set(err, ERR_MEMORY, "out of memory");
-	}
-	entry->model = (struct model){
-	    .name = entry->name,
-	    .encoder = entry->encoder,
-	    .binarizer_path = entry->binarizer_path,
-	};
-	return 0;
+	entry->model.name = entry->name;
+	entry->model.encoder = entry->encoder;
+	return choice_read(&entry->model.binarizers, folder, err);
 }
 
 static int
@@ -87,7 +73,8 @@ add(struct models *models, const char *dir, const char *name, struct error *err)
 		free_entry(&entry);
 		return error_prefix(err, "model %.100s", name);
 	}
-	if (!entry.encoder && !entry.binarizer_path) {
+	bool no_binarizer = choice_empty(&entry.model.binarizers);
+	if (!entry.encoder && no_binarizer) {
 		free_entry(&entry);
 		return 0;
 	}
@@ -100,7 +87,7 @@ add(struct models *models, const char *dir, const char *name, struct error *err)
 	models->list = list;
 	models->list[models->n++] = entry;
 	log_event(LOG_INFO, "model", "name=%s encoder=%s binarizer=%s", name,
-	    entry.encoder ? "yes" : "no", entry.binarizer_path ? "yes" : "no");
+	    entry.encoder ? "yes" : "no", no_binarizer ? "no" : "yes");
 	return 0;
 }
 

@@ -4,22 +4,22 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "binarize/choice.h"
 
 struct encoder;
-struct recurrent;
 
 /*
  * The models directory: every subdirectory is a model of that name.  One with
- * config.json is a text encoder (attention/encoder.h); one with binarizer.safetensors
- * has a binarizer (binarize/recurrent.h); it may be both.  Read once at start; any
- * thread may look up.
+ * config.json is a text encoder (attention/encoder.h); it may have binarizers
+ * (binarize/choice.h), or be nothing but these.  Read once at start; any thread may
+ * look up.
  */
 #define MODELS_NAME_MAX 255
 
 struct model {
 	const char *name;
 	const struct encoder *encoder; /* NULL if it is none */
-	const char *binarizer_path;    /* of binarizer.safetensors; NULL without */
+	struct choice binarizers;
 };
 
 struct models;

@@ -105,12 +105,12 @@ class Embedder:
         """Documents that codes of a set find, best first."""
         corpus, queries = (self.file(model, f"{one.name}-{kind}", one.texts[kind])
                            for kind in ("documents", "queries"))
-        beside = model / "binarizer.safetensors"
+        beside = [model / name for name in (f"binarizer.{bits}.safetensors", "binarizer.safetensors")]
         with tempfile.TemporaryDirectory() as folder:
             ranks = Path(folder, "ranks.npy")
             subprocess.run([self.program, "eval", "--corpus", corpus, "--queries", queries,
                             "--bits", str(bits), "--ranks", ranks,
-                            "--binarizer", beside if beside.exists() else "untrained"],
+                            "--binarizer", next(filter(Path.exists, beside), "untrained")],
                            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             return np.load(ranks).astype(int)
 

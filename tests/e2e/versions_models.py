@@ -8,6 +8,8 @@ mu + f Q' v, it has T = A Q'.
 usage: versions_models.py old FOLDER              FOLDER/binarizer.safetensors: 1 bit, 256 dims
        versions_models.py new FOLDER OLD-ID       of the new vectors; knows the codes of OLD-ID
        versions_models.py text FOLDER DIMS OLD-ID OLD-DIMS OLD-BITS   knows them by a map of noise
+       versions_models.py learned FOLDER SIZE DIMS BITS CENTRES   FOLDER/binarizer.BITS.safetensors:
+                                                 refined, random
        versions_models.py points old|new FIRST N  {"points": [...]} with ids FIRST ...
        versions_models.py vector old|new ID       one vector
 """
@@ -46,7 +48,7 @@ def vector(which, i):
     return [sum(A[j][k] * x[j] for j in range(OLD)) for k in range(NEW)]
 
 
-def save(folder, metadata, tensors):
+def save(folder, metadata, tensors, file="binarizer.safetensors"):
     header, data = {"__metadata__": dict(metadata, format="halftone-binarizer", format_version="1")}, b""
     for name, shape, numbers in tensors:
         raw = struct.pack("<%df" % len(numbers), *numbers)
@@ -55,7 +57,7 @@ def save(folder, metadata, tensors):
     text = json.dumps(header).encode()
     text += b" " * (-(8 + len(text)) % 64)
     os.makedirs(folder, exist_ok=True)
-    with open(folder + "/binarizer.safetensors", "wb") as f:
+    with open(folder + "/" + file, "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text + data)
 
 
@@ -79,6 +81,15 @@ def main(what, *args):
         r = random.Random(SEED)
         save_knowing(args[0], dims, args[2], int(args[4]), older_dims,
                      [r.gauss(0, 1e-4) for _ in range(dims * older_dims)])
+    elif what == "learned":
+        size, dims, bits, centres = map(int, args[1:])
+        r = random.Random(SEED)
+        matrix = [r.gauss(0, 1) for _ in range(dims * size)]
+        save(args[0], {"kind": "refined", "dims": str(dims), "bits": str(bits), "centres": str(centres)},
+             [("mean", [size], [0.0] * size), ("query.weight", [dims, size], matrix),
+              ("base.weight", [dims, size], matrix),
+              ("centres", [centres, size], [r.gauss(0, 0.02) for _ in range(centres * size)])],
+             f"binarizer.{bits}.safetensors")
     elif what == "points":
         first, n = int(args[1]), int(args[2])
         print(json.dumps({"points": [{"id": i, "vector": vector(args[0], i), "payload": {"i": i}}

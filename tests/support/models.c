@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/rng.h"
 #include "base/tensors.h"
 #include "binarize/recurrent.h"
 
@@ -80,4 +81,39 @@ models_write_binarizer(const char *dir, const char *name, uint32_t dims, float m
 	    err.text);
 	recurrent_free(model);
 	free(means);
+}
+
+static float *
+noise(struct rng *rng, size_t n)
+{
+	float *x = malloc(n * sizeof *x);
+
+	for (size_t i = 0; i < n; i++)
+		x[i] = rng_normal(rng);
+	return x;
+}
+
+void
+models_write_learned(
+    const char *dir, const char *name, uint32_t dims, struct code_shape shape)
+{
+	struct error err;
+	char file[40];
+	struct rng rng;
+	rng_init(&rng, shape.bits, dims);
+	float *map = noise(&rng, (size_t)shape.dims * dims);
+	float *centres = noise(&rng, (size_t)shape.centres * dims + 1);
+	const struct recurrent_refined_config config = {.input_dims = dims,
+	    .shape = shape,
+	    .centres = shape.centres > 0 ? centres : NULL,
+	    .map = map,
+	    .base = map};
+	struct recurrent *model = recurrent_new_refined(&config, &err);
+
+	snprintf(file, sizeof file, "binarizer.%u.safetensors", shape.bits);
+	check(model && recurrent_save(model, path_of(dir, name, file), &err) == 0,
+	    err.text);
+	recurrent_free(model);
+	free(centres);
+	free(map);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "attention/transformer.h"
+#include "base/code.h"
 #include "base/tensors.h"
 
 /* Small models on the disk, under `dir` (made if it is not there). */
@@ -63,6 +64,11 @@ void models_write_edited(const char *dir, const char *name,
  * `mean`. */
 void models_write_binarizer(
     const char *dir, const char *name, uint32_t dims, float mean);
+
+/* dir/name/binarizer.B.safetensors, B = shape.bits: a refined binarizer of `dims`
+ * floats with random maps and centres. */
+void models_write_learned(
+    const char *dir, const char *name, uint32_t dims, struct code_shape shape);
 
 /* A file in dir/name with this text. */
 void models_write_file(

@@ -32,7 +32,7 @@ setup(void **state)
 	models_write_text(dir, "text");
 	models_write_text(dir, "both");
 	models_write_binarizer(dir, "both", 4, 0.25f);
-	models_write_binarizer(dir, "codes", 10, 0);
+	models_write_learned(dir, "codes", 10, (struct code_shape){64, 2, 1});
 	models_write_file(dir, "notes", "README.md", "nothing");
 	return 0;
 }
@@ -56,7 +56,7 @@ test_found(void **state)
 		assert_ptr_equal(model, models_at(models, i));
 		assert_string_equal(model->name, names[i]);
 		assert_int_equal(model->encoder != NULL, i != 1);
-		assert_int_equal(model->binarizer_path != NULL, i != 2);
+		assert_int_equal(choice_empty(&model->binarizers), i == 2);
 	}
 	assert_int_equal(encoder_dims(models_at(models, 0)->encoder), MODELS_TEXT_DIMS);
 	assert_null(models_find(models, "notes", &err));
@@ -96,10 +96,10 @@ test_broken(void **state)
 	static const struct {
 		const char *name, *file;
 	} cases[] = {{"text", "config.json"}, {"both", "binarizer.safetensors"},
-	    {"codes", "config.json"}};
+	    {"both", "binarizer.1.safetensors"}, {"codes", "config.json"}};
 	struct error err;
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		setup(NULL);
 		models_write_file(dir, cases[i].name, cases[i].file, "{broken");
 		assert_null(models_open(dir, &err));
