@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "binarize/compatible_rank.h"
 #include "binarize/recurrent_model.h"
 
 #define BLOCK 4096 /* rows that are multiplied together */
@@ -141,10 +142,12 @@ write_map(float *Q, const struct recurrent *model, struct error *err)
 	return 0;
 }
 
-/* Have `model` know the codes of `old`, whose vectors are R x (R NULL: x). */
+/* Have `model` know the codes of `old`, whose vectors are R x (R NULL: x), by a map
+ * that is better still for pairs that can be coded (NULL: none). */
 static int
 add(struct recurrent *model, const struct recurrent *old, const float *R,
-    const struct blas *blas, struct error *err)
+    const struct compatible_pairs *pairs, const struct blas *blas, uint64_t seed,
+    struct error *err)
 {
 	size_t m = old->info.shape.dims, e = old->info.input_dims;
 	size_t d = model->info.input_dims;
@@ -171,6 +174,8 @@ add(struct recurrent *model, const struct recurrent *old, const float *R,
 			for (size_t j = 0; j < d; j++)
 				mean[j] += old->mean[i] * R[i * d + j];
 	}
+	if (rc == 0 && pairs)
+		rc = compatible_rank(map, mean, old, pairs, blas, seed, err);
 	const struct recurrent_older older = {.id = old->id,
 	    .shape = old->info.shape,
 	    .mean = R ? mean : old->mean,
@@ -185,13 +190,14 @@ add(struct recurrent *model, const struct recurrent *old, const float *R,
 
 int
 compatible_add(struct recurrent *model, const struct recurrent *old,
-    const struct compatible_pairs *pairs, const struct blas *blas, struct error *err)
+    const struct compatible_pairs *pairs, const struct blas *blas, uint64_t seed,
+    struct error *err)
 {
 	size_t d = model->info.input_dims, e = old->info.input_dims;
 	float *R = NULL;
 	int rc = 0;
 
-	if (pairs ? pairs->old_dims != e : e != d)
+	if (pairs ? pairs->old_dims != e || pairs->dims != d : e != d)
 		return error_set(err, ERR_INPUT,
 		    "expected old vectors of %zu dimensions, which the older "
 		    "binarizer codes, not of %zu",
@@ -202,9 +208,9 @@ compatible_add(struct recurrent *model, const struct recurrent *old,
 		       : error_set(err, ERR_MEMORY, "out of memory for a rotation");
 	}
 	if (rc == 0)
-		rc = add(model, old, R, blas, err);
+		rc = add(model, old, R, pairs, blas, seed, err);
 	for (size_t i = 0; rc == 0 && i < old->n_older; i++)
-		rc = add(model, old->older[i], R, blas, err);
+		rc = add(model, old->older[i], R, NULL, blas, seed, err);
 	free(R);
 	return rc;
 }

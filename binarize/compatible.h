@@ -2,6 +2,7 @@
 #define BINARIZE_COMPATIBLE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "binarize/blas.h"
@@ -22,23 +23,26 @@
  * the old vectors lie (Drift-Adapter, arXiv:2509.23471):
  *     <q, x> ~ <R q, x_old>,    so  T^T = Q R,  a = R^T mu
  *
- * A regression of the new vectors on the codes misses less of them and ranks worse: it
- * shortens what it is unsure of, each document by another share (docs/binarizer.md has
- * both).  R keeps lengths, so scores of old codes can stand beside those of new ones.
+ * and from there T and a go on to what ranks the items as their new vectors do
+ * (compatible_rank.h).  A regression of the new vectors on the codes misses less of
+ * them and ranks worse: it shortens what it is unsure of, each document by another
+ * share (docs/binarizer.md has all three).
  *
  * Any thread; products run on blas's threads.
  */
 struct compatible_pairs {
 	const float *old; /* O (n, old_dims) */
-	const float *now; /* N (n, the new model's input_dims) */
+	const float *now; /* N (n, dims) */
 	size_t n;
-	size_t old_dims;
+	size_t old_dims, dims;
 };
 
-/* Have `model` know `old` and all that `old` knows, before any other thread sees it.
- * pairs NULL: the encoder is the same.  ERR_INPUT: other dims than these; as
- * recurrent_add_older, and what was added before stays then.  ERR_MEMORY. */
+/* Have `model` know `old` and all that `old` knows (by R alone: their codes are not at
+ * hand), before any other thread sees it.  pairs NULL: the encoder is the same.
+ * ERR_INPUT: other dims than these; as recurrent_add_older, and what was added before
+ * stays then.  ERR_MEMORY. */
 int compatible_add(struct recurrent *model, const struct recurrent *old,
-    const struct compatible_pairs *pairs, const struct blas *blas, struct error *err);
+    const struct compatible_pairs *pairs, const struct blas *blas, uint64_t seed,
+    struct error *err);
 
 #endif /* BINARIZE_COMPATIBLE_H */

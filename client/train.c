@@ -215,8 +215,10 @@ check_untrained(struct training *t, double *overlap, struct error *err)
 static int
 add_older(const struct training *t, struct recurrent *model, struct error *err)
 {
-	const struct train_compatible_parts parts = {
-	    .n = t->n, .n_documents = t->check.rows.corpus.n, .blas = t->blas};
+	const struct train_compatible_parts parts = {.n = t->n,
+	    .n_documents = t->check.rows.corpus.n,
+	    .blas = t->blas,
+	    .seed = t->options->seed};
 	if (!t->old)
 		return 0;
 	restore(t);

@@ -215,11 +215,12 @@ train_compatible_add(struct recurrent *model, const struct train_compatible *old
 	const struct compatible_pairs pairs = {.old = old->of->rows,
 	    .now = old->now->rows,
 	    .n = parts->n,
-	    .old_dims = old->of->dims};
+	    .old_dims = old->of->dims,
+	    .dims = old->now->dims};
 	double now, before;
 
 	if (compatible_add(model, old->model, old->of == old->now ? NULL : &pairs,
-		parts->blas, err) != 0 ||
+		parts->blas, parts->seed, err) != 0 ||
 	    measure(&now, &before, model, old, parts, err) != 0)
 		return -1;
 	printf("codes of %s (%s): overlap@10 %.4f, asked by the old vectors %.4f\n",

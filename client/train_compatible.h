@@ -38,6 +38,7 @@ struct train_compatible_parts {
 	size_t n;
 	size_t n_documents;
 	const struct blas *blas;
+	uint64_t seed;
 };
 
 /* Have `model` know the older one, and print a line of what that is worth on documents
