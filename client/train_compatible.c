@@ -248,7 +248,7 @@ train_compatible_add(
 		return -1;
 	printf("codes of %s (%s): overlap@10 %.4f, asked by the old vectors %.4f\n",
 	    old->name, recurrent_id(old->model), now, before);
-	if (now < fmax(HARDLY, 2.0 * DEPTH / (double)parts->n_documents))
+	if (now < fmax(HARDLY, 2.0 * DEPTH / (double)old->parts.n_documents))
 		fprintf(stderr,
 		    "warning: new vectors find hardly anything in these codes: are "
 		    "rows of --vectors and --old-vectors the same items?\n");

@@ -129,14 +129,14 @@ test_turned(void **state)
 		size_t e = 8 + rng_below(&rng, D - 8);
 		size_t d = e + rng_below(&rng, D - e + 1);
 		struct code_shape shape = {64 * (1 + (uint32_t)rng_below(&rng, 3)),
-		    1 + (uint32_t)rng_below(&rng, 4)};
+		    1 + (uint32_t)rng_below(&rng, 4), 0};
 		make_turn(&rng, e, d);
 		make_rows(&rng, e, d);
 		for (size_t j = 0; j < D; j++)
 			mean[j] = rng_normal(&rng) / 50;
 		struct recurrent *first = rotation(e, shape, 1);
 		struct recurrent *second = rotation(e, shape, 2);
-		struct recurrent *third = rotation(d, (struct code_shape){64, 1}, 3);
+		struct recurrent *third = rotation(d, (struct code_shape){64, 1, 0}, 3);
 		const struct compatible_pairs pairs = {old_rows, new_rows, N, e, d};
 		assert_int_equal(
 		    compatible_add(second, first, NULL, test_blas(), 1, &err), 0);
