@@ -351,8 +351,8 @@ test_planes(void **state)
 		/* The first planes on the wire are the code of so many bits. */
 		struct api_row row = old_row(wire, &rng);
 		struct distance_query *plain = queries_new();
-		distance_query_int8(plain, k, q.scale, (struct code_shape){64, planes, 0},
-		    (struct distance_terms){0});
+		distance_query_int8(plain, k, q.scale,
+		    (struct code_shape){64, planes, 0}, (struct distance_terms){0});
 		float want =
 		    score_of(plain, wire, row.factor * recurrent_prefix(BITS, planes));
 		float got = score_of(&queries[0], wire, row.factor);
