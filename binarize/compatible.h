@@ -18,7 +18,7 @@
  * at length 1.  Of all matrices (e, d) whose rows (or columns, if they are fewer) are
  * orthonormal,
  *     R = the polar factor of O^T N
- * has the least sum of |o_i - R n_i|^2 (Schönemann, "A generalized solution of the
+ * has the largest sum of <o_i, R n_i> (Schönemann, "A generalized solution of the
  * orthogonal Procrustes problem", Psychometrika 1966); by it new queries go to where
  * the old vectors lie (Drift-Adapter, arXiv:2509.23471):
  *     <q, x> ~ <R q, x_old>,    so  T^T = Q R,  a = R^T mu,  centres R^T c

@@ -36,8 +36,8 @@ static const struct train_options defaults = {.shape = {.bits = 2},
     .temperature = 0.05f,
     .reconstruction = 1.0f,
     .ranking = 0.3f,
-    .codes = -1.0f, /* .1 where the user has pairs */
-    .floats = -1.0f};
+    .codes = 0.0f,
+    .floats = -1.0f}; /* not named */
 
 static int
 threads(void)

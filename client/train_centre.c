@@ -7,7 +7,9 @@
 
 /* What training rows are measured from. */
 
-#define ROWS_A_CENTRE 64    /* by default, at least */
+/* By default, at least: the fewer bits a code has, the more its centre is worth. */
+#define ROWS_A_CENTRE 64
+#define ROWS_A_CENTRE_1_BIT 16
 #define ROWS_A_CENTRE_MIN 4 /* that may be asked for */
 #define LOOKED_AT 128       /* rows a centre that k-means looks at */
 
@@ -17,8 +19,9 @@ find_number(struct training *t, struct error *err)
 	const struct train_options *o = t->options;
 	uint32_t n = o->centres;
 	if (n == TRAIN_CENTRES_AUTO) {
+		size_t rows = t->shape.bits == 1 ? ROWS_A_CENTRE_1_BIT : ROWS_A_CENTRE;
 		n = CODE_CENTRES_MAX;
-		while (n > 0 && (size_t)n * ROWS_A_CENTRE > t->n)
+		while (n > 0 && n * rows > t->n)
 			n /= 2;
 		if (o->kind != TRAIN_REFINED)
 			n = 0;

@@ -1,6 +1,7 @@
 #include "client/train_compatible.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #define UNTRAINED "untrained"
 #define PAIRS_MAX 40000 /* items that are learned from */
 #define DEPTH 10
+#define HARDLY 0.1 /* an overlap that says of pairs that they are none */
 
 struct train_compatible {
 	const char *name;
@@ -246,9 +248,9 @@ train_compatible_add(
 		return -1;
 	printf("codes of %s (%s): overlap@10 %.4f, asked by the old vectors %.4f\n",
 	    old->name, recurrent_id(old->model), now, before);
-	if (now < before / 2)
+	if (now < fmax(HARDLY, 2.0 * DEPTH / (double)old->parts.n_documents))
 		fprintf(stderr,
-		    "warning: the old vectors ask these codes far better: are rows of "
-		    "--vectors and --old-vectors the same items?\n");
+		    "warning: new vectors find hardly anything in these codes: are "
+		    "rows of --vectors and --old-vectors the same items?\n");
 	return 0;
 }

@@ -12,7 +12,7 @@
 
 #define ROWS_MIN 1000
 #define ROWS_MAX 100000000
-#define PAIRS_WEIGHT 0.1f /* of both losses over pairs, where the user has pairs */
+#define PAIRS_WEIGHT 0.1f /* of --floats, where the user has pairs */
 
 static const char help[] =
     "usage: halftone train --vectors F --output MODEL.safetensors [OPTIONS]\n"
@@ -36,9 +36,9 @@ static const char help[] =
     "  --centres K    of refined codes: vectors are coded by what lies between them "
     "and\n"
     "                 the nearest of K; 4 bytes a document more (default: rows / 64, "
-    "at\n"
-    "                 most 1024; 0: none, which a collection of distance hamming "
-    "wants)\n"
+    "of\n"
+    "                 1 bit rows / 16, at most 1024; 0: none, which a collection of\n"
+    "                 distance hamming wants)\n"
     "  --checkpoint S seconds between checkpoints, at least (default 30)\n"
     "\n"
     "An index survives a new model where that can search the codes of the old one:\n"
@@ -65,7 +65,7 @@ static const char help[] =
     "whether\n"
     "                   codes rank as floats do; whether pairs find each other, both\n"
     "                   coded, and with the query as floats (default 1, .3, 0, 0; the\n"
-    "                   last two .1 with --pairs)\n"
+    "                   last .1 with --pairs)\n"
     "  --population N   N models share the steps; the worse take the better ones' "
     "place\n"
     "                   and tuning, and vary it\n"
@@ -244,8 +244,6 @@ train_options_parse(struct train_options *o, int argc, char **argv, bool *done)
 	if (optind != argc)
 		return options_usage(
 		    "expected no \"%s\" behind the options", argv[optind]);
-	if (o->codes < 0)
-		o->codes = o->pairs ? PAIRS_WEIGHT : 0.0f;
 	if (o->floats < 0)
 		o->floats = o->pairs ? PAIRS_WEIGHT : 0.0f;
 	int code = check(o);

@@ -37,8 +37,7 @@ struct train_options {
 	uint32_t steps;     /* of all models together */
 	uint32_t population;
 	float rate, temperature;
-	float reconstruction, ranking; /* the losses' weights */
-	float codes, floats;           /* -1: not named */
+	float reconstruction, ranking, codes, floats; /* the losses' weights */
 };
 
 /* Fill *options.  *done: there is nothing to do but return the exit code. */

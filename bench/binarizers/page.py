@@ -51,7 +51,7 @@ def means(results, measure, columns):
     yield "|---|---|" + "---|" * len(measured)
     for method, names in rows.items():
         cells = [c for b in measured for c in results.cells(b, names, columns)]
-        if cells:
+        if any(found[method, bits] is not None for bits in measured):
             beside = spread([c["bytes"] - c["dims"] * c["bits"] // 8 for c in cells])
             values = " | ".join(shown(found[method, bits]) for bits in measured)
             yield f"| {method} | {beside} | {values} |"

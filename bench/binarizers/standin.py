@@ -3,10 +3,11 @@
     standin.py write FOLDER ROWS   chunks FOLDER/NN.synthetic.npy
     standin.py check ROWS          how signs find neighbours in it, beside a real model
 
-Topics, topics within them, and what is a document's own, all of one power-law spectrum,
-about a mean, in a random basis.  The constants were chosen so that with a million rows
-signs and RaBitQ find as much as was published of a million vectors of Cohere's embed-v3
-(REAL: https://nndb.fuxing.dev, notes on quantisation).
+Topics, parts of them, and what is a document's own, all of one power-law spectrum, about
+a mean, in a random basis.  The constants were chosen so that signs and RaBitQ find as
+much as was published of a million vectors of Cohere's embed-v3 (REAL:
+https://nndb.fuxing.dev, notes on quantisation).  Fewer rows are of fewer topics: round a
+query lie as many documents as in a million.
 """
 
 import sys
@@ -20,9 +21,9 @@ from rabitq import RaBitQ
 from texts import CHUNK
 
 DIMS, SEED = 1024, 1
-TOPICS, PARTS = 300, 100  # and each topic's parts
-POWER = 0.5  # variance of the i-th direction: i^-POWER
-SHARES = {"mean": 0.2, "topic": 0.25, "part": 0.25, "own": 0.3}  # of the square
+ROWS_A_TOPIC, PARTS = 3333, 100  # and each topic's parts
+POWER = 0.8  # variance of the i-th direction: i^-POWER
+SHARES = {"mean": 0.2, "topic": 0.25, "part": 0.1, "own": 0.45}  # of the square
 
 # found: of the 10 nearest by floats, among the first so many by signs, or by RaBitQ
 REAL = {"signs": {10: 0.463, 20: 0.630, 50: 0.798, 100: 0.887, 200: 0.942, 1000: 0.994},
@@ -31,35 +32,29 @@ QUERIES, TRAINED = 50, 20000
 
 
 class Source:
-    """Chunk after chunk of rows of length 1."""
+    """Chunk after chunk of rows of length 1, `rows` in all."""
 
-    def __init__(self):
+    def __init__(self, rows):
         self.spectrum = np.arange(1, DIMS + 1, dtype=np.float32) ** (-POWER / 2)
         self.spectrum /= np.linalg.norm(self.spectrum)
         self.basis = Rotation(DIMS, SEED)
-        self.mean = self.drawn(np.random.default_rng([SEED, 0]), 1, "mean")
-        self.topics = self.drawn(np.random.default_rng([SEED, 1]), TOPICS, "topic")
+        self.mean = self.drawn([0], 1, "mean")
+        topics = max(1, rows // ROWS_A_TOPIC)
+        self.parts = self.drawn([1], topics * PARTS, "part")
+        self.parts += np.repeat(self.drawn([2], topics, "topic"), PARTS, 0)
 
-    def drawn(self, rng, n, what):
-        gauss = rng.standard_normal((n, DIMS), np.float32)
+    def drawn(self, seed, n, what):
+        gauss = np.random.default_rng([SEED, *seed]).standard_normal((n, DIMS), np.float32)
         return gauss * self.spectrum * np.float32(np.sqrt(SHARES[what]))
 
     def chunk(self, i, rows=CHUNK):
-        rng = np.random.default_rng([SEED, 2, i])
-        x = self.mean + self.drawn(rng, rows, "own")
-        part = rng.integers(0, TOPICS * PARTS, rows)
-        x += self.topics[part // PARTS] + self.parts()[part]
+        part = np.random.default_rng([SEED, 3, i]).integers(0, len(self.parts), rows)
+        x = self.mean + self.parts[part] + self.drawn([4, i], rows, "own")
         return unit(self.basis(x))
-
-    def parts(self):
-        if not hasattr(self, "kept"):
-            rng = np.random.default_rng([SEED, 3])
-            self.kept = self.drawn(rng, TOPICS * PARTS, "part")
-        return self.kept
 
 
 def check(rows):
-    source = Source()
+    source = Source(rows)
     learnt = source.chunk(0, TRAINED + QUERIES)
     queries, rabitq = learnt[TRAINED:], RaBitQ("", 1)
     rabitq.train(learnt[:TRAINED], SEED)
@@ -84,9 +79,10 @@ def main():
     if sys.argv[1:2] == ["check"] and len(sys.argv) == 3:
         check(int(sys.argv[2]))
     elif sys.argv[1:2] == ["write"] and len(sys.argv) == 4:
-        folder, source = Path(sys.argv[2]), Source()
+        folder, rows = Path(sys.argv[2]), int(sys.argv[3])
         folder.mkdir(parents=True, exist_ok=True)
-        for i in range(-(-int(sys.argv[3]) // CHUNK)):
+        source = Source(rows)
+        for i in range(-(-rows // CHUNK)):
             np.save(folder / "part.npy", source.chunk(i))
             (folder / "part.npy").rename(folder / f"{i:02}.synthetic.npy")
     else:

@@ -191,11 +191,11 @@ class TestTexts(unittest.TestCase):
 
 class TestStandIn(unittest.TestCase):
     def test_same_again(self):
-        with mock.patch.multiple(standin, DIMS=64, TOPICS=3, PARTS=4):
-            one, two = (standin.Source().chunk(5, 200) for _ in range(2))
+        with mock.patch.multiple(standin, DIMS=64, PARTS=4):
+            one, two = (standin.Source(9999).chunk(5, 200) for _ in range(2))
             np.testing.assert_array_equal(one, two)
             np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, rtol=1e-5)
-            self.assertLess(np.abs(one @ standin.Source().chunk(6, 200).T).max(), 0.999)
+            self.assertLess(np.abs(one @ standin.Source(9999).chunk(6, 200).T).max(), 0.999)
 
 
 class TestCells(unittest.TestCase):

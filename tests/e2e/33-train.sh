@@ -2,8 +2,7 @@
 # Claim: halftone train makes a binarizer of vectors that finds more of their neighbours
 # than the untrained one; a server serves it by the name of its folder, in every distance,
 # also over a restart; codes come and go as with any other; bad vectors, and a place where
-# the result cannot go, are refused in words and leave nothing behind; Ctrl-C keeps the
-# best so far.
+# the result cannot go, are refused in words and leave nothing behind.
 . "$(dirname "$0")/common.sh"
 HALFTONE=$BIN/halftone
 OURS=$WORK/models
@@ -82,18 +81,6 @@ check "the same again" cmp "$OUT" "$WORK/first"
 train --vectors "$WORK/v.npy" --output "$WORK/none/binarizer.safetensors" --bits 1
 check "nowhere to go: exit" test $RC = 1
 check "nowhere to go" grep -qF "$WORK/none" "$WORK/err"
-
-"$HALFTONE" train --vectors "$WORK/v.npy" --output "$WORK/stopped" --bits 4 --dims 1024 2>"$WORK/err" >/dev/null &
-job=$!
-for _ in $(seq 200); do
-	grep -q 'missed' "$WORK/err" && break
-	sleep 0.02
-done
-kill -INT $job
-check "stopped: while it learns" test $? = 0
-wait $job
-check "stopped: exit" test $? = 0
-check "stopped: kept" test -s "$WORK/stopped"
 
 train --vectors "$WORK/v.npy" --output "$OUT" --bits 2
 

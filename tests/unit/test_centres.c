@@ -519,8 +519,19 @@ test_file(void **state)
 	recurrent_scratch_free(b);
 	recurrent_free(model);
 	recurrent_free(back);
+}
 
-	/* Files that say other centres than they hold. */
+/* Files that say other centres than they hold. */
+static void
+test_file_refused(void **state)
+{
+	struct error err;
+	struct rng rng;
+	char path[512];
+	(void)state;
+
+	snprintf(path, sizeof path, "%s/refused.safetensors", test_folder());
+	rng_init(&rng, test_seed(), 9);
 	static float numbers_of[64 * 8];
 	for (size_t i = 0; i < 64 * 8; i++)
 		numbers_of[i] = rng_normal(&rng);
@@ -572,6 +583,7 @@ main(void)
 	    cmocka_unit_test(test_search),
 	    cmocka_unit_test(test_older),
 	    cmocka_unit_test(test_file),
+	    cmocka_unit_test(test_file_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

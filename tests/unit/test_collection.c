@@ -167,8 +167,8 @@ test_defaults(void **state)
 	    {{.name = "c", .text_model = "both"}, 4, 64, 4, "both"},
 	    {{.name = "c", .text_model = "both", .binarizer = "untrained"}, 4, 64, 4,
 		"untrained"},
-	    {{.name = "c", .size = 100, .shape = {192, 3, 0}, .binarizer = "codes"}, 100,
-		192, 3, "codes"},
+	    {{.name = "c", .size = 100, .shape = {192, 3, 0}, .binarizer = "codes"},
+		100, 192, 3, "codes"},
 	};
 	struct error err;
 	char first_id[17] = "";

@@ -2,7 +2,7 @@
  *  - what the older model knows itself the new one knows, by that map behind the polar
  *    factor of the pairs, as plain iteration finds it, for old vectors that are shorter
  *    and that are longer than the new; and the mean goes with it;
- *  - no other rotation that was tried takes new vectors nearer to the old;
+ *  - no other rotation that was tried has them agree more;
  *  - the older model's own codes rank items that were not learned from more nearly as
  *    the new vectors do than by that factor alone, and stand for them without a mean
  *    error; the same seed gives the same, another seed another;
@@ -31,7 +31,7 @@
 #define LONG 60
 #define SHORT 40
 #define M 64
-#define N 5000 /* more than are multiplied at once */
+#define N 4200 /* more than are multiplied at once */
 
 static float old_rows[N * LONG], new_rows[N * LONG], map[M * LONG], mean[LONG];
 
@@ -69,6 +69,7 @@ make_pairs(struct rng *rng, size_t e, size_t d)
 			for (size_t j = 0; j < d; j++)
 				n[j] += common[k] * mix_new[k * d + j];
 		}
+		n[0] += 20; /* they have a mean of about 0.4 */
 		normalise(o, e);
 		normalise(n, d);
 	}
@@ -196,19 +197,17 @@ check_known(const struct recurrent *model, const struct recurrent *old, const do
 	}
 }
 
-/* sum |o_i - R n_i|^2 */
+/* sum <o_i, R n_i> */
 static double
-missed(const struct compatible_pairs *pairs, const double *R, size_t d)
+agreement(const struct compatible_pairs *pairs, const double *R, size_t d)
 {
 	double sum = 0;
 
 	for (size_t i = 0; i < pairs->n; i++)
-		for (size_t j = 0; j < pairs->old_dims; j++) {
-			double o = (double)pairs->old[i * pairs->old_dims + j];
+		for (size_t j = 0; j < pairs->old_dims; j++)
 			for (size_t k = 0; k < d; k++)
-				o -= R[j * d + k] * (double)pairs->now[i * d + k];
-			sum += o * o;
-		}
+				sum += (double)pairs->old[i * pairs->old_dims + j] *
+				       R[j * d + k] * (double)pairs->now[i * d + k];
 	return sum;
 }
 
@@ -240,39 +239,34 @@ test_pairs(void **state)
 		fill(&rng, mean, LONG, 0.1f);
 		fill(&rng, map, M * LONG, 0.1f);
 		slow_polar(R, &pairs, d);
-		for (uint32_t bits = 1; bits <= 2; bits++) {
-			struct recurrent *model = rotation(d, 9, 1);
-			struct recurrent *old = rotation(e, 5, bits);
-			struct recurrent *oldest[] = {
-			    rotation(e, 6, bits), refined(e, bits)};
-			for (size_t k = 0; k < 2; k++)
-				assert_int_equal(
-				    compatible_add(old, oldest[k], NULL, blas, 1, &err),
-				    0);
-			if (compatible_add(model, old, &pairs, blas, 1, &err) != 0)
-				fail_msg("%s", err.text);
-			for (size_t k = 0; k < 2; k++) {
-				check_known(model, oldest[k], R);
-				recurrent_free(oldest[k]);
-			}
-			recurrent_free(old);
-			recurrent_free(model);
+		struct recurrent *model = rotation(d, 9, 1), *old = rotation(e, 5, 2);
+		struct recurrent *oldest[] = {rotation(e, 6, 1), refined(e, 2)};
+		for (size_t k = 0; k < 2; k++)
+			assert_int_equal(
+			    compatible_add(old, oldest[k], NULL, blas, 1, &err), 0);
+		if (compatible_add(model, old, &pairs, blas, 1, &err) != 0)
+			fail_msg("%s", err.text);
+		for (size_t k = 0; k < 2; k++) {
+			check_known(model, oldest[k], R);
+			recurrent_free(oldest[k]);
 		}
-		double least = missed(&pairs, R, d);
+		recurrent_free(old);
+		recurrent_free(model);
+		double most = agreement(&pairs, R, d);
 		for (int i = 0; i < 10; i++) {
 			size_t p = rng_below(&rng, SHORT - 1);
 			double angle = i % 2 ? 0.05 : -0.05;
 			turn(R, d, d, 1, p, p + 1, angle);
-			assert_true(missed(&pairs, R, d) > least);
+			assert_true(agreement(&pairs, R, d) < most);
 			turn(R, d, d, 1, p, p + 1, -angle);
 			turn(R, e, 1, d, p, p + 1, angle);
-			assert_true(missed(&pairs, R, d) > least);
+			assert_true(agreement(&pairs, R, d) < most);
 			turn(R, e, 1, d, p, p + 1, -angle);
 		}
 	}
 }
 
-#define SEEN 4000 /* pairs that are learned from; the others are not */
+#define SEEN 3800 /* pairs that are learned from; the others are not */
 
 /* The mean KL divergence, over rows from `first`, of scores by `known` from those of
  * the new vectors, and *residual := the length of what is left of new vectors, on
@@ -363,33 +357,46 @@ test_ranking(void **state)
 		    rotation(sizes[s][0], 5, 2), refined(sizes[s][0], 1)};
 		for (size_t k = 0; k < 2; k++) {
 			double residual[2], kl[2];
-			struct recurrent *by[4] = {taught(old[k], &pairs, true, 1),
-			    taught(old[k], &pairs, false, 1),
-			    taught(old[k], &pairs, false, 1),
-			    taught(old[k], &pairs, false, 2)};
-			const struct recurrent *known[4];
-			for (size_t i = 0; i < 4; i++)
-				known[i] =
-				    recurrent_searching(by[i], recurrent_id(old[k]));
+			struct recurrent *by[2] = {taught(old[k], &pairs, true, 1),
+			    taught(old[k], &pairs, false, 1)};
 			for (size_t i = 0; i < 2; i++)
-				kl[i] = divergence(&residual[i], known[i], old[k],
-				    &pairs, SEEN, N - SEEN);
-			if (!(kl[1] < 0.9 * kl[0] && residual[1] < 0.05))
-				fail_msg("KL %g after %g, off by %g", kl[1], kl[0],
-				    residual[1]);
-			size_t bytes = M * pairs.dims * sizeof(float);
-			assert_memory_equal(
-			    known[1]->query->data, known[2]->query->data, bytes);
-			assert_memory_equal(recurrent_info(known[1]).mean,
-			    recurrent_info(known[2]).mean, pairs.dims * sizeof(float));
-			assert_int_not_equal(
-			    memcmp(known[1]->query->data, known[3]->query->data, bytes),
-			    0);
-			for (size_t i = 0; i < 4; i++)
-				recurrent_free(by[i]);
+				kl[i] = divergence(&residual[i],
+				    recurrent_searching(by[i], recurrent_id(old[k])),
+				    old[k], &pairs, SEEN, N - SEEN);
+			if (!(kl[1] < 0.9 * kl[0] && residual[0] > 0.2 &&
+				residual[1] < 0.1))
+				fail_msg("KL %g after %g, off by %g after %g", kl[1],
+				    kl[0], residual[1], residual[0]);
+			recurrent_free(by[0]);
+			recurrent_free(by[1]);
 			recurrent_free(old[k]);
 		}
 	}
+}
+
+static void
+test_seeds(void **state)
+{
+	(void)state;
+	struct rng rng;
+	const struct recurrent *known[3];
+	struct recurrent *by[3];
+
+	rng_init(&rng, test_seed(), 6);
+	struct compatible_pairs pairs = make_pairs(&rng, SHORT, LONG);
+	struct recurrent *old = rotation(SHORT, 5, 1);
+	for (size_t i = 0; i < 3; i++) {
+		by[i] = taught(old, &pairs, false, i / 2);
+		known[i] = recurrent_searching(by[i], recurrent_id(old));
+	}
+	size_t bytes = M * pairs.dims * sizeof(float);
+	assert_memory_equal(known[0]->query->data, known[1]->query->data, bytes);
+	assert_memory_equal(known[0]->mean, known[1]->mean, LONG * sizeof(float));
+	assert_int_not_equal(
+	    memcmp(known[0]->query->data, known[2]->query->data, bytes), 0);
+	for (size_t i = 0; i < 3; i++)
+		recurrent_free(by[i]);
+	recurrent_free(old);
 }
 
 static void
@@ -468,6 +475,7 @@ test_refused(void **state)
 
 	rng_init(&rng, test_seed(), 4);
 	struct compatible_pairs pairs = make_pairs(&rng, LONG, SHORT);
+	pairs.n = 100;
 	struct recurrent *model = rotation(SHORT, 1, 2);
 	struct recurrent *old = rotation(SHORT, 2, 2);
 	assert_int_equal(compatible_add(model, old, &pairs, test_blas(), 1, &err), -1);
@@ -504,6 +512,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_pairs),
 	    cmocka_unit_test(test_ranking),
+	    cmocka_unit_test(test_seeds),
 	    cmocka_unit_test(test_same_encoder),
 	    cmocka_unit_test(test_chain),
 	    cmocka_unit_test(test_refused),

@@ -274,8 +274,8 @@ static void
 test_codes(void **state)
 {
 	(void)state;
-	static const struct code_shape shapes[] = {
-	    {64, 1, 0}, {64, 3, 0}, {512, 2, 0}, {1024, 4, 0}, {4032, 3, 0}, {4096, 4, 0}};
+	static const struct code_shape shapes[] = {{64, 1, 0}, {64, 3, 0}, {512, 2, 0},
+	    {1024, 4, 0}, {4032, 3, 0}, {4096, 4, 0}};
 	struct db *db = rows_open(rows_dir(), ROWS_MAP);
 	struct rng rng;
 	struct db_codes codes[12];

@@ -330,7 +330,8 @@ test_select(void **state)
 		struct code_shape shape = {64 * (1 + (uint32_t)rng_below(&rng, 64)),
 		    1 + (uint32_t)rng_below(&rng, 4), 0};
 		struct distance_terms terms = {
-		    round % 2 ? DISTANCE_EUCLID : DISTANCE_DOT, rng_uniform(&rng), 1, NULL};
+		    round % 2 ? DISTANCE_EUCLID : DISTANCE_DOT, rng_uniform(&rng), 1,
+		    NULL};
 		probe_init(p, &rng, (enum distance_kind)(round % 3), shape, terms);
 		selection_fill(&s, &rng, shape.dims);
 		struct hit hits[SELECT_ROWS];

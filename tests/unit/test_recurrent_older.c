@@ -421,7 +421,16 @@ test_files_refused(void **state)
 			fail_msg("case %zu: '%s'", i, err.text);
 		recurrent_free(model);
 	}
-	/* Shapes and numbers. */
+}
+
+static void
+test_tensors_refused(void **state)
+{
+	(void)state;
+	struct rng rng;
+
+	rng_init(&rng, test_seed(), 7);
+	fill_all(&rng);
 	for (int wrong = 0; wrong < 4; wrong++) {
 		struct error err = {0};
 		struct tensor list[] = {tensor_of("mean", mean, D, 0),
@@ -482,6 +491,7 @@ main(void)
 	    cmocka_unit_test(test_query_code),
 	    cmocka_unit_test(test_not_added),
 	    cmocka_unit_test(test_files_refused),
+	    cmocka_unit_test(test_tensors_refused),
 	    cmocka_unit_test(test_no_memory),
 	};
 	snprintf(path, sizeof path, "%s/m.safetensors", test_folder());

@@ -30,7 +30,8 @@
 #define HELD 4
 #define PARTS 4
 
-static const struct code_shape shapes[PARTS] = {{64, 3, 0}, {128, 1, 0}, {64, 1, 0}, {64, 2, 0}};
+static const struct code_shape shapes[PARTS] = {
+    {64, 3, 0}, {128, 1, 0}, {64, 1, 0}, {64, 2, 0}};
 
 struct twin_row {
 	bool live;
@@ -339,7 +340,8 @@ test_bad_shape(void **state)
 	assert_null(store_new((struct code_shape){63, 1, 0}, false, &err));
 	assert_int_equal(err.code, ERR_INPUT);
 	struct store *store = store_new(shapes[0], false, &err);
-	assert_int_equal(store_add_part(store, (struct code_shape){64, 5, 0}, &err), -1);
+	assert_int_equal(
+	    store_add_part(store, (struct code_shape){64, 5, 0}, &err), -1);
 	assert_int_equal(err.code, ERR_INPUT);
 	for (int i = 1; i < STORE_PARTS_MAX; i++)
 		assert_int_equal(store_add_part(store, shapes[1], &err), 0);
@@ -454,7 +456,8 @@ static void
 test_readers_and_writer(void **state)
 {
 	struct error err;
-	struct race race = {store_new((struct code_shape){64, 1, 0}, false, &err), false};
+	struct race race = {
+	    store_new((struct code_shape){64, 1, 0}, false, &err), false};
 	pthread_t readers[3];
 
 	(void)state;

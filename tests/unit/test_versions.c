@@ -162,8 +162,9 @@ static void
 change(struct game *g)
 {
 	struct collection *c = newest(g);
-	struct collection_settings wanted = {.shape = {64 << rng_below(&g->rng, 3),
-						 1 + (uint32_t)rng_below(&g->rng, 4), 0}};
+	struct collection_settings wanted = {
+	    .shape = {
+		64u << rng_below(&g->rng, 3), 1 + (uint32_t)rng_below(&g->rng, 4), 0}};
 	struct error err;
 
 	snprintf(wanted.binarizer, sizeof wanted.binarizer, "%s",
