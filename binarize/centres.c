@@ -13,7 +13,9 @@
 #define BLOCK 64        /* vectors that a thread takes at a time */
 #define ROWS_STEP 64    /* a matrix has a multiple of so many rows */
 #define ROW_MAX 60000.0 /* the longest row: with a vector of 32767 still an int32_t */
-#define TURNS 10        /* of Lloyd's algorithm */
+#define LENGTH_MAX \
+	16.0     /* of a centre: means of what has length 1 are not even so long */
+#define TURNS 10 /* of Lloyd's algorithm */
 #define APART                                                                   \
 	0x1p-10f /* how far a centre that moves ends beside another, relatively \
 		  */
@@ -41,8 +43,10 @@ round_rows(struct centres *c, struct error *err)
 		c->squares[i] = recurrent_dot(c->rows + i * d, c->rows + i * d, d);
 		longest = fmax(longest, sqrt(c->squares[i]));
 	}
-	if (!(longest < INFINITY) || !(largest < INFINITY))
-		return error_set(err, ERR_INPUT, "expected finite centres");
+	if (!(longest <= LENGTH_MAX))
+		return error_set(err, ERR_INPUT,
+		    "expected centres among vectors of length 1, not one of length %g",
+		    longest);
 	if (longest > 0.0)
 		scale = fmin(INT16_MAX / largest, ROW_MAX / longest);
 	c->unit = 1.0 / (scale * INT16_MAX);
@@ -147,7 +151,7 @@ centres_nearest(const struct centres *centres, const int32_t *products)
 
 int
 centres_assign(uint32_t *near, const struct centres *centres, const float *x, size_t n,
-    struct error *err)
+    bool (*stop)(void), struct error *err)
 {
 	size_t d = centres->dims, stride = centres->stride;
 	size_t columns = refine_inputs(d);
@@ -163,7 +167,7 @@ centres_assign(uint32_t *near, const struct centres *centres, const float *x, si
 #pragma omp for schedule(static)
 		for (size_t start = 0; start < n; start += BLOCK) {
 			size_t some = n - start < BLOCK ? n - start : BLOCK;
-			if (!products || !rounded)
+			if (!products || !rounded || (stop && stop()))
 				continue;
 			for (size_t i = 0; i < some; i++)
 				refine_round(
@@ -176,7 +180,9 @@ centres_assign(uint32_t *near, const struct centres *centres, const float *x, si
 		free(products);
 		free(rounded);
 	}
-	return failed ? error_set(err, ERR_MEMORY, "out of memory for centres") : 0;
+	if (failed)
+		return error_set(err, ERR_MEMORY, "out of memory for centres");
+	return stop && stop() ? error_set(err, ERR_NONE, "stopped") : 0;
 }
 
 /* What k-means works on. */
@@ -247,7 +253,7 @@ update(struct learning *l)
 
 int
 centres_learn(float *rows, size_t k, const float *x, size_t n, size_t dims,
-    uint64_t seed, struct error *err)
+    uint64_t seed, bool (*stop)(void), struct error *err)
 {
 	struct learning l = {.x = x,
 	    .n = n,
@@ -265,7 +271,7 @@ centres_learn(float *rows, size_t k, const float *x, size_t n, size_t dims,
 		choose_rows(&l, seed);
 	for (int turn = 0; rc == 0 && turn < TURNS; turn++) {
 		struct centres *centres = centres_new(rows, k, dims, err);
-		rc = centres ? centres_assign(l.near, centres, x, n, err) : -1;
+		rc = centres ? centres_assign(l.near, centres, x, n, stop, err) : -1;
 		centres_free(centres);
 		if (rc == 0)
 			update(&l);

@@ -1,6 +1,7 @@
 #ifndef BINARIZE_CENTRES_H
 #define BINARIZE_CENTRES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,8 +19,8 @@
  */
 struct centres;
 
-/* Of rows (n, dims), copied; n > 0.  NULL: ERR_MEMORY, ERR_INPUT where they are not
- * finite. */
+/* Of rows (n, dims), copied; n > 0.  NULL: ERR_MEMORY, ERR_INPUT for rows that
+ * are not finite or far longer than 1. */
 struct centres *centres_new(
     const float *rows, size_t n, size_t dims, struct error *err);
 void centres_free(struct centres *centres);
@@ -41,15 +42,16 @@ double centres_unit(const struct centres *centres);
 size_t centres_nearest(const struct centres *centres, const int32_t *products);
 
 /* near (n) := the nearest centre of each of x (n, dims), of length at most 1.
- * ERR_MEMORY.  Opens an OpenMP region. */
+ * ERR_MEMORY; ERR_NONE: stopped, as below.  Opens an OpenMP region. */
 int centres_assign(uint32_t *near, const struct centres *centres, const float *x,
-    size_t n, struct error *err);
+    size_t n, bool (*stop)(void), struct error *err);
 
 /* rows (k, dims) := centres of x (n, dims), as above, n >= k: k-means (Lloyd, 1982)
  * from k of the rows; a centre that nobody is near moves beside the one that most are
  * near.  The result is the same for a seed, a number of threads and a machine.
- * ERR_MEMORY.  Opens OpenMP regions. */
+ * ERR_MEMORY; ERR_NONE once stop says so, which any thread asks now and then (NULL:
+ * never).  Opens OpenMP regions. */
 int centres_learn(float *rows, size_t k, const float *x, size_t n, size_t dims,
-    uint64_t seed, struct error *err);
+    uint64_t seed, bool (*stop)(void), struct error *err);
 
 #endif /* BINARIZE_CENTRES_H */

@@ -1,6 +1,8 @@
 #include "binarize/checkpoint.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,12 +45,33 @@ checkpoint_add(struct checkpoint *c, const char *name, enum tensor_type type,
 	c->n++;
 }
 
+/* FNV-1a of all parts, the i-th at places[i], as text. */
+struct checksum {
+	char text[20];
+};
+
+static struct checksum
+checksum_of(const struct checkpoint *c, const void *const *places)
+{
+	uint64_t h = UINT64_C(0xCBF29CE484222325);
+	struct checksum sum;
+	for (size_t i = 0; i < c->n; i++) {
+		const uint8_t *p = places[i];
+		for (size_t j = 0; j < c->parts[i].size_bytes; j++)
+			h = (h ^ p[j]) * UINT64_C(0x100000001B3);
+	}
+	snprintf(sum.text, sizeof sum.text, "%016" PRIx64, h);
+	return sum;
+}
+
 int
 checkpoint_save(const struct checkpoint *c, const char *path,
     const struct checkpoint_task *task, struct error *err)
 {
+	const struct checksum sum = checksum_of(c, (const void *const *)c->places);
 	const struct tensors_pair said[] = {{"format", FORMAT},
-	    {"settings", task->settings}, {"vectors", task->vectors}};
+	    {"settings", task->settings}, {"vectors", task->vectors},
+	    {"checksum", sum.text}};
 	return tensors_save(
 	    path, c->parts, c->n, said, sizeof said / sizeof *said, err);
 }
@@ -82,6 +105,22 @@ check_task(const struct tensors *file, const char *path,
 	return 0;
 }
 
+static int
+check_sum(const struct checkpoint *c, const struct tensors *file, const char *path,
+    struct error *err)
+{
+	const void *places[CHECKPOINT_PARTS_MAX];
+	for (size_t i = 0; i < c->n; i++)
+		places[i] = tensors_find(file, c->parts[i].name)->data;
+	if (strcmp(checksum_of(c, places).text, said(file, "checksum")) == 0)
+		return 0;
+	return error_set(err, ERR_FORMAT,
+	    "%s: expected the numbers that were written, not damaged ones; delete it "
+	    "to "
+	    "begin anew",
+	    path);
+}
+
 int
 checkpoint_load(const struct checkpoint *c, const char *path,
     const struct checkpoint_task *task, struct error *err)
@@ -94,6 +133,8 @@ checkpoint_load(const struct checkpoint *c, const char *path,
 		if (!tensors_expect(file, c->parts[i].name, c->parts[i].type, 1,
 			c->parts[i].shape, err))
 			rc = -1;
+	if (rc == 0)
+		rc = check_sum(c, file, path, err);
 	for (size_t i = 0; rc == 0 && i < c->n; i++)
 		memcpy(c->places[i], tensors_find(file, c->parts[i].name)->data,
 		    c->parts[i].size_bytes);

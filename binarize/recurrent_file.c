@@ -90,7 +90,12 @@ read_info(struct recurrent_info *info, const struct tensors *file, struct error 
 			return -1;
 		if (info->kind == RECURRENT_REFINED &&
 		    tensors_metadata(file, "centres") &&
-		    read_number(&centres, file, "centres", CODE_CENTRES_MAX, err) != 0)
+		    (read_number(&centres, file, "centres", CODE_CENTRES_MAX, err) !=
+			    0 ||
+			(centres == 0 &&
+			    error_set(err, ERR_FORMAT,
+				"expected the metadata 'centres' as 1 to %d, or none",
+				CODE_CENTRES_MAX) != 0)))
 			return -1;
 		info->shape.dims = (uint32_t)dims;
 		info->shape.bits = (uint32_t)bits;

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "binarize/centres.h"
+#include "client/stop.h"
 #include "client/train_job.h"
 
 /* What training rows are measured from. */
@@ -44,7 +45,8 @@ find_centres(struct training *t, struct error *err)
 		return error_set(err, ERR_MEMORY, "out of memory for %zu centres", k);
 	fprintf(stderr, "finding %zu centres\n", k);
 	return centres_learn(t->centres, k, t->sample.rows,
-	    looked_at < t->n ? looked_at : t->n, t->sample.dims, t->options->seed, err);
+	    looked_at < t->n ? looked_at : t->n, t->sample.dims, t->options->seed,
+	    stop_requested, err);
 }
 
 /* Rows (n, d) := from their centres, or the mean, at length 1. */
@@ -59,8 +61,9 @@ centre(const struct training *t, float *rows, size_t n, struct error *err)
 		near = array_new(n, sizeof *near);
 		if (centres && !near)
 			error_set(err, ERR_MEMORY, "out of memory for %zu rows", n);
-		int rc =
-		    centres && near ? centres_assign(near, centres, rows, n, err) : -1;
+		int rc = centres && near ? centres_assign(near, centres, rows, n,
+					       stop_requested, err)
+					 : -1;
 		centres_free(centres);
 		if (rc != 0) {
 			free(near);

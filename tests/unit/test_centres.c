@@ -133,9 +133,9 @@ test_learn(void **state)
 
 	rng_init(&rng, test_seed(), 2);
 	make_rows(&rng);
-	assert_int_equal(centres_learn(first, K, rows, ROWS, D, 1, &err), 0);
-	assert_int_equal(centres_learn(again, K, rows, ROWS, D, 1, &err), 0);
-	assert_int_equal(centres_learn(other, K, rows, ROWS, D, 2, &err), 0);
+	assert_int_equal(centres_learn(first, K, rows, ROWS, D, 1, NULL, &err), 0);
+	assert_int_equal(centres_learn(again, K, rows, ROWS, D, 1, NULL, &err), 0);
+	assert_int_equal(centres_learn(other, K, rows, ROWS, D, 2, NULL, &err), 0);
 	assert_memory_equal(first, again, sizeof first);
 	assert_memory_not_equal(first, other, sizeof first);
 	assert_true(mean_distance2(first, K) < 0.9 * mean_distance2(rows, K));
@@ -154,7 +154,7 @@ test_learn(void **state)
 	/* Nothing but one vector: every centre is as good as at it. */
 	for (size_t i = 1; i < 100; i++)
 		memcpy(rows + i * D, rows, D * sizeof *rows);
-	assert_int_equal(centres_learn(first, K, rows, 100, D, 1, &err), 0);
+	assert_int_equal(centres_learn(first, K, rows, 100, D, 1, NULL, &err), 0);
 	for (size_t c = 0; c < K; c++)
 		assert_true(distance2(rows, first + c * D) < 1e-3);
 }
@@ -169,7 +169,8 @@ random_model(struct rng *rng, uint32_t bits, uint32_t k)
 	for (size_t i = 0; i < M * D; i++)
 		map[i] = rng_normal(rng) / M;
 	if (k > 0)
-		assert_int_equal(centres_learn(centres, k, rows, ROWS, D, 1, &err), 0);
+		assert_int_equal(
+		    centres_learn(centres, k, rows, ROWS, D, 1, NULL, &err), 0);
 	memset(mean, 0, sizeof mean);
 	for (size_t i = 0; i < ROWS * D; i++)
 		mean[i % D] += rows[i] / ROWS;
