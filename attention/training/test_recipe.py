@@ -2,9 +2,9 @@
 (PROGRAM is build/halftone; about a minute; no data, no network).
 
 Claims: recipe.sh makes of a tiny data folder and a teacher of random weights a model that halftone
-opens and embeds with, near to its teacher and in its space; started again it does nothing anew;
-before anything is made it refuses, in words, a teacher without a credit, of other layers than the
-student's or with another vocabulary, and texts or checkpoints of other settings.
+opens and embeds with, near to its teacher and in its space; before anything is made it refuses,
+in words, a teacher without a credit or of other layers than the student's; another vocabulary than
+the teacher's or the texts', one too large, half a file of texts, and another seed are refused too.
 """
 import json
 import lzma
@@ -65,6 +65,31 @@ def make_teacher(folder):
     (folder / "vocab.txt").write_text("".join(piece + "\n" for piece in VOCAB))
 
 
+def refusal(function, *what):
+    try:
+        function(*what)
+    except SystemExit as error:
+        return str(error)
+    raise AssertionError(f"{what} was not refused")
+
+
+def check_vocabularies(vocab, texts):
+    """What corpus.py and finish.py make of a vocabulary and of texts that are there."""
+    import corpus
+    import finish
+    pieces, known = corpus.read_vocab(vocab)
+    assert pieces == VOCAB and corpus.done_already(texts, known)
+    assert "another vocabulary" in refusal(corpus.done_already, texts, "0" * 12)
+    finish.check_vocab(vocab, len(VOCAB), vocab.parent)
+    assert "640 pieces" in refusal(finish.check_vocab, vocab, 641, vocab.parent)
+    half = texts.with_name("half.npz")
+    half.write_bytes(texts.read_bytes()[:1000])
+    assert "delete it" in refusal(corpus.done_already, half, known)
+    vocab.write_text("\n".join(VOCAB + [f"piece{i}" for i in range(1 << 16)]))
+    assert "at most 65536" in refusal(corpus.read_vocab, vocab)
+    print("ok vocabularies", flush=True)
+
+
 def main():
     program = Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory() as name:
@@ -80,7 +105,7 @@ def main():
 
         def recipe(seed, **more):
             return subprocess.run(
-                [HERE / "recipe.sh", data, work, teacher, "small", seed, ".05"],
+                [HERE / "recipe.sh", data, work, teacher, "small", seed, ".02"],
                 env=base | more, capture_output=True, text=True)
 
         def refused(words, seed="1", **more):
@@ -98,6 +123,8 @@ def main():
         model = work / "small/model"
         config = json.loads((model / "config.json").read_text())
         assert config["teacher"] == right["CREDIT"]
+        space = json.loads((work / "small/teacher/config.json").read_text())["coordinates"]
+        assert config["coordinates"] == space
         cosine = json.loads(done.stdout[done.stdout.index("{\n"):])["sets"]["med"]["cosine"]
         assert cosine > 0.7, cosine
         print(f"ok recipe: cosine to the teacher {cosine:.3f}", flush=True)
@@ -112,6 +139,7 @@ def main():
         print("ok embed", flush=True)
 
         refused("made with seed 1, not 2", "2", **right)
+        check_vocabularies(teacher / "vocab.txt", work / "texts.npz")
 
 
 if __name__ == "__main__":
