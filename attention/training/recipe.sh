@@ -46,6 +46,7 @@ for file in "$teacher"/*; do
 done
 ln -sf "$(realpath "$vocab")" "$run/teacher.from/vocab.txt"
 "$program" convert --from "$run/teacher.from" --layers float --output "$run/teacher"
+rm -r "$run/teacher.from"
 
 finish --check
 python3 "$here/corpus.py" --data "$data" --work "$work" --vocab "$vocab" \

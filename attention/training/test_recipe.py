@@ -1,5 +1,5 @@
 """The recipe from texts to embeddings, of a small teacher: python test_recipe.py PROGRAM
-(PROGRAM is build/halftone; about a minute; no data, no network).
+(PROGRAM is build/halftone; a minute or two; no data, no network).
 
 Claims: recipe.sh makes of a tiny data folder and a teacher of random weights a model that halftone
 opens and embeds with, near to its teacher and in its space; before anything is made it refuses,
