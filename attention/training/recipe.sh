@@ -6,8 +6,8 @@
 #   TEACHER   a BERT folder of Hugging Face           NAME   of the run, in WORK
 #   PART      of the texts and of every phase's length: 1 (default), or .1 to try the recipe,
 #             which is then measured on the smallest dev set alone
-# TEACHER is uncased, with GELU and absolute positions, says how it pools (1_Pooling/config.json) and
-# has 6 layers, as all-MiniLM-L6-v2; its vocab.txt is taken where it has one, else DATA's.
+# TEACHER is uncased, with GELU and absolute positions, says how it pools (1_Pooling/config.json)
+# and has 6 layers, as all-MiniLM-L6-v2; its vocab.txt is taken where it has one, else DATA's.
 # In the environment:
 #   STUDENT   a student file, for a teacher of other than 6 layers (students/mini.json)
 #   CREDIT    'NAME (LICENCE)' of a teacher other than all-MiniLM-L6-v2: the model tells it
