@@ -3,6 +3,9 @@
     python corpus.py --data DATA --work WORK --packages packages.jsonl [--debs DEBS]
                      [--vocab vocab.txt]
 
+WORK/texts.npz that is there already is left as it is, and refused if its pieces are another
+vocabulary's.
+
 DATA holds train/ and vocab/ as attention/training/README.md lists them; packages.jsonl is what
 `make demo` fetches; DEBS a folder of Debian packages, unpacked with dpkg-deb -x, of which
 WordNet's glosses, FOLDOC and the Jargon File are read.  A text is kept as its first 510 pieces,
@@ -18,9 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
+from files import digest, whole
 from text import tokenizer
 
 PIECES_KEPT = 510
+PIECES_MAX = 1 << 16  # of a vocabulary: ids are uint16
 PAIRS = ("wiki", "arxiv", "medquad", "opentrivia")
 
 
@@ -112,6 +117,41 @@ class Texts:
     def lengths(self):
         return np.diff(self.starts)
 
+    def digest(self):
+        """What these texts, so sorted, are known by."""
+        return digest(*map(np.ascontiguousarray, (self.ids, self.starts, self.source,
+                                                  self.passage)), " ".join(map(str, self.names)).encode())
+
+
+def read_vocab(path):
+    """Its pieces, and what it is known by; a vocabulary that cannot be used is refused."""
+    known = digest(path)
+    vocab = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    if len(vocab) > PIECES_MAX:
+        raise SystemExit(f"{path} has {len(vocab)} pieces; texts.npz keeps ids in two bytes: "
+                         f"choose a teacher with a vocabulary of at most {PIECES_MAX}")
+    missing = [piece for piece in ("[CLS]", "[SEP]", "[UNK]") if piece not in vocab]
+    if missing:
+        raise SystemExit(f"{path} has no {', '.join(missing)}: expected the vocab.txt of a BERT")
+    return vocab, known
+
+
+def done_already(path, known):
+    """Whether the texts are there, of this vocabulary."""
+    if not path.exists():
+        return False
+    try:
+        with np.load(path) as kept:
+            of = str(kept["vocab"]) if "vocab" in kept else None
+    except Exception:
+        raise SystemExit(f"{path} cannot be read: delete it")
+    if of is None:
+        raise SystemExit(f"{path} does not say of which vocabulary it is: delete it")
+    if of != known:
+        raise SystemExit(f"{path} holds pieces of another vocabulary: "
+                         "delete it or choose another WORK")
+    return True
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -122,8 +162,10 @@ def main():
     parser.add_argument("--vocab", type=Path, help="the teacher's (DATA/vocab/vocab.txt)")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    vocab = args.vocab or args.data / "vocab/vocab.txt"
-    vocab = vocab.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    vocab, known = read_vocab(args.vocab or args.data / "vocab/vocab.txt")
+    path = args.work / "texts.npz"
+    if done_already(path, known):
+        return print(f"{path} is there")
     pieces = tokenizer(vocab)
     names, ids, sizes, source, passage = [], [], [], [], []
     for name, short, long in sources(args.data, args.packages, args.debs):
@@ -143,9 +185,11 @@ def main():
             print(f"{name:10} {'passages' if is_passage else 'short':8} {len(texts):7} texts "
                   f"{sum(sizes) - before:9} pieces", flush=True)
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    np.savez(args.work / "texts.npz", ids=np.concatenate(ids), starts=starts,
-             source=np.asarray(source, np.uint8), passage=np.asarray(passage),
-             names=np.asarray(names), marks=[vocab.index("[CLS]"), vocab.index("[SEP]")])
+    with whole(path) as made:
+        np.savez(made, ids=np.concatenate(ids), starts=starts,
+                 source=np.asarray(source, np.uint8), passage=np.asarray(passage),
+                 names=np.asarray(names), marks=[vocab.index("[CLS]"), vocab.index("[SEP]")],
+                 vocab=known)
     print(f"{len(sizes)} texts, {starts[-1]} pieces")
 
 

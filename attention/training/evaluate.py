@@ -15,13 +15,14 @@ Spearman's correlation on STS-b.  --bits: also what codes of so many bits find, 
 the model and its binarizer (`halftone eval` of the embeddings), and the means over all sets.
 """
 import argparse
-import hashlib
 import json
 import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
+
+from files import digest, digest_of_folder, whole
 
 TEACHER_UNDER = 0.75
 RESAMPLED = 10000
@@ -72,12 +73,6 @@ class Set:
         return out
 
 
-def digest(model):
-    """What a folder's model is known by."""
-    return hashlib.sha256((model / "model.safetensors").read_bytes()
-                          + (model / "config.json").read_bytes()).hexdigest()[:12]
-
-
 class Embedder:
     """halftone embed, and what it said before."""
 
@@ -86,16 +81,16 @@ class Embedder:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def file(self, model, name, texts):
-        path = self.folder / f"{name}-{digest(model)}.npy"
+        """Named by all that it is of: the model and its vocabulary, and the texts."""
+        # white space is white space to a tokenizer; a line must not be empty
+        said = "".join((" ".join(t.split()) or ".") + "\n" for t in texts).encode()
+        path = self.folder / f"{name}-{digest_of_folder(model)}-{digest(said)}.npy"
         if not path.exists():
-            text = self.folder / f"{name}.txt"
-            # white space is white space to a tokenizer; a line must not be empty
-            text.write_text("".join((" ".join(t.split()) or ".") + "\n" for t in texts),
-                            encoding="utf-8")
-            made = path.with_name(path.stem + ".tmp.npy")
-            subprocess.run([self.program, "embed", "--model", model, "--output", made, text],
-                           check=True, stderr=subprocess.DEVNULL)
-            made.rename(path)
+            with whole(path) as made:
+                text = made.with_suffix(".txt")
+                text.write_bytes(said)
+                subprocess.run([self.program, "embed", "--model", model, "--output", made, text],
+                               check=True, stderr=subprocess.DEVNULL)
         return path
 
     def __call__(self, model, name, texts):

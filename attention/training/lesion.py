@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evaluate import Set, digest
+from evaluate import Set
+from files import digest, digest_of_folder, whole
 from export import load
 from hashing import to_words
 from text import embedded, tokenize
@@ -71,8 +72,8 @@ def kept(path, make):
     if path is None:
         return make()
     if not path.exists():
-        np.save(path.with_suffix(".tmp.npy"), make())
-        path.with_suffix(".tmp.npy").rename(path)
+        with whole(path) as made:
+            np.save(made, make())
     return np.load(path)
 
 
@@ -87,7 +88,7 @@ def report(model, vocab, sets, hashes, alone, path):
                     for kind in ("queries", "documents")))
         points = []
         for one in sets:
-            points.append(100 * kept(path(f"{one.name}-{label}"), find).mean())
+            points.append(100 * kept(path(one, label), find).mean())
         means.append(np.mean(points))
         print(f"{label:12}" + "".join(f"{p:11.2f}" for p in points + means[-1:])
               + f"{means[0] - means[-1]:8.2f}", flush=True)
@@ -136,11 +137,13 @@ def main():
     alone = [int(i) for i in args.layers.split(",") if i]
     if not hashes or not set(alone) <= hashes.keys():
         parser.error(f"hash attention is in layers {list(hashes)} alone")
-    path = lambda name: None
+    path = lambda one, label: None
     if args.work is not None:
         (args.work / "lesion").mkdir(parents=True, exist_ok=True)
-        known = digest(args.model)
-        path = lambda name: args.work / f"lesion/{name.replace(' ', '-')}-{known}.npy"
+        known = digest_of_folder(args.model)
+        judged = lambda one: digest(repr((one.texts, one.grades)).encode())
+        path = lambda one, label: args.work / (
+            f"lesion/{one.name}-{label.replace(' ', '-')}-{known}-{judged(one)}.npy")
     sets = [Set(args.dev / name) for name in args.sets.split(",")]
     report(model, vocab, sets, hashes, alone, path)
     for i, one in hashes.items() if args.heads else ():

@@ -1,11 +1,13 @@
-"""Tests of the training code: python test_train.py (under a minute; no data, no network).
+"""Tests of the training code: python test_train.py (a minute; no data, no network).
 
 Claims: a step of a stream is the same whenever it is asked for, fits, and is well formed;
 sources become the texts they should; losses are 0 where they should be and see no padding;
 ternarize.py finds known maps and rounds better than rounding alone; hashes learn to attend as the
-teacher does; layer by layer a student comes nearer to it; a phase interrupted is the phase uninterrupted, to the bit; frozen
-codes stay; an exported checkpoint gives the student's own embeddings, to the bit; lesions break
-hash attention as they say, and only for a while.
+teacher does; layer by layer a student comes nearer to it; a phase interrupted is the phase
+uninterrupted, to the bit; frozen codes stay; a checkpoint of other settings is refused, as is a
+student that does not fit; steps without a finite gradient are counted; an exported checkpoint
+gives the student's own embeddings, to the bit; lesions break hash attention as they say, and
+only for a while.
 """
 import copy
 import functools
@@ -396,23 +398,34 @@ def test_resume():
         assert same(rest.state(), whole.state())
 
 
-def test_run():
-    """The phases, as the command runs them: each begins where the one before ended."""
-    def command(phase, pieces):
-        sys.argv = ["train.py", phase, "--teacher", str(TEACHER), "--work", str(WORK), "--name",
-                    "small", "--model", str(MINI), "--pieces", str(pieces)]
-        train.main()
-        return torch.load(WORK / f"small/{phase}.pt")
-
+def command(phase, pieces, *more, model=None):
+    """train.py as it is called; what it leaves."""
     arguments = sys.argv
+    sys.argv = ["train.py", phase, "--teacher", str(TEACHER), "--work", str(WORK), "--name",
+                "small", "--model", str(model or MINI), "--pieces", str(pieces), *more]
     try:
-        calibrated = command("calibrate", 3000)
-        trained = command("ternary", 8000)
-        polished = command("polish", 3000)
-        frozen = command("freeze", 6000)
-        again = command("freeze", 6000)
+        train.main()
     finally:
         sys.argv = arguments
+    return torch.load(WORK / f"small/{phase}.pt")
+
+
+def refusal(*what, **more):
+    try:
+        command(*what, **more)
+    except SystemExit as error:
+        return str(error)
+    raise AssertionError(f"{what} was not refused")
+
+
+def test_run():
+    """The phases, as the command runs them: each begins where the one before ended.  A checkpoint
+    of other settings is neither gone on from nor begun from."""
+    calibrated = command("calibrate", 3000)
+    trained = command("ternary", 8000)
+    polished = command("polish", 3000)
+    frozen = command("freeze", 6000)
+    again = command("freeze", 6000)
     assert trained["pieces"] >= 8000 and polished["pieces"] >= 3000
     assert same(frozen, again)  # done is done
     assert not same(calibrated["student"], trained["student"])
@@ -427,7 +440,47 @@ def test_run():
         elif name.endswith("scale"):
             assert not torch.equal(was, now), name
     lines = [json.loads(line) for line in open(WORK / "small/ternary.jsonl")]
-    assert lines[-1]["pieces"] == trained["pieces"]
+    assert lines[-1]["pieces"] == trained["pieces"] and lines[-1]["skipped"] == 0
+    when = (WORK / "small/calibrate.pt").stat().st_mtime_ns
+    command("calibrate", 3000)
+    assert (WORK / "small/calibrate.pt").stat().st_mtime_ns == when
+    other = WORK / "other.json"
+    other.write_text(MINI.read_text().replace('"positions": 256', '"positions": 200'))
+    said = {"seed 1, not 2": refusal("calibrate", 3000, "--seed", "2"),
+            "share 1.0, not 0.5": refusal("freeze", 6000, "--share", ".5"),
+            "pieces 6000.0, not 7000.0": refusal("freeze", 7000),
+            "another student file": refusal("ternary", 8000, model=other),
+            "another beginning": refusal("freeze", 6000, "--after", "ternary")}
+    for words, line in said.items():
+        assert words in line and "delete it, or choose another NAME" in line, line
+
+
+def test_layers():
+    """A student of more or fewer layers than its teacher is refused in words."""
+    few = WORK / "few.json"
+    said = json.loads(MINI.read_text())
+    few.write_text(json.dumps(said | {"layers": said["layers"][:2]}))
+    line = refusal("calibrate", 3000, model=few)
+    assert "has 3 layers" in line and "STUDENT" in line, line
+
+
+def test_skipped():
+    """A step whose gradient is not finite changes nothing; too many in a row end training."""
+    one = trainer(student(), train.PHASES["polish"])
+    compare, before = one.compare, copy.deepcopy(one.student.state_dict())
+    one.compare = lambda *what: {"cosine": compare(*what)["cosine"] * float("nan")}
+    steps(one, 3)
+    assert one.skipped == 3 and same(one.student.state_dict(), before)
+    one.compare = compare
+    steps(one, 1)
+    assert one.skipped == 0 and not same(one.student.state_dict(), before)
+    one.compare = lambda *what: {"cosine": compare(*what)["cosine"] * float("nan")}
+    try:
+        steps(one, train.SKIPPED_MAX)
+    except FloatingPointError as error:
+        assert "not finite in 20 steps in a row" in str(error)
+    else:
+        raise AssertionError("training went on")
 
 
 def test_export():

@@ -5,9 +5,10 @@
 
 PHASE is calibrate, hash, ternary, polish or freeze (README.md); each begins where the one
 before it in WORK/NAME ended, writes PHASE.pt there and a line of PHASE.jsonl every few steps,
-and goes on from its own checkpoint when it is started again (calibrate begins anew).  --model
-says what the student is (students/*.json), --after another phase to begin from, --share how
-much of the texts and of a phase's usual length is taken.
+and goes on from its own checkpoint when it is started again (calibrate, once done, is done).  A
+checkpoint keeps what it was made with, and is refused where that is not what is asked for.
+--model says what the student is (students/*.json), --after another phase to begin from, --share
+how much of the texts and of a phase's usual length is taken.
 """
 import argparse
 import json
@@ -22,6 +23,7 @@ import losses
 from blocks import RATE as BLOCKS_RATE, train_blocks
 from corpus import Texts
 from export import load_teacher
+from files import digest, digest_of_folder, whole
 from hashes import HASH_RATE
 from model import LayerConfig
 from stream import Stream
@@ -42,6 +44,8 @@ DIRECTIONS = 96    # of 384
 WARM_UP = .05
 BATCH = 2048       # pieces
 CALIBRATION = 1.2e5  # pieces
+SKIPPED_MAX = 20   # steps in a row without a finite gradient
+OF_A_RUN = ("teacher", "student file", "texts", "seed", "share")  # all its phases have these
 
 
 def groups(model, rate):
@@ -87,7 +91,7 @@ class Trainer:
         self.student = student
         self.phase, self.total = phase, pieces
         self.weights = phase["weights"]
-        self.step, self.pieces = 0, 0
+        self.step, self.pieces, self.skipped = 0, 0, 0
         self.queue = torch.zeros(0, teacher.config.hidden_size)
         self.optimizer = torch.optim.AdamW(groups(student, rate), lr=rate, betas=(0.9, 0.98),
                                            eps=1e-8, fused=True)
@@ -133,6 +137,8 @@ class Trainer:
         return out
 
     def run_step(self):
+        """One step of the optimizer, or none where the gradient is not finite: counted, and an
+        error when they are too many in a row."""
         ids, mask, kind, t = self.ahead.step(self.step)
         done = self.pieces / self.total
         ramp = self.phase["ramp"]
@@ -148,8 +154,15 @@ class Trainer:
         if torch.isfinite(norm):
             self.optimizer.step()
             self.student.project()
+            self.skipped = 0
+        else:
+            self.skipped += 1
         self.step += 1
         self.pieces += int(mask.sum())
+        if self.skipped >= SKIPPED_MAX:
+            raise FloatingPointError(
+                f"step {self.step}: the gradient was not finite in {self.skipped} steps in a row; "
+                "begin again from an earlier checkpoint, with a lower --rate")
         return kind, {name: part.item() for name, part in
                       ({"loss": loss, "norm": norm} | parts).items()}
 
@@ -162,30 +175,50 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.pieces, self.queue = state["step"], state["pieces"], state["queue"]
 
-    def run(self, path, log, every=60):
-        """Until the pieces of the phase are used; a checkpoint every so many seconds."""
+    def run(self, path, log, settings, every=60):
+        """Until the pieces of the phase are used; a checkpoint every so many seconds.  Lines have
+        the means of steps that were taken, and the number of those skipped."""
         self.student.train()
-        began, saved, mean = time.time(), time.time(), {}
+        began, saved, mean, skipped = time.time(), time.time(), {}, 0
         while self.pieces < self.total:
             kind, said = self.run_step()
             said[kind] = said["cosine"]
-            for name, value in said.items():
+            skipped += self.skipped > 0
+            for name, value in said.items() if self.skipped == 0 else ():
                 mean.setdefault(name, []).append(value)
             if self.step % 20 == 0 or self.pieces >= self.total:
                 line = {"step": self.step, "pieces": self.pieces,
-                        "seconds": round(time.time() - began, 1)} | {
+                        "seconds": round(time.time() - began, 1), "skipped": skipped} | {
                     name: round(sum(v) / len(v), 4) for name, v in mean.items()}
                 print(json.dumps(line), file=log, flush=True)
-                mean = {}
+                mean, skipped = {}, 0
             if time.time() - saved > every:
-                save(self.state(), path)
+                save(self.state() | {"settings": settings}, path)
                 saved = time.time()
-        save(self.state(), path)
+        save(self.state() | {"settings": settings}, path)
 
 
 def save(state, path):
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").rename(path)
+    with whole(path) as made:
+        torch.save(state, made)
+
+
+def read(path, settings, of=None):
+    """A checkpoint that was made with these settings (of: those that count), or a refusal."""
+    if not path.exists():
+        raise SystemExit(f"{path} is not there: run that phase first")
+    state = torch.load(path)
+    had = state.get("settings")
+    advice = "delete it, or choose another NAME"
+    if had is None:
+        raise SystemExit(f"{path} does not say what it was made with: {advice}")
+    for key in of or settings:
+        have, want = had.get(key), settings[key]
+        if have != want:
+            words = f"{key} {have}, not {want}" if isinstance(want, (int, float)) else (
+                f"another {key}")
+            raise SystemExit(f"{path} was made with {words}: {advice}")
+    return state
 
 
 def make_student(teacher_folder, path, seed):
@@ -193,6 +226,13 @@ def make_student(teacher_folder, path, seed):
     said = json.loads(Path(path).read_text())
     torch.manual_seed(seed)
     layers = [LayerConfig.from_json(layer) for layer in said["layers"]]
+    theirs = json.loads((Path(teacher_folder) / "config.json").read_text())["num_hidden_layers"]
+    if len(layers) != theirs:
+        raise SystemExit(
+            f"{teacher_folder} has {theirs} layers, the student of {path} {len(layers)}: a student "
+            f"has as many as its teacher. Write a student file with an entry for each of {theirs} "
+            "layers (--model of train.py and finish.py, STUDENT of recipe.sh), or take a teacher "
+            f"of {len(layers)}")
     return load_teacher(teacher_folder, layers, said["token_embedding"],
                         positions=said["positions"], rule=said["rule"])
 
@@ -209,11 +249,37 @@ def first_batches(texts, seed, pieces, share=1.0):
 
 def run_calibrate(student, teacher, texts, path, log, args):
     """Hashes from activations, then block by block (calibrate.py, blocks.py)."""
-    batches = first_batches(texts, args.seed, args.pieces or CALIBRATION * args.share,
-                            args.share)
-    train_blocks(student, teacher, batches, args.seed, rate=args.rate or BLOCKS_RATE,
+    rate, pieces = args.rate or BLOCKS_RATE, args.pieces or CALIBRATION * args.share
+    settings = settings_of_run(args, texts) | {"rate": rate, "pieces": pieces}
+    if path.exists():
+        read(path, settings)
+        return
+    batches = first_batches(texts, args.seed, pieces, args.share)
+    train_blocks(student, teacher, batches, args.seed, rate=rate,
                  say=lambda line: print(json.dumps(line), file=log, flush=True))
-    save({"student": student.state_dict(), "step": 0, "pieces": 0}, path)
+    save({"student": student.state_dict(), "step": 0, "pieces": 0, "settings": settings}, path)
+
+
+def run_phase(student, teacher, texts, path, log, args):
+    phase = PHASES[args.phase]
+    rate, pieces = args.rate or phase["rate"], args.pieces or phase["pieces"] * args.share
+    settings = settings_of_run(args, texts) | {"rate": rate, "pieces": pieces}
+    begun = read(path.with_name(f"{args.after or phase['after']}.pt"), settings, OF_A_RUN)
+    settings["beginning"] = digest(json.dumps(begun["settings"], sort_keys=True).encode())
+    student.load_state_dict(begun["student"])
+    if args.phase == "freeze":
+        student.freeze()
+    trainer = Trainer(student, teacher, Stream(texts, args.seed, BATCH, args.share), phase, rate,
+                      pieces, args.seed)
+    if path.exists():
+        trainer.restore(read(path, settings))
+    trainer.run(path, log, settings)
+
+
+def settings_of_run(args, texts):
+    """What checkpoints of one run have in common."""
+    return {"teacher": digest_of_folder(args.teacher), "student file": digest(args.model),
+            "texts": texts.digest(), "seed": args.seed, "share": args.share}
 
 
 def main():
@@ -235,19 +301,8 @@ def main():
     texts = Texts(args.work / "texts.npz")
     teacher = load_teacher(args.teacher, positions=512)
     student = make_student(args.teacher, args.model, args.seed)
-    if args.phase == "calibrate":
-        return run_calibrate(student, teacher, texts, path, log, args)
-    phase = PHASES[args.phase]
-    before = folder / f"{args.after or phase['after']}.pt"
-    student.load_state_dict(torch.load(before)["student"])
-    if args.phase == "freeze":
-        student.freeze()
-    stream = Stream(texts, args.seed, BATCH, args.share)
-    trainer = Trainer(student, teacher, stream, phase, args.rate or phase["rate"],
-                      args.pieces or phase["pieces"] * args.share, args.seed)
-    if path.exists():
-        trainer.restore(torch.load(path))
-    trainer.run(path, log)
+    run = run_calibrate if args.phase == "calibrate" else run_phase
+    run(student, teacher, texts, path, log, args)
 
 
 if __name__ == "__main__":
