@@ -70,18 +70,23 @@ said "hash: its bits are dimensions" "128 x 1 bits"
 broken_off() { # SIGNAL OUTPUT ARGUMENT...
 	local signal=$1 output=$2 job
 	shift 2
-	set -m # or Ctrl-C would be ignored
-	"$HALFTONE" train "$@" --output "$output" >"$WORK/out" 2>"$WORK/err" &
-	job=$!
-	set +m
-	for _ in $(seq 3000); do
-		[ -e "$output.checkpoint" ] && break
-		kill -0 $job 2>/dev/null || break
-		sleep 0.01
+	# On a busy machine training may end before the signal comes: then once more.
+	for _ in $(seq 20); do
+		rm -f "$output"
+		set -m # or Ctrl-C would be ignored
+		"$HALFTONE" train "$@" --output "$output" >"$WORK/out" 2>"$WORK/err" &
+		job=$!
+		set +m
+		for _ in $(seq 3000); do
+			[ -e "$output.checkpoint" ] && break
+			kill -0 $job 2>/dev/null || break
+			sleep 0.01
+		done
+		kill -"$signal" $job 2>/dev/null
+		wait $job 2>/dev/null
+		RC=$?
+		[ ! -e "$output.checkpoint" ] || break
 	done
-	kill -"$signal" $job 2>/dev/null
-	wait $job 2>/dev/null
-	RC=$?
 }
 goes_on() { # NAME WHOLE OUTPUT ARGUMENT...
 	local name=$1 whole=$2 output=$3
