@@ -358,9 +358,16 @@ check_change(const struct json *root, struct error *err)
 	struct json_walk walk = json_walk(root);
 	bool any = false;
 
-	while (json_next(&walk))
-		any |= walk.value.type != JSON_NULL &&
-		       is_one_of(&walk.key, ours, sizeof ours / sizeof *ours);
+	while (json_next(&walk)) {
+		bool known = is_one_of(&walk.key, ours, sizeof ours / sizeof *ours);
+		any |= known && walk.value.type != JSON_NULL;
+		if (known || is_empty(&walk.value))
+			continue;
+		return error_set(err, ERR_UNSUPPORTED,
+		    "update collection: %.*s is not served: expected \"codes\", "
+		    "\"text_model\" and \"query_model\" alone",
+		    walk.key.len < 80 ? (int)walk.key.len : 80, walk.key.text);
+	}
 	return any ? 0
 		   : error_set(err, ERR_UNSUPPORTED,
 			 "update collection: only {\"codes\": {\"binarizer\": NAME}}, "
@@ -393,6 +400,12 @@ api_settings_change(struct collection_settings *settings,
 		error_set(err, ERR_INPUT,
 		    "codes.distance: expected \"%s\", which stays, or nothing",
 		    collection_code_distance_name(now->code_distance));
+		goto fail;
+	}
+	if (s.query_model[0] && !s.text_model[0]) {
+		error_set(err, ERR_INPUT,
+		    "query_model: expected text_model beside it, as both change "
+		    "together");
 		goto fail;
 	}
 	if (!s.binarizer[0]) {

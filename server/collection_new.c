@@ -252,12 +252,19 @@ collection_next(struct collection *before, const struct collection_settings *cha
 	}
 	if (collection_n_versions(before) == STORE_PARTS_MAX) {
 		error_set(err, ERR_INPUT,
-		    "expected at most %d versions of codes, not one more: import the "
+		    "expected at most %d versions of codes, those without documents "
+		    "counted until the server starts again, not one more: import the "
 		    "documents of the oldest again and restart the server",
 		    STORE_PARTS_MAX);
 		return NULL;
 	}
 	return collection_make_next(before, &s, path, err);
+}
+
+static bool
+is_rotation(const struct recurrent *model)
+{
+	return recurrent_info(model).kind == RECURRENT_ROTATION;
 }
 
 const struct recurrent *
@@ -270,18 +277,21 @@ collection_reach(const struct collection_settings *s,
 	bool same_space =
 	    v->size == newest->size && strcmp(v->text_model, newest->text_model) == 0;
 
-	/* Its own codes, or codes that are not known but of the same vectors. */
-	if (v == newest || (same_space && (!known || known == newest->model)))
+	if (v == newest)
 		return v->model;
+	/* Learned signs are not as even as a rotation's: one kind would hide the other.
+	 */
 	if (s->code_distance == DISTANCE_HAMMING) {
-		if (same_space)
+		if (same_space && is_rotation(v->model) && is_rotation(newest->model))
 			return v->model;
 		error_set(err, ERR_INPUT,
-		    "codes.distance hamming compares codes of one encoder alone: make "
-		    "a "
-		    "new collection");
+		    "codes.distance hamming ranks codes of one encoder's rotations "
+		    "alone beside each other: make a new collection");
 		return NULL;
 	}
+	/* Codes that are not known but of the same vectors. */
+	if (same_space && (!known || known == newest->model))
+		return v->model;
 	if (known && known != newest->model) {
 		if (code_shape_equal(recurrent_info(known).shape, v->shape))
 			return known;
@@ -294,7 +304,8 @@ collection_reach(const struct collection_settings *s,
 	error_set(err, ERR_INPUT,
 	    "expected a binarizer that knows the codes of %s (%.40s, vectors of %u), "
 	    "not "
-	    "%.40s: train it with --compatible-with",
+	    "%.40s: train it with --compatible-with; a version that has lost all its "
+	    "documents goes when the server starts again",
 	    recurrent_id(v->model), v->binarizer, v->size, newest->binarizer);
 	return NULL;
 }

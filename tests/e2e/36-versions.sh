@@ -94,6 +94,8 @@ expect "no body" 400 "" PATCH $C
 expect "no binarizer" 400 "'binarizer'" PATCH $C '{"codes":{"bits":1}}'
 expect "text_model alone" 400 "'binarizer'" PATCH $C '{"text_model":"static"}'
 expect "no such" 404 "no model called" PATCH $C '{"codes":{"binarizer":"none"}}'
+expect "a member of its own" 501 "text-modell" PATCH $C '{"codes":{"binarizer":"untrained"},"text-modell":"static"}'
+expect "query model alone" 400 "text_model beside it" PATCH $C '{"codes":{"binarizer":"untrained"},"query_model":"static"}'
 expect "distance" 400 "which stays" PATCH $C '{"codes":{"binarizer":"untrained","distance":"hamming"}}'
 expect "mean" 400 "codes.mean" PATCH $C '{"codes":{"binarizer":"untrained","mean":{"b64":"AAAAAA=="}}}'
 expect "another shape" 400 "" PATCH $C '{"codes":{"binarizer":"old","bits":3}}'
