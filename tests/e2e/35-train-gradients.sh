@@ -73,10 +73,10 @@ broken_off() { # SIGNAL OUTPUT ARGUMENT...
 	# On a busy machine training may end before the signal comes: then once more.
 	for _ in $(seq 20); do
 		rm -f "$output"
-		set -m # or Ctrl-C would be ignored
-		"$HALFTONE" train "$@" --output "$output" >"$WORK/out" 2>"$WORK/err" &
+		# Not as a shell starts what runs beside it, without Ctrl-C.
+		env --default-signal=INT "$HALFTONE" train "$@" --output "$output" \
+			>"$WORK/out" 2>"$WORK/err" &
 		job=$!
-		set +m
 		for _ in $(seq 3000); do
 			[ -e "$output.checkpoint" ] && break
 			kill -0 $job 2>/dev/null || break
