@@ -6,8 +6,8 @@
 Models are folders of 256 positions that halftone opens; each gets the teacher's positions 256 ..
 511 behind its own (--teacher: a BERT folder of Hugging Face), which no student was trained with.
 Of each set: the documents of more than 256 pieces, cut to 512, and the queries that have a
-relevant one among them, judged as they are.  Through a server, codes of B bits (4), queries by the
-model of 256:
+relevant one among them, judged as they are.  Through a server, codes of B bits (4) as a new
+collection has them, queries by the model of 256:
 
     start     the first 256 pieces of each document
     whole     all of them at once
@@ -16,6 +16,7 @@ model of 256:
 What was found is kept in WORK/long.
 """
 import argparse
+import hashlib
 import json
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluate import Set, digest, share
+from evaluate import Set, share
 from export import load_teacher, read_tensors, save_tensors
 from serve import serving
 from text import tokenizer
@@ -97,7 +98,7 @@ def search(one, way, name, bits, models, programs):
         with serving(programs / "halftone-server", models, Path(work)) as url:
             subprocess.run([programs / "halftone", "import", "--url", url, "--collection", "long",
                             "--bits", str(bits), "--text-model", f"{name}-{positions}",
-                            "--batch", "16", *more, file], check=True)
+                            "--batch", "1", "--connections", "2", *more, file], check=True)
             about = ask(url, "/collections/long")
             if about["points_count"] != len(one.texts["documents"]):
                 raise RuntimeError(f"{one.name}: {about['points_count']} documents are stored")
@@ -105,6 +106,12 @@ def search(one, way, name, bits, models, programs):
                 "query": {"text": text, "model": f"{name}-{SHORT}"}, "limit": 10})["points"]]
                 for text in one.texts["queries"]]
             return {"ndcg": one.ndcg_of(found).tolist(), "vectors": about["indexed_vectors_count"]}
+
+
+def digest(folder):
+    """What a folder's model and binarizers are known by."""
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def kept(path, make):
