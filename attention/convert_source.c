@@ -8,11 +8,10 @@
 
 #include "attention/convert_model.h"
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "base/tensors.h"
 
 #define NAME_BYTES 128
-#define HASH_START UINT64_C(0xCBF29CE484222325)
-#define HASH_FACTOR UINT64_C(0x100000001B3)
 
 static float
 from_half(uint16_t half)
@@ -125,14 +124,6 @@ convert_source_read(const struct convert_source *source, const char *name,
 	return values;
 }
 
-static uint64_t
-add_bytes(uint64_t hash, const unsigned char *bytes, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		hash = (hash ^ bytes[i]) * HASH_FACTOR;
-	return hash;
-}
-
 int
 convert_source_hash(
     uint64_t *hash, const struct convert_config *config, struct error *err)
@@ -156,12 +147,12 @@ convert_source_hash(
 			continue;
 		if (n < 0)
 			break;
-		h = add_bytes(h, bytes, (size_t)n);
+		h = hash_bytes(h, bytes, (size_t)n);
 	}
 	int why = errno;
 	close(fd);
 	if (n < 0)
 		return error_set(err, ERR_IO, "%s: %s", path, strerror(why));
-	*hash = config->cls ? add_bytes(h, (const unsigned char *)"cls", 3) : h;
+	*hash = config->cls ? hash_bytes(h, "cls", 3) : h;
 	return 0;
 }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 #define FORMAT "halftone-checkpoint-1"
 
 static size_t
@@ -45,7 +47,7 @@ checkpoint_add(struct checkpoint *c, const char *name, enum tensor_type type,
 	c->n++;
 }
 
-/* FNV-1a of all parts, the i-th at places[i], as text. */
+/* A hash of all parts, the i-th at places[i], as text. */
 struct checksum {
 	char text[20];
 };
@@ -53,13 +55,10 @@ struct checksum {
 static struct checksum
 checksum_of(const struct checkpoint *c, const void *const *places)
 {
-	uint64_t h = UINT64_C(0xCBF29CE484222325);
+	uint64_t h = HASH_START;
 	struct checksum sum;
-	for (size_t i = 0; i < c->n; i++) {
-		const uint8_t *p = places[i];
-		for (size_t j = 0; j < c->parts[i].size_bytes; j++)
-			h = (h ^ p[j]) * UINT64_C(0x100000001B3);
-	}
+	for (size_t i = 0; i < c->n; i++)
+		h = hash_bytes(h, places[i], c->parts[i].size_bytes);
 	snprintf(sum.text, sizeof sum.text, "%016" PRIx64, h);
 	return sum;
 }

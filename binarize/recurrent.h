@@ -104,7 +104,7 @@ struct recurrent *recurrent_new(
 struct recurrent_refined_config {
 	uint32_t input_dims;
 	struct code_shape shape;
-	const float *mean;    /* (input_dims), copied; NULL = zeros */
+	const float *mean;    /* (input_dims), copied; NULL = zeros, as with centres */
 	const float *centres; /* (shape.centres, input_dims), copied; NULL = none */
 	const float *map;     /* Q (dims, input_dims), copied */
 	const float *base;    /* W (dims, input_dims), copied */

@@ -64,6 +64,20 @@ read_kind(enum recurrent_kind *kind, const struct tensors *file, struct error *e
 	    "expected the kind 'rotation', 'recurrent' or 'refined', not '%s'", name);
 }
 
+/* *n := how many centres there are; 0 if the file says nothing of any. */
+static int
+read_centres(uint64_t *n, const struct tensors *file, struct error *err)
+{
+	if (!tensors_metadata(file, "centres"))
+		return 0;
+	if (read_number(n, file, "centres", CODE_CENTRES_MAX, err) != 0)
+		return -1;
+	return *n > 0 ? 0
+		      : error_set(err, ERR_FORMAT,
+			    "expected the metadata 'centres' as 1 to %d, or none",
+			    CODE_CENTRES_MAX);
+}
+
 /* Fill *info, mean included, from the file. */
 static int
 read_info(struct recurrent_info *info, const struct tensors *file, struct error *err)
@@ -89,13 +103,7 @@ read_info(struct recurrent_info *info, const struct tensors *file, struct error 
 		    read_number(&bits, file, "bits", CODE_BITS_MAX, err) != 0)
 			return -1;
 		if (info->kind == RECURRENT_REFINED &&
-		    tensors_metadata(file, "centres") &&
-		    (read_number(&centres, file, "centres", CODE_CENTRES_MAX, err) !=
-			    0 ||
-			(centres == 0 &&
-			    error_set(err, ERR_FORMAT,
-				"expected the metadata 'centres' as 1 to %d, or none",
-				CODE_CENTRES_MAX) != 0)))
+		    read_centres(&centres, file, err) != 0)
 			return -1;
 		info->shape.dims = (uint32_t)dims;
 		info->shape.bits = (uint32_t)bits;

@@ -2,18 +2,8 @@
 #include <stdio.h>
 
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "binarize/recurrent_model.h"
-
-/* FNV-1a of 64 bits over what decides the codes. */
-static uint64_t
-hash(uint64_t h, const void *bytes, size_t n)
-{
-	const uint8_t *p = bytes;
-
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ p[i]) * UINT64_C(0x100000001B3);
-	return h;
-}
 
 static uint64_t
 hash_u64(uint64_t h, uint64_t number)
@@ -21,14 +11,14 @@ hash_u64(uint64_t h, uint64_t number)
 	uint8_t bytes[8];
 
 	bytes_put64le(bytes, number);
-	return hash(h, bytes, sizeof bytes);
+	return hash_bytes(h, bytes, sizeof bytes);
 }
 
 void
 recurrent_id_set(struct recurrent *model, const void *bytes, size_t n)
 {
 	const struct recurrent_info *info = &model->info;
-	uint64_t h = UINT64_C(0xCBF29CE484222325);
+	uint64_t h = HASH_START;
 
 	h = hash_u64(h, info->kind == RECURRENT_ROTATION ? 0 : 1);
 	h = hash_u64(h, info->seed);
@@ -38,10 +28,10 @@ recurrent_id_set(struct recurrent *model, const void *bytes, size_t n)
 	for (uint32_t i = 0; i < info->input_dims; i++) {
 		uint8_t number[4];
 		bytes_putfle(number, info->mean[i]);
-		h = hash(h, number, sizeof number);
+		h = hash_bytes(h, number, sizeof number);
 	}
 	if (info->kind != RECURRENT_ROTATION)
-		h = hash(h, bytes, n);
+		h = hash_bytes(h, bytes, n);
 	snprintf(model->id, sizeof model->id, "%016" PRIx64, h);
 }
 

@@ -39,6 +39,9 @@ prepare(struct recurrent *model, const float *centres, struct error *err)
 		return -1;
 	if (shape.centres == 0)
 		return 0;
+	if (recurrent_dot(model->mean, model->mean, d) != 0.0)
+		return error_set(err, ERR_INPUT,
+		    "expected no mean, or zeros, where there are centres");
 	model->centres = centres_new(centres, shape.centres, d, err);
 	if (!model->centres)
 		return -1;
@@ -84,6 +87,9 @@ recurrent_refined_open(struct recurrent *model, struct error *err)
 	model->start = recurrent_blocks_expect(model, "base.weight", 2, shape, err);
 	if (!model->start)
 		return -1;
+	if (k == 0 && tensors_find(model->file, "centres"))
+		return error_set(err, ERR_FORMAT,
+		    "expected the metadata 'centres' with the tensor 'centres'");
 	if (k > 0 &&
 	    !(centres = recurrent_blocks_expect(model, "centres", 2, places, err)))
 		return -1;

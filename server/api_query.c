@@ -423,9 +423,6 @@ answer(struct pool_task *task, unsigned worker)
 	query->wait_s += query->search.wait_s;
 	query->scan_s += query->search.scan_s;
 	if (query->search.outdated) {
-		/* Before start() lets the collection go, whose store it is of. */
-		store_release(query->search.snapshot);
-		query->search.snapshot = NULL;
 		start(query);
 		return;
 	}

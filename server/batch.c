@@ -110,6 +110,11 @@ answer(struct batch *batch, size_t n)
 		search->flat.n = search->outdated ? 0 : run++->n;
 		search->scan_s = scan_s;
 		search->err = err;
+		/* Its owner may let the store go before it searches again. */
+		if (search->outdated) {
+			store_release(search->snapshot);
+			search->snapshot = NULL;
+		}
 		search->on_done(search); /* from here it may be gone */
 	}
 }

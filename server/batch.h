@@ -31,7 +31,8 @@ struct batch_search {
 	void *arg;               /* the caller's */
 
 	/* Out.  The snapshot that was searched: the caller releases it when it has
-	 * read what the hits' slots hold (until then no slot is reused). */
+	 * read what the hits' slots hold (until then no slot is reused).  NULL of an
+	 * outdated search. */
 	struct store_snapshot *snapshot;
 	struct error err; /* code ERR_NONE: the hits are there */
 	bool outdated;    /* nothing was searched: the store has more parts by now */

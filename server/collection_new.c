@@ -303,8 +303,8 @@ collection_reach(const struct collection_settings *s,
 	}
 	error_set(err, ERR_INPUT,
 	    "expected a binarizer that knows the codes of %s (%.40s, vectors of %u), "
-	    "not "
-	    "%.40s: train it with --compatible-with; a version that has lost all its "
+	    "not %.40s: train it with --compatible-with; a version that has lost all "
+	    "its "
 	    "documents goes when the server starts again",
 	    recurrent_id(v->model), v->binarizer, v->size, newest->binarizer);
 	return NULL;

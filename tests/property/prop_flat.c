@@ -2,9 +2,9 @@
  * flat_run gives, bit for bit, what sorting the score of every live row gives: for any
  * shape, kind, metric, kernel, number of threads, k (0, 1, n, beyond n) and split into
  * batches, with few different codes so that ties are everywhere, with removed rows,
- * with rows in up to three parts of different shapes, and for queries that read the
- * first planes alone. The twin computes each score from levels by the formulas of
- * index/distance.h.
+ * with rows in up to three parts of different shapes, some of which have centres, and
+ * for queries that read the first planes alone. The twin computes each score from
+ * levels by the formulas of index/distance.h.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,12 +32,26 @@ struct world {
 	uint8_t *levels; /* (n_slots, CODE_DIMS_MAX), and each slot's part */
 	uint8_t *part;
 	float *factor, *norm2;
+	struct code_place *place; /* of slots in parts with centres */
 	struct store *store;
 	struct store_snapshot *snapshot;
 	/* queries, with their integer form */
 	struct distance_query *queries; /* (BATCH, n_parts) */
 	int values[BATCH][PARTS][CODE_DIMS_MAX];
+	float bases[BATCH][PARTS][CODE_CENTRES_MAX];
 };
+
+static struct code_place
+random_place(struct world *w, struct code_shape shape)
+{
+	struct code_place place = {0, 0};
+
+	if (shape.centres > 0) {
+		place.centre = (uint16_t)rng_below(&w->rng, shape.centres);
+		place.share = code_share(4 * rng_uniform(&w->rng));
+	}
+	return place;
+}
 
 static void
 fill_store(struct world *w)
@@ -57,14 +71,19 @@ fill_store(struct world *w)
 				    &w->rng, 1u << w->shapes[p].bits);
 			w->factor[slot] = rng_uniform(&w->rng);
 			w->norm2[slot] = rng_uniform(&w->rng);
+			w->place[slot] = random_place(w, w->shapes[p]);
 		} else {
 			memcpy(
 			    c, w->levels + (size_t)same * CODE_DIMS_MAX, CODE_DIMS_MAX);
 			w->part[slot] = w->part[same];
 			w->factor[slot] = w->factor[same];
 			w->norm2[slot] = w->norm2[same];
+			w->place[slot] = w->place[same];
 		}
-		code_from_levels(wire, c, w->shapes[w->part[slot]]);
+		struct code_shape shape = w->shapes[w->part[slot]];
+		code_from_levels(wire, c, shape);
+		if (shape.centres > 0)
+			code_place_put(wire, w->place[slot], shape);
 		struct store_row row = {
 		    wire, w->factor[slot], w->norm2[slot], w->part[slot]};
 		assert_int_equal(store_put(w->store, slot, &row, &err), 0);
@@ -78,11 +97,13 @@ fill_store(struct world *w)
 	w->snapshot = store_acquire(w->store);
 }
 
-/* *q := a random query for a part, and its integers. */
+/* *q := a random query for a part, its integers and its products with centres. */
 static void
-fill_query(struct world *w, struct distance_query *q, int *integers, size_t part)
+fill_query(
+    struct world *w, struct distance_query *q, int *integers, float *bases, size_t part)
 {
 	struct code_shape shape = w->shapes[part];
+	struct distance_terms terms = w->terms;
 	int top = (1 << shape.bits) - 1;
 	uint8_t levels[CODE_DIMS_MAX];
 	int8_t values[CODE_DIMS_MAX];
@@ -94,12 +115,15 @@ fill_query(struct world *w, struct distance_query *q, int *integers, size_t part
 			      : w->kind == DISTANCE_SDC   ? 2 * levels[i] - top
 							  : values[i];
 	}
+	for (size_t i = 0; i < shape.centres; i++)
+		bases[i] = rng_uniform(&w->rng) - 0.5f;
+	terms.bases = bases;
 	if (w->kind == DISTANCE_HAMMING)
 		distance_query_hamming(q, levels, shape);
 	else if (w->kind == DISTANCE_SDC)
-		distance_query_sdc(q, levels, 0.6f, shape, w->terms);
+		distance_query_sdc(q, levels, 0.6f, shape, terms);
 	else
-		distance_query_int8(q, values, 0.02f, shape, w->terms);
+		distance_query_int8(q, values, 0.02f, shape, terms);
 	if (w->planes[part] < shape.bits)
 		distance_query_planes(q, w->planes[part]);
 }
@@ -109,8 +133,8 @@ fill_queries(struct world *w)
 {
 	for (size_t b = 0; b < BATCH; b++)
 		for (size_t p = 0; p < w->n_parts; p++)
-			fill_query(
-			    w, &w->queries[b * w->n_parts + p], w->values[b][p], p);
+			fill_query(w, &w->queries[b * w->n_parts + p], w->values[b][p],
+			    w->bases[b][p], p);
 }
 
 static float
@@ -133,7 +157,11 @@ plain_score(const struct world *w, size_t b, uint32_t slot)
 	}
 	if (w->kind == DISTANCE_HAMMING)
 		return (float)dot / (float)shape.dims;
-	float score = w->terms.base + w->factor[slot] * (q->scale * (float)dot);
+	float score = q->scale * (float)dot;
+	if (shape.centres > 0)
+		score += code_share_value(w->place[slot].share) *
+			 w->bases[b][p][w->place[slot].centre];
+	score = w->terms.base + w->factor[slot] * score;
 	return w->terms.metric == DISTANCE_EUCLID ? 2 * score - w->norm2[slot] : score;
 }
 
@@ -221,8 +249,13 @@ test_equals_sorting(void **state)
 		w->n_parts = 1 + rng_below(&w->rng, PARTS);
 		for (size_t p = 0; p < w->n_parts; p++) {
 			uint32_t bits = 1 + (uint32_t)rng_below(&w->rng, 4);
+			uint32_t centres =
+			    rng_below(&w->rng, 2)
+				? 1 + (uint32_t)rng_below(&w->rng, CODE_CENTRES_MAX)
+				: 0;
 			w->shapes[p] = (struct code_shape){
-			    64 * (1 + (uint32_t)rng_below(&w->rng, most)), bits, 0};
+			    64 * (1 + (uint32_t)rng_below(&w->rng, most)), bits,
+			    centres};
 			w->planes[p] = 1 + (uint32_t)rng_below(&w->rng, bits);
 		}
 		w->kind = (enum distance_kind)rng_below(&w->rng, 3);
@@ -234,6 +267,7 @@ test_equals_sorting(void **state)
 		w->part = calloc(w->n_slots + 1, 1);
 		w->factor = calloc(w->n_slots + 1, sizeof(float));
 		w->norm2 = calloc(w->n_slots + 1, sizeof(float));
+		w->place = calloc(w->n_slots + 1, sizeof *w->place);
 		w->store =
 		    store_new(w->shapes[0], w->terms.metric == DISTANCE_EUCLID, &err);
 		assert_non_null(w->store);
@@ -247,6 +281,7 @@ test_equals_sorting(void **state)
 		free(w->part);
 		free(w->factor);
 		free(w->norm2);
+		free(w->place);
 	}
 	free(w->queries);
 	free(w);

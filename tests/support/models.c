@@ -117,3 +117,14 @@ models_write_learned(
 	free(centres);
 	free(map);
 }
+
+struct tensor
+models_tensor(const char *name, const float *data, size_t rows, size_t columns)
+{
+	return (struct tensor){.name = name,
+	    .type = TENSOR_F32,
+	    .n_dims = columns ? 2 : 1,
+	    .shape = {rows, columns ? columns : 1, 1, 1},
+	    .data = data,
+	    .size_bytes = rows * (columns ? columns : 1) * sizeof *data};
+}

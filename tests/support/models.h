@@ -70,6 +70,10 @@ void models_write_binarizer(
 void models_write_learned(
     const char *dir, const char *name, uint32_t dims, struct code_shape shape);
 
+/* A tensor of floats (rows, columns), or (rows) where columns is 0, at `data`. */
+struct tensor models_tensor(
+    const char *name, const float *data, size_t rows, size_t columns);
+
 /* A file in dir/name with this text. */
 void models_write_file(
     const char *dir, const char *name, const char *file, const char *text);

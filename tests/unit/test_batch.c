@@ -334,7 +334,7 @@ test_outdated(void **state)
 		assert_int_equal(searches[0].flat.n, 0);
 		assert_false(searches[1].outdated);
 		assert_int_equal(searches[1].flat.n, 1);
-		store_release(searches[0].snapshot);
+		assert_null(searches[0].snapshot); /* it does not hold the store */
 		store_release(searches[1].snapshot);
 	}
 	sem_destroy(&done);

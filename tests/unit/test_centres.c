@@ -16,6 +16,8 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,7 @@
 #include "binarize/recurrent_model.h"
 #include "index/flat.h"
 #include "tests/support/guard.h"
+#include "tests/support/models.h"
 #include "tests/support/openblas.h"
 
 #define D 72
@@ -122,6 +125,14 @@ mean_distance2(const float *centres, size_t k)
 	return sum;
 }
 
+static atomic_int stop_after;
+
+static bool
+stops(void)
+{
+	return atomic_fetch_sub(&stop_after, 1) <= 0;
+}
+
 static void
 test_learn(void **state)
 {
@@ -150,6 +161,10 @@ test_learn(void **state)
 	}
 	for (size_t c = 0; c < K; c++)
 		assert_true(counts[c] > 0);
+
+	stop_after = 3;
+	assert_int_equal(centres_learn(again, K, rows, ROWS, D, 1, stops, &err), -1);
+	assert_int_equal(err.code, ERR_NONE);
 
 	/* Nothing but one vector: every centre is as good as at it. */
 	for (size_t i = 1; i < 100; i++)
@@ -533,41 +548,38 @@ test_file_refused(void **state)
 
 	snprintf(path, sizeof path, "%s/refused.safetensors", test_folder());
 	rng_init(&rng, test_seed(), 9);
-	static float numbers_of[64 * 8];
+	static float map[64 * 8], mean[8], centres[3 * 8];
 	for (size_t i = 0; i < 64 * 8; i++)
-		numbers_of[i] = rng_normal(&rng);
-	struct tensor list[4] = {
-	    {.name = "mean", .type = TENSOR_F32, .n_dims = 1, .shape = {8}},
-	    {.name = "query.weight", .type = TENSOR_F32, .n_dims = 2, .shape = {64, 8}},
-	    {.name = "centres", .type = TENSOR_F32, .n_dims = 2, .shape = {3, 8}},
-	    {.name = "base.weight", .type = TENSOR_F32, .n_dims = 2, .shape = {64, 8}}};
-	for (size_t i = 0; i < 4; i++) {
-		list[i].data = numbers_of;
-		list[i].size_bytes = list[i].shape[0] * (i == 0 ? 1 : 8) * 4;
-	}
+		map[i] = rng_normal(&rng);
+	struct tensor list[4] = {models_tensor("mean", mean, 8, 0),
+	    models_tensor("query.weight", map, 64, 8),
+	    models_tensor("base.weight", map, 64, 8),
+	    models_tensor("centres", centres, 3, 8)};
 	struct tensors_pair said[] = {{"format", "halftone-binarizer"},
 	    {"format_version", "1"}, {"kind", "refined"}, {"dims", "64"}, {"bits", "1"},
 	    {"centres", "3"}};
 	static const struct {
-		const char *centres, *message;
-		bool nan;
-	} cases[] = {{"3", NULL, false}, {"4", "'centres'", false},
-	    {"1025", "up to 1024", false}, {"-1", "up to 1024", false},
-	    {"3", "finite", true}};
+		const char *said; /* NULL: nothing of centres */
+		float mean, centre;
+		const char *message; /* NULL: fine */
+	} cases[] = {{"3", 0, 0.5f, NULL}, {"4", 0, 0.5f, "'centres'"},
+	    {"1025", 0, 0.5f, "up to 1024"}, {"-1", 0, 0.5f, "up to 1024"},
+	    {"0", 0, 0.5f, "1 to 1024"}, {NULL, 0, 0.5f, "metadata 'centres'"},
+	    {"3", 0, NAN, "finite"}, {"3", 0, 1e3f, "length 1000"},
+	    {"3", 0, 1e37f, "of length 1"},
+	    {"3", 0.1f, 0.5f, "where there are centres"}};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		said[5].value = cases[i].centres;
-		numbers_of[23] = cases[i].nan ? NAN : 0.5f;
-		list[1].data = list[2].data = numbers_of;
-		static float map[64 * 8];
-		memcpy(map, numbers_of, sizeof map);
-		map[23] = 0.5f;
-		list[1].data = list[3].data = map;
-		assert_int_equal(tensors_save(path, list, 4, said, 6, &err), 0);
+		said[5].value = cases[i].said;
+		mean[3] = cases[i].mean;
+		centres[23] = cases[i].centre;
+		assert_int_equal(
+		    tensors_save(path, list, 4, said, cases[i].said ? 6 : 5, &err), 0);
 		struct recurrent *opened =
 		    recurrent_open(path, (struct code_shape){64, 1, 0}, &err);
-		assert_true((opened != NULL) == (cases[i].message == NULL));
-		if (cases[i].message)
-			assert_non_null(strstr(err.text, cases[i].message));
+		if (!opened != !!cases[i].message ||
+		    (!opened && (err.code != ERR_FORMAT ||
+				    !strstr(err.text, cases[i].message))))
+			fail_msg("case %zu: '%s'", i, opened ? "opened" : err.text);
 		recurrent_free(opened);
 	}
 }

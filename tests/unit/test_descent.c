@@ -42,6 +42,18 @@ path_of(const char *name)
 	return path;
 }
 
+/* A bit of a byte of the file. */
+static void
+flip(FILE *file, long at)
+{
+	fseek(file, at, SEEK_SET);
+	int byte = fgetc(file);
+	assert_true(byte != EOF);
+	fseek(file, at, SEEK_SET);
+	fputc(byte ^ 4, file);
+	fflush(file);
+}
+
 static void
 test_round_trip(void **state)
 {
@@ -86,6 +98,20 @@ test_round_trip(void **state)
 	long size = ftell(file);
 	fclose(file);
 	assert_true(size > 100);
+	/* Its numbers are the last bytes: a bit of each. */
+	file = fopen(path, "r+");
+	assert_non_null(file);
+	a[0] = 9;
+	for (long at = size - 28; at < size; at++) {
+		flip(file, at);
+		assert_int_equal(checkpoint_load(cp, path, &task, &err), -1);
+		assert_int_equal(err.code, ERR_FORMAT);
+		assert_non_null(strstr(err.text, "damaged"));
+		assert_true(a[0] == 9);
+		flip(file, at);
+	}
+	fclose(file);
+	assert_int_equal(checkpoint_load(cp, path, &task, &err), 0);
 	for (a[0] = 9; size-- > 0;) {
 		assert_int_equal(truncate(path, size), 0);
 		assert_int_equal(checkpoint_load(cp, path, &task, &err), -1);

@@ -20,6 +20,7 @@
 #include "base/tensors.h"
 #include "binarize/recurrent.h"
 #include "tests/support/guard.h"
+#include "tests/support/models.h"
 
 static char path[512];
 
@@ -70,17 +71,6 @@ random_vector(struct rng *rng, float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		x[i] = rng_normal(rng);
-}
-
-static struct tensor
-tensor_of(const char *name, const float *data, size_t rows, size_t columns)
-{
-	return (struct tensor){.name = name,
-	    .type = TENSOR_F32,
-	    .n_dims = columns ? 2 : 1,
-	    .shape = {rows, columns ? columns : 1, 1, 1},
-	    .data = data,
-	    .size_bytes = rows * (columns ? columns : 1) * sizeof *data};
 }
 
 static void
@@ -150,14 +140,14 @@ good_file(void)
 {
 	for (size_t i = 0; i < 64 * 8; i++)
 		some[i] = 1;
-	struct file f = {.list = {tensor_of("mean", some, 8, 0),
-			     tensor_of("base.0.weight", some, 64, 8),
-			     tensor_of("base.0.bias", some, 64, 0),
-			     tensor_of("reconstruct.1.0.weight", some, 8, 64),
-			     tensor_of("reconstruct.1.0.bias", some, 8, 0),
-			     tensor_of("residual.1.0.weight", some, 64, 8),
-			     tensor_of("residual.1.0.bias", some, 64, 0),
-			     tensor_of("query.weight", some, 64, 8)},
+	struct file f = {.list = {models_tensor("mean", some, 8, 0),
+			     models_tensor("base.0.weight", some, 64, 8),
+			     models_tensor("base.0.bias", some, 64, 0),
+			     models_tensor("reconstruct.1.0.weight", some, 8, 64),
+			     models_tensor("reconstruct.1.0.bias", some, 8, 0),
+			     models_tensor("residual.1.0.weight", some, 64, 8),
+			     models_tensor("residual.1.0.bias", some, 64, 0),
+			     models_tensor("query.weight", some, 64, 8)},
 	    .n = 8,
 	    .metadata = {{"format", "halftone-binarizer"}, {"format_version", "1"},
 		{"kind", "recurrent"}, {"dims", "64"}, {"bits", "2"}, {"layers", "1"}},
@@ -191,11 +181,11 @@ test_length(void **state)
 	(void)state;
 	float length[2] = {1.25f, 1};
 	struct file f = good_file();
-	f.list[f.n++] = tensor_of("reconstruct.1.length", length, 1, 0);
+	f.list[f.n++] = models_tensor("reconstruct.1.length", length, 1, 0);
 	check_refused(&f, NULL);
-	f.list[f.n - 1] = tensor_of("reconstruct.1.length", length, 2, 0);
+	f.list[f.n - 1] = models_tensor("reconstruct.1.length", length, 2, 0);
 	check_refused(&f, "'reconstruct.1.length'");
-	f.list[f.n - 1] = tensor_of("reconstruct.1.length", length, 1, 0);
+	f.list[f.n - 1] = models_tensor("reconstruct.1.length", length, 1, 0);
 	length[0] = INFINITY;
 	check_refused(&f, "finite numbers in the tensor 'reconstruct.1.length'");
 }
@@ -301,9 +291,9 @@ test_refined(void **state)
 	bench_free(&a);
 	bench_free(&b);
 
-	struct file f = {.list = {tensor_of("mean", mean, 48, 0),
-			     tensor_of("query.weight", map, 64, 48),
-			     tensor_of("base.weight", base, 64, 48)},
+	struct file f = {.list = {models_tensor("mean", mean, 48, 0),
+			     models_tensor("query.weight", map, 64, 48),
+			     models_tensor("base.weight", base, 64, 48)},
 	    .n = 3,
 	    .metadata = {{"format", "halftone-binarizer"}, {"format_version", "1"},
 		{"kind", "refined"}, {"dims", "64"}, {"bits", "2"}},

@@ -20,6 +20,7 @@
 #include "base/tensors.h"
 #include "binarize/recurrent.h"
 #include "tests/support/guard.h"
+#include "tests/support/models.h"
 
 #define D 48   /* of the model's vectors */
 #define M 64   /* of its codes, at 2 bits */
@@ -355,17 +356,6 @@ test_not_added(void **state)
 	recurrent_free(model);
 }
 
-static struct tensor
-tensor_of(const char *name, const float *data, size_t rows, size_t columns)
-{
-	return (struct tensor){.name = name,
-	    .type = TENSOR_F32,
-	    .n_dims = columns ? 2 : 1,
-	    .shape = {rows, columns ? columns : 1, 1, 1},
-	    .data = data,
-	    .size_bytes = rows * (columns ? columns : 1) * sizeof *data};
-}
-
 static void
 test_files_refused(void **state)
 {
@@ -396,13 +386,13 @@ test_files_refused(void **state)
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct error err = {0};
-		struct tensor list[] = {tensor_of("mean", mean, D, 0),
-		    tensor_of("query.weight", map, M, D),
-		    tensor_of("older.0.mean", older_mean, D, 0),
-		    tensor_of("older.0.query.weight", older_map, OM, D),
-		    tensor_of("older.1.mean", older_mean, D, 0),
-		    tensor_of("older.1.query.weight", older_map, M, D),
-		    tensor_of("base.weight", map, M, D)};
+		struct tensor list[] = {models_tensor("mean", mean, D, 0),
+		    models_tensor("query.weight", map, M, D),
+		    models_tensor("older.0.mean", older_mean, D, 0),
+		    models_tensor("older.0.query.weight", older_map, OM, D),
+		    models_tensor("older.1.mean", older_mean, D, 0),
+		    models_tensor("older.1.query.weight", older_map, M, D),
+		    models_tensor("base.weight", map, M, D)};
 		struct tensors_pair texts[] = {{"format", "halftone-binarizer"},
 		    {"format_version", "1"}, {"kind", "refined"}, {"dims", "64"},
 		    {"bits", "2"}, {"older", "2"}, {"older.0.id", ID},
@@ -433,12 +423,13 @@ test_tensors_refused(void **state)
 	fill_all(&rng);
 	for (int wrong = 0; wrong < 4; wrong++) {
 		struct error err = {0};
-		struct tensor list[] = {tensor_of("mean", mean, D, 0),
-		    tensor_of("query.weight", map, M, D),
-		    tensor_of("older.0.mean", older_mean, wrong == 0 ? D - 1 : D, 0),
-		    tensor_of("older.0.query.weight", older_map,
+		struct tensor list[] = {models_tensor("mean", mean, D, 0),
+		    models_tensor("query.weight", map, M, D),
+		    models_tensor(
+			"older.0.mean", older_mean, wrong == 0 ? D - 1 : D, 0),
+		    models_tensor("older.0.query.weight", older_map,
 			wrong == 2 ? OM - 1 : OM, wrong == 1 ? D - 1 : D),
-		    tensor_of("base.weight", map, M, D)};
+		    models_tensor("base.weight", map, M, D)};
 		struct tensors_pair texts[] = {{"format", "halftone-binarizer"},
 		    {"format_version", "1"}, {"kind", "refined"}, {"dims", "64"},
 		    {"bits", "2"}, {"older", "1"}, {"older.0.id", ID},

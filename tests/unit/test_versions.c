@@ -69,6 +69,7 @@ setup(void **state)
 	models_write_binarizer(dir, "large", NEW_SIZE, 0.25f);
 	models_write_binarizer(dir, "text codes", MODELS_TEXT_DIMS, 0.25f);
 	write_knowing(dir, "knowing");
+	models_write_learned(dir, "signs", SIZE, plain.shape);
 	models_write_text(dir, "text");
 	models_write_text(dir, "other");
 	models = models_open(dir, &err);
@@ -368,6 +369,7 @@ test_reach(void **state)
 	} cases[] = {
 	    {&plain, {.binarizer = "mean"}, NULL},
 	    {&plain, {.binarizer = "knowing"}, NULL},
+	    {&plain, {.binarizer = "signs"}, NULL},
 	    {&plain, {.binarizer = "large"}, "--compatible-with"},
 	    {&plain, {.binarizer = "fitted"}, "expected a mean"},
 	    {&plain, {.binarizer = "none"}, "no model called"},
@@ -375,6 +377,7 @@ test_reach(void **state)
 	    {&plain, {.binarizer = "mean", .text_model = "text"},
 		"8 dimensions, not 4"},
 	    {&hamming, {.binarizer = "mean"}, NULL},
+	    {&hamming, {.binarizer = "signs"}, "rotations alone"},
 	    {&hamming, {.binarizer = "knowing"}, "hamming"},
 	    {&text, {.binarizer = "text codes"}, NULL},
 	    {&text, {.binarizer = "mean"}, "takes vectors of 8 dimensions, not 4"},
