@@ -213,6 +213,26 @@ ask(struct game *g, struct distance_query *query)
 	}
 }
 
+/* Rows of all points less the points. */
+static size_t
+extra_rows(struct game *g)
+{
+	struct db_rows *rows = array_new(1, sizeof *rows);
+	struct point_id id;
+	struct error err;
+	size_t n = 0;
+
+	for (uint64_t i = 0; i < POINTS; i++) {
+		point_id_from_number(&id, i);
+		assert_int_equal(db_rows(g->txn, collection_codes(g->c)->collection,
+				     &id, rows, &err),
+		    0);
+		n += rows->n > 0 ? rows->n - 1 : 0;
+	}
+	free(rows);
+	return n;
+}
+
 /* chunked: of 100 points, so many have passages. */
 static void
 play(struct game *g, uint64_t chunked)
@@ -229,7 +249,10 @@ play(struct game *g, uint64_t chunked)
 	}
 	g->txn = db_begin_read(g->rig.db, &err);
 	g->snapshot = store_acquire(collection_store(g->c));
-	assert_int_equal(g->snapshot->n_extra > 0, chunked > 0);
+	size_t n_extra = extra_rows(g);
+	assert_int_equal(g->snapshot->n_extra, n_extra);
+	/* Of few points with passages, chance may have left none with several. */
+	assert_true(chunked == 0 ? n_extra == 0 : n_extra > 0 || chunked < 20);
 	for (int i = 0; i < QUERIES; i++)
 		ask(g, query);
 	store_release(g->snapshot);
