@@ -8,17 +8,21 @@
 #   HALFTONE_MINILM   all-MiniLM-L6-v2, as halftone convert writes it
 #   HALFTONE_VECTORS  folder with CORPUS/NN.txt and CORPUS/NN.MODEL.npy of an earlier run
 #   SIZES             TRAIN,DOCUMENTS,QUERIES of a corpus
+#   LARGE_SIZES       of the one that is measured whole; fewer where it has fewer
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
 out=build/binarizers
-sizes=${SIZES:-20000,20000,500}
-chunks=$(((${sizes//,/+} + 9999) / 10000))
 program=build/halftone
 earlier=${HALFTONE_VECTORS:+$(realpath "$HALFTONE_VECTORS")}
 steps=" ${*:-rivals ours report} "
-made=$out/trained/$(sha256sum $program | cut -c1-12)/$sizes
-mkdir -p "$made"
+of_sizes() { # TRAIN,DOCUMENTS,QUERIES: what is measured from now on
+	sizes=$1
+	chunks=$(((${sizes//,/+} + 9999) / 10000))
+	made=$out/trained/$(sha256sum $program | cut -c1-12)/$sizes
+	mkdir -p "$made"
+}
+of_sizes "${SIZES:-20000,20000,500}"
 
 python=${PYTHON:-$out/venv/bin/python}
 if ! "$python" -c 'import faiss, numpy' 2>/dev/null; then
@@ -81,8 +85,7 @@ ready() { # corpus model: enough chunks of vectors
 
 # Train ours: a file for each method, number of bits and seed, and a processor's seconds.
 TIMEFORMAT=%U
-methods=refined
-! $program train --help | grep -q -e --method || methods="refined recurrent hash"
+methods="refined recurrent hash"
 train() { # corpus model seeds bits
 	local bits seed method file rows=$made/train-$1-$2.npy
 	for seed in ${3//,/ }; do for bits in ${4//,/ }; do for method in $methods; do
@@ -90,21 +93,19 @@ train() { # corpus model seeds bits
 		[ ! -e "$file" ] || continue
 		[ -e "$rows" ] || py corpora $out/"$1" "$2" train --sizes "$sizes" --npy "$rows"
 		{ time $program train --vectors "$rows" --output "$file.part" --bits "$bits" \
-			--seed "$seed" $([ "$method" = refined ] || echo --method "$method") \
+			--seed "$seed" --method "$method" \
 			>>$out/log 2>&1; } 2>"$file.seconds"
 		mv "$file.part" "$file"
 	done; done; done
 	rm -f "$rows"
 }
-ours=(--ours untrained=untrained)
-for method in $methods; do
-	ours+=(--ours "$method=$made/$method-{corpus}-{model}-{bits}-{seed}.safetensors")
-done
-
 bits=1,2,4 skip=OPQ # which takes minutes
 measure() { # model, corpus to learn from, seeds, options of run.py...
-	local model=$1 corpus=$2 seeds=$3
+	local model=$1 corpus=$2 seeds=$3 method ours=(--ours untrained=untrained)
 	shift 3
+	for method in $methods; do
+		ours+=(--ours "$method=$made/$method-{corpus}-{model}-{bits}-{seed}.safetensors")
+	done
 	ready "$corpus" "$model" || return 0
 	local run=(run $out --program $program --model "$model" --train $out/"$corpus"
 		--sizes "$sizes" --seeds "$seeds" --bits $bits --skip "$skip" "$@")
@@ -156,6 +157,11 @@ if [[ $steps = *" rivals "* || $steps = *" ours "* ]]; then
 	own synthetic stand-in 1
 	own minilm packages 1
 	judged halftone-mini
+	# all of Wikipedia: what matters more the more documents lie close together
+	skip=sign,ITQ,scalar,Turbo,OSQ,PQ methods=refined
+	of_sizes "${LARGE_SIZES:-47000,200000,500}"
+	own static wiki 1
+	own minilm wiki 1
 fi
 if [[ $steps = *" report "* ]]; then
 	py report $out

@@ -113,7 +113,7 @@ def page(results, folder):
     yield from targets(results)
     for measure, what in MEASURES.items():
         for heading, columns in groups(results, measure).items():
-            if measure == "overlap@100" and not heading.startswith("corpora"):
+            if measure == "overlap@100" and not heading.startswith(("corpora", "a large")):
                 continue
             if measure == "overlap@10" and heading.startswith("dev sets"):
                 continue

@@ -13,6 +13,7 @@ MEASURES = {
 }
 RIVAL = "RaBitQ"
 LISTS = re.compile(rf"{RIVAL}, \d+ lists")
+LARGE = 100_000  # documents, from which a corpus is shown by itself
 BEST_LISTS = f"{RIVAL}, best number of lists"
 
 
@@ -29,7 +30,12 @@ class Column(NamedTuple):
     def __str__(self):
         learnt = "" if self.train == self.corpus else f"{self.train} to "
         spoilt = "" if self.queries == "own" else f", {self.queries}"
-        return f"{learnt}{self.corpus}{spoilt} {self.model}"
+        large = f", {self.documents:,}" if self.documents >= LARGE else ""
+        return f"{learnt}{self.corpus}{large}{spoilt} {self.model}"
+
+    @property
+    def documents(self):
+        return self.measured[0]
 
     def same_test(self, other):
         return self[:4] == other[:4]
@@ -133,6 +139,8 @@ def heading_of(results, column):
         heading = f"dev sets, {column.model}"
     elif column.model == "synthetic":
         heading = "stand-in"
+    elif column.documents >= LARGE:
+        heading = "a large corpus"
     if column.corpus == f"{column.train}-half":
         heading += ", all texts cut"
     elif column.train != column.corpus:

@@ -27,6 +27,7 @@ import page
 import report
 import run
 import standin
+import results
 import texts
 from cells import KEY, Cells
 from corpora import split, unit
@@ -358,6 +359,16 @@ class TestRun(unittest.TestCase):
             if (c["corpus"], c["train"], c["bits"]) == (corpus, train, 2):
                 found.setdefault(c["method"], []).append(c["overlap@10"])
         return {k: np.mean(v) for k, v in found.items() if k.startswith("RaBitQ")}
+
+    def test_large_corpora_stand_apart(self):
+        for documents, title, heading in (
+            (99_999, "wiki tiny", "corpora"),
+            (200_000, "wiki, 200,000 tiny", "a large corpus"),
+        ):
+            column = results.Column("wiki", "tiny", "own", (documents, 500), "wiki", 1000)
+            measured = mock.Mock(floats={column: {}})
+            self.assertEqual(str(column), title)
+            self.assertEqual(results.heading_of(measured, column), heading)
 
     def test_means_are_of_the_values(self):
         self.run_bench("--dev", self.root / "dev", "--encoder", self.root / "encoder")
