@@ -85,7 +85,7 @@ ready() { # corpus model: enough chunks of vectors
 
 # Train ours: a file for each method, number of bits and seed, and a processor's seconds.
 TIMEFORMAT=%U
-methods="refined recurrent hash"
+methods=refined all="refined recurrent hash" # by gradients: minutes a model
 train() { # corpus model seeds bits
 	local bits seed method file rows=$made/train-$1-$2.npy
 	for seed in ${3//,/ }; do for bits in ${4//,/ }; do for method in $methods; do
@@ -141,13 +141,13 @@ spoilt() { # model corpus how: queries with slips, or cut
 }
 
 if [[ $steps = *" rivals "* || $steps = *" ours "* ]]; then
-	skip=none own static wiki 1
-	judged static
-	own static packages 1
-	own minilm wiki 1
+	skip=none methods=$all own static wiki 1
+	methods=$all judged static
+	methods=$all own static packages 1
+	methods=$all own minilm wiki 1
 	judged minilm
 	own static arxiv 1
-	other static packages,arxiv wiki
+	methods=$all other static packages,arxiv wiki
 	spoilt static wiki typos
 	spoilt static wiki half
 	other static wiki-half wiki
@@ -158,7 +158,7 @@ if [[ $steps = *" rivals "* || $steps = *" ours "* ]]; then
 	own minilm packages 1
 	judged halftone-mini
 	# all of Wikipedia: what matters more the more documents lie close together
-	skip=sign,ITQ,scalar,Turbo,OSQ,PQ methods=refined
+	skip=sign,ITQ,scalar,Turbo,OSQ,PQ
 	of_sizes "${LARGE_SIZES:-47000,200000,500}"
 	own static wiki 1
 	own minilm wiki 1

@@ -20,6 +20,13 @@ def children_seconds():
     return used.ru_utime + used.ru_stime
 
 
+def planes(data, bits):
+    """What a file's metadata says of its codes' bits, or else `bits`: B signs for each
+    dimension are codes of B times the dimensions and one plane."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return int(header["__metadata__"].get("bits", bits))
+
+
 class Halftone(Method):
     """halftone eval, with a binarizer's file or UNTRAINED.
 
@@ -34,9 +41,10 @@ class Halftone(Method):
     def __init__(self, name, bits, binarizer, program="build/halftone"):
         super().__init__(name, bits)
         self.binarizer, self.program = str(binarizer), str(program)
-        data, taken = b"", Path(self.binarizer + ".seconds")
+        data, taken, self.planes = b"", Path(self.binarizer + ".seconds"), bits
         if self.binarizer != UNTRAINED:
             data = Path(self.binarizer).read_bytes()
+            self.planes = planes(data, bits)
         self.file_bytes = len(data)
         data += Path(self.program).read_bytes()
         self.digest = hashlib.sha256(data).hexdigest()[:12]
@@ -53,7 +61,7 @@ class Halftone(Method):
             np.save(corpus, self.documents)
             np.save(asked, queries)
             command = [self.program, "eval", "--corpus", corpus, "--queries", asked]
-            command += ["--binarizer", self.binarizer, "--bits", str(self.bits)]
+            command += ["--binarizer", self.binarizer, "--bits", str(self.planes)]
             command += ["--ranks", ranks, "--json"]
             before, start = children_seconds(), time.perf_counter()
             said = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout

@@ -61,6 +61,11 @@ def random(n, seed, dims=16):
     return unit(np.random.default_rng(seed).standard_normal((n, dims)))
 
 
+def write_binarizer(path, weights, **metadata):
+    header = json.dumps({"__metadata__": metadata}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + weights)
+
+
 def write_program(folder):
     path = Path(folder, "fake")
     path.write_text(PROGRAM.format(python=sys.executable))
@@ -222,18 +227,24 @@ class TestHalftone(unittest.TestCase):
     def test_speaks_to_the_program(self):
         documents, queries = random(150, 6), random(10, 7)
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "binarizer")
-            file.write_bytes(b"weights")
+            file, signs = Path(folder, "binarizer"), Path(folder, "signs")
+            write_binarizer(file, b"weights", kind="refined", bits="2")
+            write_binarizer(signs, b"weights", kind="recurrent", bits="1")
             Path(folder, "binarizer.seconds").write_text("3.5\n")
             program, digests = write_program(folder), []
-            for binarizer, shared, took in (("untrained", 0, None), (file, 7, 3.5)):
+            for binarizer, took, code_bytes in (
+                ("untrained", None, 8),
+                (file, 3.5, 8),
+                (signs, None, 6),
+            ):
                 method = Halftone("ours", 2, binarizer, program)
                 method.train(documents, 1)
                 method.encode(documents)
                 ids, _ = method.search(queries, 10)
                 expected = np.argsort(-queries @ documents.T, 1)[:, :10]
                 np.testing.assert_array_equal(ids, expected)
-                self.assertEqual(method.bytes_per_document, 8)
+                self.assertEqual(method.bytes_per_document, code_bytes)
+                shared = 0 if binarizer == "untrained" else binarizer.stat().st_size
                 self.assertEqual(method.shared_bytes, shared)
                 self.assertEqual(method.seconds["train"], took)
                 self.assertEqual(method.seconds["encode"], 2 * method.seconds["search"])
@@ -242,7 +253,7 @@ class TestHalftone(unittest.TestCase):
             with open(program, "a", encoding="utf-8") as out:
                 out.write("# another program\n")
             digests.append(Halftone("ours", 2, file, program).digest)
-            self.assertEqual(len(set(digests)), 3)
+            self.assertEqual(len(set(digests)), 4)
 
 
 class TestRun(unittest.TestCase):
@@ -259,7 +270,7 @@ class TestRun(unittest.TestCase):
         encoder.mkdir()
         for name in ("model.safetensors", "config.json"):
             (encoder / name).write_text(name)
-        (self.root / "binarizer-2").write_text("weights")
+        write_binarizer(self.root / "binarizer-2", b"weights")
         few = lambda bits: [Sign("signs", bits, rotated=True)] + [
             run.RaBitQ(f"RaBitQ, {n} lists", bits, lists=n) for n in (2, 4)
         ]
@@ -283,7 +294,7 @@ class TestRun(unittest.TestCase):
             self.assertEqual(len(lines), 2 * (1 + 2 * (2 * 3 + 1)))
             again = self.run_bench("--corpora", both, *ours, "--seeds", "1,2")
             self.assertEqual(again, [])
-            (self.root / "binarizer-2").write_text("other weights")
+            write_binarizer(self.root / "binarizer-2", b"other weights")
             again = self.run_bench("--corpora", both, *ours)
             self.assertEqual(len(again), 2)
         moved = self.run_bench("--corpora", self.root / "second", "--train",
