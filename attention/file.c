@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/folder.h"
+#include "base/replace.h"
 
 /* bytes (n) := the file, which must have that many; 0 or -1. */
 static int
@@ -78,65 +77,16 @@ file_read(const char *path, size_t max, size_t *n, struct error *err)
 	return bytes;
 }
 
-static int
-write_error(struct error *err, const char *path)
-{
-	bool full = errno == ENOSPC || errno == EDQUOT;
-
-	return error_set(
-	    err, full ? ERR_FULL : ERR_IO, "%s: %s", path, strerror(errno));
-}
-
-/* 0 or -1 and errno. */
-static int
-write_all(int fd, const char *bytes, size_t n)
-{
-	while (n > 0) {
-		ssize_t done = write(fd, bytes, n);
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return -1;
-		bytes += done;
-		n -= (size_t)done;
-	}
-	return fsync(fd);
-}
-
-/* The same by way of the file `temporary`. */
-static int
-write_by(const char *temporary, const char *path, const char *bytes, size_t n,
-    struct error *err)
-{
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-
-	if (fd < 0)
-		return write_error(err, temporary);
-	if (write_all(fd, bytes, n) != 0) {
-		write_error(err, temporary);
-		close(fd);
-		goto failed;
-	}
-	if (close(fd) != 0 || rename(temporary, path) != 0) {
-		write_error(err, path);
-		goto failed;
-	}
-	return folder_sync(path, err);
-failed:
-	unlink(temporary);
-	return -1;
-}
-
 int
 file_write(const char *path, const char *bytes, size_t n, struct error *err)
 {
-	size_t cap = strlen(path) + 32;
-	char *temporary = array_new(cap, 1);
+	struct replace file;
 
-	if (!temporary)
-		return error_set(err, ERR_MEMORY, "no memory to write %s", path);
-	snprintf(temporary, cap, "%s.%ld.tmp", path, (long)getpid());
-	int rc = write_by(temporary, path, bytes, n, err);
-	free(temporary);
-	return rc;
+	if (replace_open(&file, path, err) != 0)
+		return -1;
+	if (fwrite(bytes, 1, n, file.file) == n)
+		return replace_close(&file, err);
+	replace_failed(&file, err);
+	replace_abandon(&file);
+	return -1;
 }

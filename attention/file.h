@@ -10,9 +10,8 @@
  * than max bytes.  Any thread may call. */
 char *file_read(const char *path, size_t max, size_t *n, struct error *err);
 
-/* Replace the file at `path` by n bytes: written under a temporary name beside it,
- * synced, renamed, so that it is the old file or the whole new one.  ERR_IO, ERR_FULL,
- * ERR_MEMORY.  Any thread may call. */
+/* Replace the file at `path` by n bytes, whole or not at all; errors as base/replace.h.
+ * Any thread may call. */
 int file_write(const char *path, const char *bytes, size_t n, struct error *err);
 
 #endif /* ATTENTION_FILE_H */

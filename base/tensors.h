@@ -63,9 +63,8 @@ struct tensors_pair {
 	const char *value;
 };
 
-/* Write a file with these tensors and metadata: to a temporary name beside `path`,
- * synced, then renamed, so `path` is the old file or the whole new one.  Data start
- * at a multiple of 64 bytes.  ERR_IO, ERR_FULL, ERR_MEMORY. */
+/* Write a file with these tensors and metadata, whole or not at all.  Data start at a
+ * multiple of 64 bytes.  ERR_INPUT for a name twice; otherwise as base/replace.h. */
 int tensors_save(const char *path, const struct tensor *list, size_t n,
     const struct tensors_pair *metadata, size_t n_metadata, struct error *err);
 

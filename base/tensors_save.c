@@ -1,24 +1,19 @@
 #include "base/tensors.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
-#include "base/folder.h"
+#include "base/replace.h"
 #include "base/tensors_type.h"
 #include "base/text.h"
 #include "base/utf8.h"
 
 #define PREFIX_BYTES 8
 #define ALIGNMENT 64
-#define NAME_ROOM 64
 
 static const struct {
 	const char *name;
@@ -147,63 +142,25 @@ header_new(struct plan *plan, struct error *err)
 }
 
 static int
-io_error(struct error *err, const char *path)
+write_bytes(struct replace *file, const void *bytes, size_t n, struct error *err)
 {
-	bool full = errno == ENOSPC || errno == EDQUOT;
-	return error_set(
-	    err, full ? ERR_FULL : ERR_IO, "%s: %s", path, strerror(errno));
+	return fwrite(bytes, 1, n, file->file) == n ? 0 : replace_failed(file, err);
 }
 
 static int
-write_all(int fd, const void *bytes, size_t n)
+replace_file(const struct plan *plan, struct error *err)
 {
-	const char *p = bytes;
-	while (n > 0) {
-		ssize_t done = write(fd, p, n);
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return -1;
-		p += done;
-		n -= (size_t)done;
-	}
-	return 0;
-}
+	struct replace file;
 
-static int
-write_plan(int fd, const struct plan *plan)
-{
-	if (write_all(fd, plan->header.bytes, plan->header.n) != 0)
+	if (replace_open(&file, plan->path, err) != 0)
 		return -1;
-	for (size_t i = 0; i < plan->n; i++)
-		if (write_all(fd, plan->order[i]->data, plan->order[i]->size_bytes) !=
-		    0)
-			return -1;
-	return fsync(fd);
-}
-
-/* `name` has room for the path and NAME_ROOM more: the temporary name. */
-static int
-replace_file(const struct plan *plan, char *name, struct error *err)
-{
-	static atomic_ulong count; /* two threads may save to one path */
-	snprintf(name, strlen(plan->path) + NAME_ROOM, "%s.%ld-%lu.tmp", plan->path,
-	    (long)getpid(), atomic_fetch_add(&count, 1));
-	int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	if (fd < 0)
-		return io_error(err, name);
-	if (write_plan(fd, plan) != 0) {
-		io_error(err, name);
-		close(fd);
-		goto err0;
-	}
-	if (close(fd) != 0 || rename(name, plan->path) != 0) {
-		io_error(err, plan->path);
-		goto err0;
-	}
-	return folder_sync(plan->path, err);
-err0:
-	unlink(name);
+	int rc = write_bytes(&file, plan->header.bytes, plan->header.n, err);
+	for (size_t i = 0; rc == 0 && i < plan->n; i++)
+		rc = write_bytes(
+		    &file, plan->order[i]->data, plan->order[i]->size_bytes, err);
+	if (rc == 0)
+		return replace_close(&file, err);
+	replace_abandon(&file);
 	return -1;
 }
 
@@ -235,20 +192,15 @@ tensors_save(const char *path, const struct tensor *list, size_t n,
 
 	if (check_list(path, list, n, err) != 0)
 		return -1;
-	char *name = array_new(strlen(path) + NAME_ROOM, 1);
 	plan.order = array_new(n, sizeof *plan.order);
-	if (!name || !plan.order) {
-		error_set(err, ERR_MEMORY, "%s: out of memory", path);
-		goto end;
-	}
+	if (!plan.order)
+		return error_set(err, ERR_MEMORY, "%s: out of memory", path);
 	for (size_t i = 0; i < n; i++)
 		plan.order[i] = &list[i];
 	qsort(plan.order, n, sizeof *plan.order, by_element);
 	if (header_new(&plan, err) == 0)
-		rc = replace_file(&plan, name, err);
-end:
+		rc = replace_file(&plan, err);
 	text_free(&plan.header);
 	free(plan.order);
-	free(name);
 	return rc;
 }

@@ -63,9 +63,9 @@ bool vectors_normalise(float *row, size_t dims);
 
 struct vectors_writer;
 
-/* Begin a '<f4' .npy file of (rows, dims), written to a temporary name beside
- * `path`.  NULL: ERR_INPUT for dims outside 1 .. VECTORS_DIMS_MAX, ERR_IO,
- * ERR_FULL, ERR_MEMORY. */
+/* Begin a '<f4' .npy file of (rows, dims), which will be there whole or not at all
+ * (base/replace.h).  NULL: ERR_INPUT for dims outside 1 .. VECTORS_DIMS_MAX; as
+ * replace_open. */
 struct vectors_writer *vectors_save_open(
     const char *path, size_t dims, struct error *err);
 
@@ -73,9 +73,8 @@ struct vectors_writer *vectors_save_open(
 int vectors_save_row(
     struct vectors_writer *writer, const float *row, struct error *err);
 
-/* Write the number of rows, sync, rename to `path` and sync its folder, so that `path`
- * is the old file or the whole new one, also after a power cut; frees the writer either
- * way.  ERR_IO, ERR_FULL, ERR_MEMORY. */
+/* Write the number of rows and put the file in its place; frees the writer either way.
+ * As replace_close. */
 int vectors_save_close(struct vectors_writer *writer, struct error *err);
 
 /* Throw the unfinished file away; NULL is legal. */

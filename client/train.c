@@ -1,13 +1,8 @@
 #include "client/train.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -15,6 +10,8 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/replace.h"
+#include "binarize/compatible.h"
 #include "binarize/estimator.h"
 #include "client/options.h"
 #include "client/stop.h"
@@ -156,35 +153,12 @@ describe(struct training *t)
 	train_options_settings(t->options, t->settings, sizeof t->settings);
 }
 
-/* Better now than after the training: can the result be written where it is to go? */
-static int
-check_output(const char *path, struct error *err)
-{
-	static const char ending[] = ".new";
-	struct stat st;
-	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		return error_set(
-		    err, ERR_INPUT, "%s: expected --output to be a file", path);
-	char *beside = array_new(strlen(path) + sizeof ending, 1);
-	if (!beside)
-		return error_set(err, ERR_MEMORY, "out of memory for a path");
-	sprintf(beside, "%s%s", path, ending);
-	int fd = open(beside, O_WRONLY | O_CREAT | O_CLOEXEC, 0666), code = errno;
-	if (fd >= 0) {
-		close(fd);
-		unlink(beside);
-	}
-	free(beside);
-	return fd >= 0 ? 0
-		       : error_set(
-			     err, ERR_IO, "%s: cannot write: %s", path, strerror(code));
-}
-
 static int
 prepare(struct training *t, struct error *err)
 {
 	const struct train_options *o = t->options;
-	if (check_output(o->output, err) != 0)
+	/* Better now than after the training: can the result go where it is to go? */
+	if (replace_check(o->output, err) != 0 || train_loop_check(t, err) != 0)
 		return -1;
 	if (train_sample_load(&t->sample, o->vectors,
 		o->rows + DOCUMENTS_MAX + QUERIES_MAX, o->seed, err) != 0)

@@ -70,6 +70,10 @@ struct train_method {
 
 extern const struct train_method train_refined, train_gradients;
 
+/* 0 if checkpoints can be written, else as replace_check, which clears away what a
+ * training that was killed has left of one. */
+int train_loop_check(const struct training *t, struct error *err);
+
 /* Learn until the method ends or a stop is requested, from a checkpoint if there is
  * one; t->best is filled.  ERR_NONE: stopped before there was anything. */
 int train_loop(

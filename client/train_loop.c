@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/replace.h"
 #include "client/stop.h"
 #include "client/train_job.h"
 
@@ -27,6 +28,16 @@ checkpoint_path(const struct training *t)
 	if (path)
 		sprintf(path, "%s%s", output, ending);
 	return path;
+}
+
+int
+train_loop_check(const struct training *t, struct error *err)
+{
+	char *path = checkpoint_path(t);
+	int rc = path ? replace_check(path, err)
+		      : error_set(err, ERR_MEMORY, "out of memory for a path");
+	free(path);
+	return rc;
 }
 
 /* Write where training is, unless that was done a moment ago; false where it could not

@@ -83,7 +83,9 @@ check "nowhere to go: exit" test $RC = 1
 check "nowhere to go" grep -qF "$WORK/none" "$WORK/err"
 check "nowhere to go: before anything is read" test "$(wc -l <"$WORK/err")" -le 2
 train --vectors "$WORK/v.npy" --output "$WORK"
-check "a folder: $(head -n 1 "$WORK/err")" grep -qF "to be a file" "$WORK/err"
+check "a folder: $(head -n 1 "$WORK/err")" grep -qF "'$WORK': expected the name of a file" "$WORK/err"
+train --vectors "$WORK/v.npy" --output ""
+check "an empty name: $(head -n 1 "$WORK/err")" grep -qF "'': expected the name of a file" "$WORK/err"
 
 train --vectors "$WORK/v.npy" --output "$OUT" --bits 2
 
