@@ -41,7 +41,7 @@ memory_file(const void *bytes, size_t n, struct error *err)
 static struct recurrent *
 open_bytes(const void *bytes, size_t n, struct code_shape shape, struct error *err)
 {
-	char path[64];
+	char path[64], prefix[68];
 	int fd = memory_file(bytes, n, err);
 
 	if (fd < 0)
@@ -49,6 +49,11 @@ open_bytes(const void *bytes, size_t n, struct code_shape shape, struct error *e
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	struct recurrent *model = recurrent_open(path, shape, err);
 	close(fd);
+	/* The caller knows a name that says more than the descriptor's. */
+	size_t n_prefix = (size_t)snprintf(prefix, sizeof prefix, "%s: ", path);
+	if (!model && strncmp(err->text, prefix, n_prefix) == 0)
+		memmove(
+		    err->text, err->text + n_prefix, strlen(err->text + n_prefix) + 1);
 	return model;
 }
 

@@ -157,6 +157,7 @@ expect "no such share" 400 "share" PUT "/collections/int8/points?wait=true" "$(c
 expect "no place" 400 "68" PUT "/collections/int8/points?wait=true" "$(code '')"
 expect "other bits" 400 "2 bits" PUT /collections/other \
 	'{"vectors":{"distance":"Cosine"},"text_model":"static","codes":{"bits":3,"binarizer":"mine"}}'
+check "other bits: by its name: $ANSWER" grep -q '"binarizer mine: expected' <<<"$ANSWER"
 ask POST /collections/int8/points/query "{\"query\":{\"text\":\"$text\"},\"limit\":10}"
 before=$(jq -c .result.points <<<"$ANSWER")
 expect "vectors" 200 "" POST /collections/int8/points '{"ids":[200],"with_vector":true}'
