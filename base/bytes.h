@@ -105,4 +105,22 @@ bytes_putfle(void *p, float f)
 	bytes_put32le(p, v);
 }
 
+/* A half-precision number (IEEE 754 binary16), which is a float exactly. */
+static inline float
+bytes_gethle(const void *p)
+{
+	const uint8_t *byte = p;
+	uint32_t half = (uint32_t)byte[0] | (uint32_t)byte[1] << 8;
+	uint32_t bits = (half & 0x7fff) << 13;
+	float f;
+	if (bits < 0x0f800000) { /* subnormal ones too: scaling makes them right */
+		memcpy(&f, &bits, sizeof f);
+		f *= 0x1p112f;
+	} else { /* an infinity or no number: so is the float */
+		bits |= 0x7f800000;
+		memcpy(&f, &bits, sizeof f);
+	}
+	return half & 0x8000 ? -f : f;
+}
+
 #endif /* BASE_BYTES_H */

@@ -21,9 +21,14 @@ struct vectors {
 	uint64_t next; /* rows handed out */
 	uint64_t size_bytes;
 	uint64_t data_start;
-	size_t row_bytes; /* in the file, with the dims in front if there */
-	uint8_t *raw;     /* (row_bytes) */
+	size_t row_bytes;  /* in the file, with the dims in front if there */
+	size_t block_rows; /* rows of a block, of a file that lies by columns; else 0 */
+	uint8_t *raw;      /* (row_bytes), or (dims, block_rows) numbers */
 };
+
+/* A block: pieces of columns that are worth a read each. */
+#define BLOCK_BYTES (4 << 20)
+_Static_assert(BLOCK_BYTES >= 8 * VECTORS_DIMS_MAX, "a block holds a row");
 
 int
 vectors_format_of(enum vectors_format *format, const char *path, struct error *err)
@@ -52,7 +57,18 @@ vectors_format_of(enum vectors_format *format, const char *path, struct error *e
 static size_t
 type_bytes(enum vectors_type type)
 {
-	return type == VECTORS_F64 ? 8 : type == VECTORS_F32 ? 4 : 1;
+	switch (type) {
+	case VECTORS_F64:
+		return 8;
+	case VECTORS_F32:
+		return 4;
+	case VECTORS_F16:
+		return 2;
+	case VECTORS_I8:
+	case VECTORS_U8:
+		return 1;
+	}
+	return 0;
 }
 
 /* Read exactly n bytes; a short file is an error even after the size was checked,
@@ -97,6 +113,8 @@ open_npy(struct vectors *v, struct error *err)
 	v->count = npy.count;
 	v->data_start = npy.data_start;
 	v->row_bytes = npy.dims * type_bytes(npy.type);
+	if (npy.by_columns)
+		v->block_rows = BLOCK_BYTES / v->row_bytes;
 	return check_npy_size(v, err);
 }
 
@@ -149,7 +167,7 @@ open_file(struct vectors *v, struct error *err)
 	v->size_bytes = (uint64_t)st.st_size;
 	if ((v->format == VECTORS_NPY ? open_npy(v, err) : open_vecs(v, err)) == -1)
 		return -1;
-	v->raw = array_new(v->row_bytes, 1);
+	v->raw = array_new(v->block_rows > 0 ? v->block_rows : 1, v->row_bytes);
 	if (v->raw == NULL)
 		return error_set(err, ERR_MEMORY, "%s: no memory for a row", v->path);
 	return 0;
@@ -208,61 +226,102 @@ vectors_read_bytes(const struct vectors *v)
 	return v->data_start + v->next * v->row_bytes;
 }
 
-static float
-get_double_as_float(const uint8_t *p)
+static double
+get_double(const uint8_t *p)
 {
 	uint64_t bits = bytes_get64le(p);
 	double d;
 	memcpy(&d, &bits, sizeof d);
-	return (float)d;
+	return d;
 }
 
-static void
-convert(float *row, const uint8_t *raw, enum vectors_type type, size_t dims)
+static double
+value_of(const uint8_t *p, enum vectors_type type)
 {
-	for (size_t i = 0; i < dims; i++) {
-		switch (type) {
-		case VECTORS_F32:
-			row[i] = bytes_getfle(raw + 4 * i);
-			break;
-		case VECTORS_F64:
-			row[i] = get_double_as_float(raw + 8 * i);
-			break;
-		case VECTORS_I8:
-			row[i] = (float)(int8_t)raw[i];
-			break;
-		case VECTORS_U8:
-			row[i] = (float)raw[i];
-			break;
-		}
+	switch (type) {
+	case VECTORS_F64:
+		return get_double(p);
+	case VECTORS_F32:
+		return (double)bytes_getfle(p);
+	case VECTORS_F16:
+		return (double)bytes_gethle(p);
+	case VECTORS_I8:
+		return (int8_t)*p;
+	case VECTORS_U8:
+		return *p;
 	}
+	return 0.0;
+}
+
+/* raw := the next rows of a file that lies column by column. */
+static int
+read_block(struct vectors *v, struct error *err)
+{
+	size_t size = type_bytes(v->type), rows = v->block_rows;
+	if (rows > v->count - v->next)
+		rows = (size_t)(v->count - v->next);
+	for (size_t j = 0; j < v->dims; j++) {
+		uint64_t place = v->data_start + (j * v->count + v->next) * size;
+		if (fseeko(v->file, (off_t)place, SEEK_SET) != 0)
+			return error_set(
+			    err, ERR_IO, "%s: %s", v->path, strerror(errno));
+		if (read_exactly(
+			v, v->raw + j * v->block_rows * size, rows * size, err) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+/* *values := the first number of the next row, *apart := bytes from one to the next. */
+static int
+read_row(struct vectors *v, const uint8_t **values, size_t *apart, struct error *err)
+{
+	*apart = type_bytes(v->type);
+	*values = v->raw;
+	if (v->block_rows > 0) {
+		size_t place = (size_t)(v->next % v->block_rows);
+		if (place == 0 && read_block(v, err) == -1)
+			return -1;
+		*values += place * *apart;
+		*apart *= v->block_rows;
+		return 0;
+	}
+	if (read_exactly(v, v->raw, v->row_bytes, err) == -1)
+		return -1;
+	if (v->format == VECTORS_NPY)
+		return 0;
+	int32_t dims = (int32_t)bytes_get32le(v->raw);
+	if (dims < 0 || (size_t)dims != v->dims)
+		return error_set(err, ERR_FORMAT,
+		    "%s: expected %zu dimensions in row %llu as in the first, not %d",
+		    v->path, v->dims, (unsigned long long)v->next, dims);
+	*values += 4;
+	return 0;
 }
 
 int
 vectors_next(struct vectors *v, float *row, struct error *err)
 {
+	const uint8_t *values;
+	size_t apart;
 	if (v->next == v->count)
 		return 0;
-	if (read_exactly(v, v->raw, v->row_bytes, err) == -1)
+	if (read_row(v, &values, &apart, err) == -1)
 		return -1;
-	const uint8_t *values = v->raw;
-	if (v->format != VECTORS_NPY) {
-		int32_t dims = (int32_t)bytes_get32le(values);
-		if (dims < 0 || (size_t)dims != v->dims)
-			return error_set(err, ERR_FORMAT,
-			    "%s: expected %zu dimensions in row %llu as in the first, "
-			    "not %d",
-			    v->path, v->dims, (unsigned long long)v->next, dims);
-		values += 4;
-	}
-	convert(row, values, v->type, v->dims);
 	for (size_t i = 0; i < v->dims; i++) {
-		if (!isfinite(row[i]))
-			return error_set(err, ERR_FORMAT,
-			    "%s: row %llu, dimension %zu is %s; expected finite "
-			    "numbers that fit a float32",
-			    v->path, (unsigned long long)v->next, i,
-			    isnan(row[i]) ? "NaN" : "infinite");
+		double value = value_of(values + i * apart, v->type);
+		row[i] = (float)value;
+		if (isfinite(row[i]))
+			continue;
+		char number[32];
+		snprintf(number, sizeof number, "%g", value);
+		return error_set(err, ERR_FORMAT,
+		    "%s: row %llu, dimension %zu is %s; expected finite numbers that "
+		    "fit a float32",
+		    v->path, (unsigned long long)v->next, i,
+		    isnan(value)   ? "NaN"
+		    : isinf(value) ? "infinite"
+				   : number);
 	}
 	v->next++;
 	return 1;

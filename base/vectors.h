@@ -10,15 +10,17 @@
 /*
  * Files of float vectors, read row by row and written as .npy.
  *
- * .npy   NumPy's format 1.0 to 3.0: '<f4', '<f8', '|i1' or '|u1', C order, shape
- *        (rows, dims); shape (dims,) is one row.  Everything else is refused.
+ * .npy   NumPy's format 1.0 to 3.0: '<f2', '<f4', '<f8', '|i1' or '|u1', in C's or
+ *        Fortran's order, shape (rows, dims); shape (dims,) is one row.  Everything
+ *        else is refused.
  * .fvecs TEXMEX: each row an int32 `dims`, then dims little-endian float32.
  * .bvecs TEXMEX: each row an int32 `dims`, then dims uint8.
  *
  * Every row comes out as float32 and is finite: a NaN, an infinity or a double
  * beyond float is refused with its place.  The header, the shape and the file's
  * size are checked at opening, so a truncated file is refused before its first
- * row.  Rows are read through a buffer; memory does not grow with the file.
+ * row.  Rows are read through a buffer, of a few MiB where they lie column by column;
+ * memory does not grow with the file.
  *
  * A reader or writer is its owner's; different ones may be used by different
  * threads at once.

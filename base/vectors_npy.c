@@ -83,38 +83,41 @@ static int
 parse_descr(
     struct vectors_npy *npy, struct cursor *c, const char *path, struct error *err)
 {
+	static const struct {
+		const char *name;
+		enum vectors_type type;
+	} types[] = {
+	    {"<f2", VECTORS_F16},
+	    {"<f4", VECTORS_F32},
+	    {"<f8", VECTORS_F64},
+	    {"|i1", VECTORS_I8},
+	    {"|u1", VECTORS_U8},
+	};
 	char descr[16];
 	if (!take_string(c, descr, sizeof descr))
 		return error_set(err, ERR_FORMAT,
-		    "%s: expected 'descr' to be one of '<f4', '<f8', '|i1', '|u1'; "
-		    "fields and long types are not read",
+		    "%s: expected 'descr' to be one of '<f2', '<f4', '<f8', '|i1', "
+		    "'|u1'; fields and long types are not read",
 		    path);
-	if (strcmp(descr, "<f4") == 0)
-		npy->type = VECTORS_F32;
-	else if (strcmp(descr, "<f8") == 0)
-		npy->type = VECTORS_F64;
-	else if (strcmp(descr, "|i1") == 0)
-		npy->type = VECTORS_I8;
-	else if (strcmp(descr, "|u1") == 0)
-		npy->type = VECTORS_U8;
-	else
-		return error_set(err, ERR_FORMAT,
-		    "%s: expected elements of type '<f4', '<f8', '|i1' or '|u1', not "
-		    "'%s'; convert with array.astype('<f4')",
-		    path, descr);
-	return 0;
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+		if (strcmp(descr, types[i].name) == 0) {
+			npy->type = types[i].type;
+			return 0;
+		}
+	}
+	return error_set(err, ERR_FORMAT,
+	    "%s: expected elements of type '<f2', '<f4', '<f8', '|i1' or '|u1', not "
+	    "'%s'; convert with array.astype('<f4')",
+	    path, descr);
 }
 
 static int
-parse_order(struct cursor *c, const char *path, struct error *err)
+parse_order(
+    struct vectors_npy *npy, struct cursor *c, const char *path, struct error *err)
 {
-	if (take_word(c, "False"))
+	npy->by_columns = take_word(c, "True");
+	if (npy->by_columns || take_word(c, "False"))
 		return 0;
-	if (take_word(c, "True"))
-		return error_set(err, ERR_FORMAT,
-		    "%s: expected C order (row by row), not Fortran order; convert "
-		    "with numpy.ascontiguousarray",
-		    path);
 	return error_set(
 	    err, ERR_FORMAT, "%s: expected 'fortran_order' to be True or False", path);
 }
@@ -188,7 +191,7 @@ parse_header(struct vectors_npy *npy, const char *text, size_t n, const char *pa
 			    path, key, k == 3 ? "" : " twice");
 		seen[k] = true;
 		if ((k == 0 && parse_descr(npy, &c, path, err) == -1) ||
-		    (k == 1 && parse_order(&c, path, err) == -1) ||
+		    (k == 1 && parse_order(npy, &c, path, err) == -1) ||
 		    (k == 2 && parse_shape(npy, &c, path, err) == -1))
 			return -1;
 		if (!take(&c, ',')) {

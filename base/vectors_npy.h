@@ -1,6 +1,7 @@
 #ifndef BASE_VECTORS_NPY_H
 #define BASE_VECTORS_NPY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
  * Source: NumPy Enhancement Proposal 1 and numpy/lib/format.py (versions 1.0 to 3.0).
  */
 enum vectors_type {
+	VECTORS_F16,
 	VECTORS_F32,
 	VECTORS_F64,
 	VECTORS_I8,
@@ -22,10 +24,11 @@ struct vectors_npy {
 	enum vectors_type type;
 	uint64_t count;
 	size_t dims;
-	uint64_t data_start; /* offset of the first row */
+	bool by_columns;     /* Fortran's order */
+	uint64_t data_start; /* offset of the first number */
 };
 
-/* Read the header from the start of `file`, which is left at the first row.
+/* Read the header from the start of `file`, which is left at the first number.
  * ERR_FORMAT, ERR_IO, ERR_MEMORY; `path` is for messages. */
 int vectors_npy_read(
     struct vectors_npy *npy, FILE *file, const char *path, struct error *err);

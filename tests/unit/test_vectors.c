@@ -133,6 +133,124 @@ test_npy_types(void **state)
 	}
 }
 
+/* Data that numpy 2.4 wrote behind its header, which it fills up to 128 bytes. */
+struct by_numpy {
+	const char *header;
+	uint8_t data[48];
+	size_t n;
+};
+
+static void
+write_numpy(const struct by_numpy *by)
+{
+	uint8_t file[256];
+	char header[119];
+	snprintf(header, sizeof header, "%-117s\n", by->header);
+	write_file(file, make_npy(file, 1, header, by->data, by->n));
+}
+
+static void
+test_by_numpy(void **state)
+{
+	(void)state;
+	static const struct by_numpy halves[] = {
+	    {"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 4), }",
+		{0x00, 0x00, 0x00, 0x80, 0x00, 0x3c, 0x00, 0xc0, 0xff, 0x7b, 0x00, 0x04,
+		    0x01, 0x00, 0xff, 0x83, 0x55, 0x35, 0xd2, 0xe4, 0x48, 0x42, 0xff,
+		    0xfb},
+		24},
+	    {"{'descr': '<f2', 'fortran_order': True, 'shape': (3, 4), }",
+		{0x00, 0x00, 0xff, 0x7b, 0x55, 0x35, 0x00, 0x80, 0x00, 0x04, 0xd2, 0xe4,
+		    0x00, 0x3c, 0x01, 0x00, 0x48, 0x42, 0x00, 0xc0, 0xff, 0x83, 0xff,
+		    0xfb},
+		24},
+	};
+	const float half[12] = {0, -0.0f, 1, -2, 65504, 0x1p-14f, 0x1p-24f,
+	    -1023 * 0x1p-24f, 0.333251953125f, -1234, 3.140625f, -65504};
+	static const struct by_numpy floats[] = {
+	    {"{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }",
+		{0x00, 0x00, 0xc0, 0x3f, 0x00, 0x00, 0x80, 0x40, 0x00, 0x00, 0x00, 0xc0,
+		    0x7c, 0x6f, 0x7c, 0x72, 0xc8, 0xaa, 0x20, 0x00, 0x00, 0x00, 0xc8,
+		    0xc0},
+		24},
+	    {"{'descr': '<f8', 'fortran_order': True, 'shape': (2, 3), }",
+		{0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xf8, 0x3f, 0x00, 0x00, 0x00, 0x00,
+		    0x00, 0x00, 0x10, 0x40, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		    0xc0, 0x00, 0x00, 0x00, 0x80, 0xef, 0x8d, 0x4f, 0x46, 0x00, 0x00,
+		    0x00, 0x00, 0x64, 0x55, 0xf0, 0x37, 0x00, 0x00, 0x00, 0x00, 0x00,
+		    0x00, 0x19, 0xc0},
+		48},
+	};
+	const float value[6] = {1.5f, -2, 3e-39f, 4, 5e30f, -6.25f};
+	static const struct by_numpy bytes = {
+	    "{'descr': '|i1', 'fortran_order': True, 'shape': (2, 3), }",
+	    {0x01, 0x80, 0xfe, 0x7f, 0x03, 0x00}, 6};
+	const float byte[6] = {1, -2, 3, -128, 127, 0};
+	set_path("numpy.npy");
+	for (size_t i = 0; i < 2; i++) {
+		write_numpy(&halves[i]);
+		expect_rows(VECTORS_NPY, half, 3, 4);
+		write_numpy(&floats[i]);
+		expect_rows(VECTORS_NPY, value, 2, 3);
+	}
+	write_numpy(&bytes);
+	expect_rows(VECTORS_NPY, byte, 2, 3);
+
+	static const struct {
+		struct by_numpy by;
+		const char *part;
+	} bad[] = {
+	    {{"{'descr': '<f2', 'fortran_order': False, 'shape': (1, 2), }",
+		 {0x00, 0x3c, 0x00, 0x7c}, 4},
+		"row 0, dimension 1 is infinite"},
+	    {{"{'descr': '<f2', 'fortran_order': True, 'shape': (2, 2), }",
+		 {0x00, 0x3c, 0x00, 0x3c, 0x00, 0x3c, 0x00, 0x7e}, 8},
+		"row 1, dimension 1 is NaN"},
+	    {{"{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }",
+		 {0x1d, 0x4a, 0x9c, 0xf4, 0x87, 0x82, 0x07, 0x48}, 8},
+		"row 0, dimension 0 is 1e+39"},
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		write_numpy(&bad[i].by);
+		expect_refused(VECTORS_NPY, ERR_FORMAT, bad[i].part);
+	}
+}
+
+/* A file by columns of more rows than are read at a time. */
+static void
+test_many_by_columns(void **state)
+{
+	(void)state;
+	enum { ROWS = (4 << 20) / 1000 + 3, DIMS = 1000 };
+	const char *header =
+	    "{'descr': '|u1', 'fortran_order': True, 'shape': (4197, 1000), }\n";
+	uint8_t *file = malloc(ROWS * DIMS + 128);
+	uint8_t *data = malloc(ROWS * DIMS);
+	float *row = malloc(DIMS * sizeof *row);
+	struct error err;
+	struct rng rng;
+	assert_true(file && data && row);
+	rng_init(&rng, test_seed(), 2);
+	for (size_t i = 0; i < ROWS * DIMS; i++)
+		data[i] = (uint8_t)rng_below(&rng, 256);
+	set_path("columns.npy");
+	write_file(file, make_npy(file, 1, header, data, ROWS * DIMS));
+	struct vectors *v = vectors_open(path, VECTORS_NPY, &err);
+	if (v == NULL)
+		fail_msg("%s", err.text);
+	for (size_t i = 0; i < ROWS; i++) {
+		assert_int_equal(vectors_next(v, row, &err), 1);
+		for (size_t j = 0; j < DIMS; j++)
+			if (row[j] != (float)data[j * ROWS + i])
+				fail_msg("row %zu, dimension %zu", i, j);
+	}
+	assert_int_equal(vectors_next(v, row, &err), 0);
+	vectors_close(v);
+	free(file);
+	free(data);
+	free(row);
+}
+
 static void
 test_npy_spellings(void **state)
 {
@@ -169,11 +287,16 @@ test_npy_refused(void **state)
 		const char *part; /* of the message */
 	} bad[] = {
 	    {"{'descr': '>f4', 'fortran_order': False, 'shape': (2, 3), }", "'>f4'"},
-	    {"{'descr': '<f2', 'fortran_order': False, 'shape': (2, 3), }", "'<f2'"},
+	    {"{'descr': '>f2', 'fortran_order': False, 'shape': (2, 3), }",
+		"astype('<f4')"},
+	    {"{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }", "'<i4'"},
+	    {"{'descr': '<f2', 'fortran_order': False, 'shape': (2, 3), }", "needs"},
 	    {"{'descr': '|O', 'fortran_order': False, 'shape': (2, 3), }", "'|O'"},
 	    {"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 3), }",
 		"fields"},
-	    {"{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", "Fortran"},
+	    {"{'descr': '<f4', 'fortran_order': True, 'shape': (3, 3), }", "needs"},
+	    {"{'descr': '<f4', 'fortran_order': TRUE, 'shape': (2, 3), }",
+		"True or False"},
 	    {"{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 3), }",
 		"True or False"},
 	    {"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 1), }", "axes"},
@@ -458,6 +581,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_npy_types),
+	    cmocka_unit_test(test_by_numpy),
+	    cmocka_unit_test(test_many_by_columns),
 	    cmocka_unit_test(test_npy_spellings),
 	    cmocka_unit_test(test_npy_refused),
 	    cmocka_unit_test(test_prefixes),
