@@ -1,5 +1,6 @@
 #include "binarize/compatible.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,4 +228,39 @@ compatible_add(struct recurrent *model, const struct recurrent *old,
 		rc = add(model, old->older[i], R, NULL, blas, seed, err);
 	free(R);
 	return rc;
+}
+
+struct recurrent *
+compatible_new(const struct recurrent *old, const struct compatible_pairs *pairs,
+    const struct blas *blas, uint64_t seed, struct error *err)
+{
+	const struct code_shape none = {.dims = CODE_DIMS_STEP, .bits = 1};
+	size_t d = pairs ? pairs->dims : old->info.input_dims;
+	struct recurrent *model = recurrent_base_new((uint32_t)d, none, NULL, err);
+
+	if (!model)
+		return NULL;
+	model->info.kind = RECURRENT_OLDER;
+	if (compatible_add(model, old, pairs, blas, seed, err) == 0)
+		return model;
+	recurrent_free(model);
+	return NULL;
+}
+
+int
+compatible_hand_on(
+    struct recurrent *model, const struct recurrent *from, struct error *err)
+{
+	assert(model->info.input_dims == from->info.input_dims);
+	for (size_t i = 0; i < from->n_older; i++) {
+		const struct recurrent *known = from->older[i];
+		const struct recurrent_older older = {.id = known->id,
+		    .shape = known->info.shape,
+		    .mean = known->mean,
+		    .map = known->query->data,
+		    .centres = known->centres ? centres_row(known->centres, 0) : NULL};
+		if (recurrent_add_older(model, &older, err) != 0)
+			return -1;
+	}
+	return 0;
 }

@@ -45,4 +45,15 @@ int compatible_add(struct recurrent *model, const struct recurrent *old,
     const struct compatible_pairs *pairs, const struct blas *blas, uint64_t seed,
     struct error *err);
 
+/* The same before the new model has been made: a model of its vectors that knows the
+ * same and encodes nothing.  NULL: as compatible_add. */
+struct recurrent *compatible_new(const struct recurrent *old,
+    const struct compatible_pairs *pairs, const struct blas *blas, uint64_t seed,
+    struct error *err);
+
+/* Have `model`, of the same vectors, know all that `from` knows.  Errors as
+ * recurrent_add_older. */
+int compatible_hand_on(
+    struct recurrent *model, const struct recurrent *from, struct error *err);
+
 #endif /* BINARIZE_COMPATIBLE_H */

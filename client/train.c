@@ -105,7 +105,7 @@ hold_out(struct training *t, struct error *err)
 }
 
 static int
-open_older(struct training *t, struct error *err)
+find_older(struct training *t, struct error *err)
 {
 	const struct train_options *o = t->options;
 	const struct train_compatible_parts parts = {.n = t->n,
@@ -114,8 +114,8 @@ open_older(struct training *t, struct error *err)
 	    .seed = o->seed};
 	if (!o->old.model)
 		return 0;
-	t->old = train_compatible_new(&o->old, &t->sample, &parts, err);
-	return t->old ? 0 : -1;
+	t->older = train_compatible_find(&o->old, &t->sample, &parts, err);
+	return t->older ? 0 : -1;
 }
 
 static int
@@ -166,8 +166,8 @@ prepare(struct training *t, struct error *err)
 	find_shape(t);
 	if (code_shape_check(t->shape, err) != 0 ||
 	    !(t->blas = blas_open(threads(), err)) || hold_out(t, err) != 0 ||
-	    find_mean(t, err) != 0 || open_older(t, err) != 0 ||
-	    load_pairs(t, err) != 0)
+	    train_centre_number(t, err) != 0 || find_mean(t, err) != 0 ||
+	    load_pairs(t, err) != 0 || find_older(t, err) != 0)
 		return -1;
 	describe(t);
 	fprintf(stderr,
@@ -204,8 +204,8 @@ learn(struct training *t, struct error *err)
 		rc = train_loop(t, method, err);
 	if (rc == 0 && !(model = method->model(t, err)))
 		rc = -1;
-	if (rc == 0 && t->old)
-		rc = train_compatible_add(model, t->old, err);
+	if (rc == 0 && t->older)
+		rc = compatible_hand_on(model, t->older, err);
 	if (rc == 0)
 		rc = recurrent_save(model, t->options->output, err);
 	if (rc == 0)
@@ -229,7 +229,7 @@ run(struct training *t, struct error *err)
 static void
 training_free(struct training *t)
 {
-	train_compatible_free(t->old);
+	recurrent_free(t->older);
 	train_check_free(&t->check);
 	train_pairs_free(&t->pairs);
 	train_sample_free(&t->sample);

@@ -14,8 +14,8 @@
 #define ROWS_A_CENTRE_MIN 4 /* that may be asked for */
 #define LOOKED_AT 128       /* rows a centre that k-means looks at */
 
-static int
-find_number(struct training *t, struct error *err)
+int
+train_centre_number(struct training *t, struct error *err)
 {
 	const struct train_options *o = t->options;
 	uint32_t n = o->centres;
@@ -82,8 +82,7 @@ centre(const struct training *t, float *rows, size_t n, struct error *err)
 int
 train_centre(struct training *t, struct error *err)
 {
-	if (find_number(t, err) != 0 ||
-	    (t->shape.centres > 0 && find_centres(t, err) != 0) ||
+	if ((t->shape.centres > 0 && find_centres(t, err) != 0) ||
 	    centre(t, t->sample.rows, t->n, err) != 0)
 		return -1;
 	return centre(t, t->pairs.rows, 2 * t->pairs.n, err);

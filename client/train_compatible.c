@@ -17,15 +17,13 @@
 #define DEPTH 10
 #define HARDLY 0.1 /* an overlap that says of pairs that they are none */
 
-struct train_compatible {
-	const char *name;
+/* An older model beside what is trained on. */
+struct older {
 	struct recurrent *model;
 	const struct train_sample *now;
 	struct train_sample sample;    /* by another encoder; else no rows */
 	const struct train_sample *of; /* the old vectors: &sample or now */
-	struct train_compatible_parts parts;
-	float *rows; /* (n_rows, now's dims): the first of now, of another encoder */
-	size_t n_rows;
+	const struct train_compatible_parts *parts;
 };
 
 int
@@ -102,64 +100,23 @@ open_model(
 }
 
 static int
-keep_rows(struct train_compatible *old, struct error *err)
-{
-	size_t numbers;
-
-	old->n_rows = old->parts.n < PAIRS_MAX ? old->parts.n : PAIRS_MAX;
-	numbers = old->n_rows * old->now->dims;
-	old->rows = array_new_aligned(numbers, sizeof *old->rows);
-	if (!old->rows)
-		return error_set(err, ERR_MEMORY, "out of memory for pairs of vectors");
-	memcpy(old->rows, old->now->rows, numbers * sizeof *old->rows);
-	return 0;
-}
-
-struct train_compatible *
-train_compatible_new(const struct train_compatible_options *options,
-    const struct train_sample *sample, const struct train_compatible_parts *parts,
+load(struct older *old, const struct train_compatible_options *options,
     struct error *err)
 {
-	struct train_compatible *old = array_new(1, sizeof *old);
-	if (old == NULL) {
-		error_set(err, ERR_MEMORY, "out of memory for an older binarizer");
-		return NULL;
-	}
-	old->name = options->model;
-	old->now = old->of = sample;
-	old->parts = *parts;
 	if (options->vectors != NULL) {
 		/* The seed takes the same rows of a file of as many. */
-		if (train_sample_load(&old->sample, options->vectors, sample->n,
-			parts->seed, err) != 0)
-			goto err0;
+		if (train_sample_load(&old->sample, options->vectors, old->now->n,
+			old->parts->seed, err) != 0)
+			return -1;
 		old->of = &old->sample;
-		if (old->sample.count != sample->count) {
-			error_set(err, ERR_FORMAT,
+		if (old->sample.count != old->now->count)
+			return error_set(err, ERR_FORMAT,
 			    "%s: expected %" PRIu64
 			    " vectors, as many as --vectors has, not %" PRIu64,
-			    options->vectors, sample->count, old->sample.count);
-			goto err0;
-		}
+			    options->vectors, old->now->count, old->sample.count);
 	}
 	old->model = open_model(options, old->of->dims, err);
-	if (old->model == NULL || (old->of != old->now && keep_rows(old, err) != 0))
-		goto err0;
-	return old;
-err0:
-	train_compatible_free(old);
-	return NULL;
-}
-
-void
-train_compatible_free(struct train_compatible *old)
-{
-	if (old == NULL)
-		return;
-	recurrent_free(old->model);
-	train_sample_free(&old->sample);
-	free(old->rows);
-	free(old);
+	return old->model ? 0 : -1;
 }
 
 /* Of the rows behind those that were learned from, documents by one encoder, queries by
@@ -196,9 +153,9 @@ overlap(const struct eval_ranks *found, const struct eval_ranks *exact)
  * codes, by new queries and by old ones. */
 static int
 measure(double *now, double *before, const struct recurrent *model,
-    const struct train_compatible *old, struct error *err)
+    const struct older *old, struct error *err)
 {
-	const struct train_compatible_parts *parts = &old->parts;
+	const struct train_compatible_parts *parts = old->parts;
 	struct eval_ranks exact = {NULL, NULL, 0}, found = {NULL, NULL, 0};
 	struct eval_seconds seconds;
 	size_t n = old->now->n - parts->n;
@@ -231,26 +188,47 @@ measure(double *now, double *before, const struct recurrent *model,
 	return rc;
 }
 
-int
-train_compatible_add(
-    struct recurrent *model, const struct train_compatible *old, struct error *err)
+/* Say how well the queries of `model` search the older one's codes. */
+static int
+tell(const struct recurrent *model, const struct older *old, const char *name,
+    struct error *err)
 {
-	const struct compatible_pairs pairs = {.old = old->of->rows,
-	    .now = old->rows,
-	    .n = old->n_rows,
-	    .old_dims = old->of->dims,
-	    .dims = old->now->dims};
 	double now, before;
 
-	if (compatible_add(model, old->model, old->rows ? &pairs : NULL,
-		old->parts.blas, old->parts.seed, err) != 0 ||
-	    measure(&now, &before, model, old, err) != 0)
+	if (measure(&now, &before, model, old, err) != 0)
 		return -1;
 	printf("codes of %s (%s): overlap@10 %.4f, asked by the old vectors %.4f\n",
-	    old->name, recurrent_id(old->model), now, before);
-	if (now < fmax(HARDLY, 2.0 * DEPTH / (double)old->parts.n_documents))
+	    name, recurrent_id(old->model), now, before);
+	if (now < fmax(HARDLY, 2.0 * DEPTH / (double)old->parts->n_documents))
 		fprintf(stderr,
 		    "warning: new vectors find hardly anything in these codes: are "
 		    "rows of --vectors and --old-vectors the same items?\n");
 	return 0;
+}
+
+struct recurrent *
+train_compatible_find(const struct train_compatible_options *options,
+    const struct train_sample *sample, const struct train_compatible_parts *parts,
+    struct error *err)
+{
+	struct older old = {.now = sample, .of = sample, .parts = parts};
+	struct recurrent *model = NULL;
+	int rc = load(&old, options, err);
+
+	if (rc == 0) {
+		const struct compatible_pairs pairs = {.old = old.of->rows,
+		    .now = sample->rows,
+		    .n = parts->n < PAIRS_MAX ? parts->n : PAIRS_MAX,
+		    .old_dims = old.of->dims,
+		    .dims = sample->dims};
+		model = compatible_new(old.model, options->vectors ? &pairs : NULL,
+		    parts->blas, parts->seed, err);
+		rc = model ? tell(model, &old, options->model, err) : -1;
+	}
+	recurrent_free(old.model);
+	train_sample_free(&old.sample);
+	if (rc == 0)
+		return model;
+	recurrent_free(model);
+	return NULL;
 }

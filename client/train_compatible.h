@@ -31,20 +31,14 @@ struct train_compatible_parts {
 	uint64_t seed; /* that the sample was loaded with */
 };
 
-struct train_compatible;
-
-/* The older model and, of another encoder, the old vectors of the rows in `sample`,
- * which is borrowed: of its rows those to learn from may change after this.  NULL:
- * ERR_FORMAT for other dims or another number of rows; as recurrent_open and
- * train_sample_load. */
-struct train_compatible *train_compatible_new(
-    const struct train_compatible_options *options, const struct train_sample *sample,
-    const struct train_compatible_parts *parts, struct error *err);
-void train_compatible_free(struct train_compatible *old);
-
-/* Have `model` know the older one, and print a line of what that is worth on documents
- * and queries.  Errors as compatible_add, eval_search. */
-int train_compatible_add(
-    struct recurrent *model, const struct train_compatible *old, struct error *err);
+/* Before any training, what the new model has to know: the older one, and of another
+ * encoder the old vectors of the rows in `sample`, are read, and a line is printed of
+ * what its codes are worth on documents and queries, which are measured then.  NULL:
+ * ERR_FORMAT for other dims or another number of rows, ERR_INPUT for one that knows as
+ * many already as a model can; as recurrent_open, train_sample_load, compatible_new and
+ * eval_search. */
+struct recurrent *train_compatible_find(const struct train_compatible_options *options,
+    const struct train_sample *sample, const struct train_compatible_parts *parts,
+    struct error *err);
 
 #endif /* CLIENT_TRAIN_COMPATIBLE_H */

@@ -32,7 +32,7 @@ struct training {
 	struct train_pairs pairs;   /* that the user gave */
 	struct blas *blas;
 	struct train_check check;
-	struct train_compatible *old;    /* NULL: compatible with none */
+	struct recurrent *older;         /* what the model has to know; NULL: nothing */
 	char settings[256], vectors[64]; /* of struct checkpoint_task */
 
 	void *learner; /* the method's own */
@@ -83,9 +83,13 @@ int train_loop(
  * off. */
 void train_loop_forget(const struct training *t);
 
-/* Find how many centres there are to be, and them; make of every training row and pair
+/* t->shape.centres := how many there are to be.  ERR_INPUT for more than the rows
+ * allow. */
+int train_centre_number(struct training *t, struct error *err);
+
+/* Find the centres; make of every training row and pair
  * what lies between it and the nearest centre, or the mean where there are none, at
- * length 1.  ERR_INPUT for more centres than the rows allow. */
+ * length 1. */
 int train_centre(struct training *t, struct error *err);
 
 /* Say what may disappoint, and what to do about it; before rows are centred. */

@@ -84,6 +84,27 @@ head -c 5000 "$WORK/old.npy" >"$WORK/cut.npy"
 refused "truncated vectors" 1 "cut.npy" "${pair[@]}" --compatible-with old.safetensors --old-vectors cut.npy
 head -c 5000 "$WORK/old.safetensors" >"$WORK/cut.safetensors"
 refused "a truncated model" 1 "cut.safetensors" "${pair[@]}" --compatible-with cut.safetensors --old-vectors old.npy
+# One that knows as many older ones as a model can is refused before anything is learned.
+python3 - "$WORK" <<'EOP'
+import json, math, struct, sys
+data = open(f"{sys.argv[1]}/old.safetensors", "rb").read()
+n = struct.unpack_from("<Q", data)[0]
+head, data = json.loads(data[8:8 + n]), data[8 + n:]
+head["__metadata__"]["older"] = "16"
+def add(name, *shape):
+    global data
+    size = 4 * math.prod(shape)
+    head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + size]}
+    data += bytes(size)
+for i in range(16):
+    head["__metadata__"] |= {f"older.{i}.id": f"{i:016x}", f"older.{i}.bits": "1"}
+    add(f"older.{i}.mean", 96), add(f"older.{i}.query.weight", 64, 96)
+text = json.dumps(head).encode()
+text += b" " * (-(8 + len(text)) % 64)
+open(f"{sys.argv[1]}/sixteen.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + data)
+EOP
+refused "too many older ones" 1 "at most 16 older binarizers" "${pair[@]}" --compatible-with sixteen.safetensors --old-vectors old.npy
+check "too many older ones: nothing learned: $(cat "$WORK/err")" test -z "$(grep 'held out\|turn' "$WORK/err")"
 
 # The same encoder: the neighbours that the old queries find.
 overlap --corpus old.npy --queries old-asks.npy --binarizer old.safetensors
@@ -116,6 +137,24 @@ asked old.safetensors rotation.safetensors
 check "codes that it does not know" grep -qF -- "--compatible-with" "$WORK/err"
 train --vectors new.npy --output other.safetensors --old-vectors other.npy --compatible-with old.safetensors
 check "other items: $ANSWER" grep -q 'same items' "$WORK/err"
+
+# Ctrl-C keeps the best so far, and it too searches the old codes.
+(
+	cd "$WORK" || exit
+	env --default-signal=INT "$HALFTONE" train --vectors new.npy --old-vectors old.npy \
+		--compatible-with old.safetensors --output stopped --bits 1 --method recurrent \
+		--steps 1000 --checkpoint 0 >out 2>err &
+	for _ in $(seq 6000); do
+		[ -e stopped.checkpoint ] && break
+		sleep 0.01
+	done
+	kill -INT $!
+	wait $!
+)
+RC=$?
+check "Ctrl-C: exit $RC: $(tail -n 1 "$WORK/err")" test $RC = 0 -a -s "$WORK/stopped.checkpoint"
+asked old.safetensors stopped
+check "Ctrl-C: eval finds $ANSWER" awk "BEGIN { exit !($ANSWER > 0.5) }"
 
 # The model after the next one still knows the first.
 train --vectors new.npy --output third.safetensors --seed 9 --compatible-with "$OUT"
