@@ -14,7 +14,6 @@
 /* The recurrent model and the hash, learned by gradients (binarize/descent.h): one
  * model, or a population of them that share the steps. */
 
-#define ROUNDS 10 /* in each of which every model learns, and is checked */
 #define PAIRS 128 /* of a batch */
 #define HARDEST 16
 #define QUEUE 4096
@@ -87,7 +86,6 @@ static struct descent_config
 config_of(const struct training *t, uint64_t steps)
 {
 	const struct train_options *o = t->options;
-	bool hash = o->kind == TRAIN_HASH;
 	size_t d = t->sample.dims;
 	struct descent_config config = {.blas = t->blas,
 	    .model = {.input_dims = (uint32_t)d, .shape = t->shape},
@@ -98,7 +96,7 @@ config_of(const struct training *t, uint64_t steps)
 	    .hardest = HARDEST,
 	    .queue = QUEUE};
 	size_t m = t->shape.dims;
-	config.model.layers = o->layers ? o->layers : hash ? 2 : 1;
+	config.model.layers = train_options_layers(o);
 	config.model.hidden = o->hidden ? o->hidden : 2 * (d < m ? d : m);
 	config.model.norm = config.model.layers > 1;
 	return config;
@@ -116,10 +114,8 @@ open_gradients(struct training *t, struct error *err)
 	if (prepare_data(g, &data, t, err) != 0)
 		return -1;
 	g->n = o->population;
-	g->interval = o->steps / (ROUNDS * g->n);
-	if (g->interval == 0)
-		g->interval = 1;
-	struct descent_config config = config_of(t, g->interval * ROUNDS);
+	g->interval = o->steps / (TRAIN_ROUNDS * g->n);
+	struct descent_config config = config_of(t, g->interval * TRAIN_ROUNDS);
 	const struct descent_tuning tuning = {.rate = o->rate,
 	    .temperature = o->temperature,
 	    .reconstruction = o->reconstruction,
@@ -162,7 +158,7 @@ units_gradients(const struct training *t, uint64_t *done)
 	*done = 0;
 	for (size_t i = 0; i < g->n; i++)
 		*done += descent_steps(g->models[i]);
-	return g->interval * ROUNDS * g->n;
+	return g->interval * TRAIN_ROUNDS * g->n;
 }
 
 /* Take the steps of a round, with what is left of it where it was broken off; *loss :=
@@ -207,7 +203,7 @@ round_gradients(struct training *t, struct train_round *round, struct error *err
 	g->best = train_population_best(g->members, g->n);
 	(void)units_gradients(t, &round->done);
 	round->overlap = g->members[g->best].overlap;
-	round->last = g->rounds == ROUNDS;
+	round->last = g->rounds == TRAIN_ROUNDS;
 	if (round->last) {
 		struct estimator_indicators signs =
 		    descent_indicators(g->models[g->best]);

@@ -51,7 +51,7 @@ static const char help[] =
     "  --old-dims M, --old-bits B  of its codes, if OLD makes any (a rotation)\n"
     "\n"
     "Of the two methods by gradients:\n"
-    "  --steps N        steps of training (default 3,000)\n"
+    "  --steps N        steps of training, at least 10 a model (default 3,000)\n"
     "  --pairs F        lines \"ROW<TAB>ROW\" of vectors that belong together, counted "
     "from\n"
     "                   0 (default: near neighbours, if --codes or --floats asks)\n"
@@ -93,36 +93,38 @@ struct option_row {
 	size_t place;
 	double min, max;          /* NUMBER, REAL */
 	const char *const *words; /* WORD: the value is a place in it */
+	bool gradients;           /* says nothing to refined codes */
 };
 #define AT(field) offsetof(struct train_options, field)
 
 static const struct option_row rows[] = {
-    {"vectors", TEXT, AT(vectors), 0, 0, NULL},
-    {"output", TEXT, AT(output), 0, 0, NULL},
-    {"pairs", TEXT, AT(pairs), 0, 0, NULL},
-    {"queries", TEXT, AT(queries), 0, 0, NULL},
-    {"dims", NUMBER, AT(shape.dims), CODE_DIMS_STEP, CODE_DIMS_MAX, NULL},
-    {"bits", NUMBER, AT(shape.bits), 1, CODE_BITS_MAX, NULL},
-    {"rows", NUMBER, AT(rows), ROWS_MIN, ROWS_MAX, NULL},
-    {"seed", NUMBER, AT(seed), 0, UINT32_MAX, NULL},
-    {"method", WORD, AT(kind), 0, 0, methods},
-    {"checkpoint", NUMBER, AT(checkpoint), 0, 86400, NULL},
-    {"centres", NUMBER, AT(centres), 0, CODE_CENTRES_MAX, NULL},
-    {"compatible-with", TEXT, AT(old.model), 0, 0, NULL},
-    {"old-vectors", TEXT, AT(old.vectors), 0, 0, NULL},
-    {"old-dims", NUMBER, AT(old.shape.dims), CODE_DIMS_STEP, CODE_DIMS_MAX, NULL},
-    {"old-bits", NUMBER, AT(old.shape.bits), 1, CODE_BITS_MAX, NULL},
-    {"steps", NUMBER, AT(steps), 1, 100000000, NULL},
-    {"layers", NUMBER, AT(layers), 1, 8, NULL},
-    {"hidden", NUMBER, AT(hidden), 1, 65536, NULL},
-    {"estimator", WORD, AT(estimator), 0, 0, estimators},
-    {"rate", REAL, AT(rate), 1e-7, 1, NULL},
-    {"temperature", REAL, AT(temperature), 1e-3, 10, NULL},
-    {"reconstruction", REAL, AT(reconstruction), 0, 1000, NULL},
-    {"ranking", REAL, AT(ranking), 0, 1000, NULL},
-    {"codes", REAL, AT(codes), 0, 1000, NULL},
-    {"floats", REAL, AT(floats), 0, 1000, NULL},
-    {"population", NUMBER, AT(population), 1, TRAIN_POPULATION_MAX, NULL},
+    {"vectors", TEXT, AT(vectors), 0, 0, NULL, false},
+    {"output", TEXT, AT(output), 0, 0, NULL, false},
+    {"pairs", TEXT, AT(pairs), 0, 0, NULL, true},
+    {"queries", TEXT, AT(queries), 0, 0, NULL, true},
+    {"dims", NUMBER, AT(shape.dims), CODE_DIMS_STEP, CODE_DIMS_MAX, NULL, false},
+    {"bits", NUMBER, AT(shape.bits), 1, CODE_BITS_MAX, NULL, false},
+    {"rows", NUMBER, AT(rows), ROWS_MIN, ROWS_MAX, NULL, false},
+    {"seed", NUMBER, AT(seed), 0, UINT32_MAX, NULL, false},
+    {"method", WORD, AT(kind), 0, 0, methods, false},
+    {"checkpoint", NUMBER, AT(checkpoint), 0, 86400, NULL, false},
+    {"centres", NUMBER, AT(centres), 0, CODE_CENTRES_MAX, NULL, false},
+    {"compatible-with", TEXT, AT(old.model), 0, 0, NULL, false},
+    {"old-vectors", TEXT, AT(old.vectors), 0, 0, NULL, false},
+    {"old-dims", NUMBER, AT(old.shape.dims), CODE_DIMS_STEP, CODE_DIMS_MAX, NULL,
+	false},
+    {"old-bits", NUMBER, AT(old.shape.bits), 1, CODE_BITS_MAX, NULL, false},
+    {"steps", NUMBER, AT(steps), 1, 100000000, NULL, true},
+    {"layers", NUMBER, AT(layers), 1, 8, NULL, true},
+    {"hidden", NUMBER, AT(hidden), 1, 65536, NULL, true},
+    {"estimator", WORD, AT(estimator), 0, 0, estimators, true},
+    {"rate", REAL, AT(rate), 1e-7, 1, NULL, true},
+    {"temperature", REAL, AT(temperature), 1e-3, 10, NULL, true},
+    {"reconstruction", REAL, AT(reconstruction), 0, 1000, NULL, true},
+    {"ranking", REAL, AT(ranking), 0, 1000, NULL, true},
+    {"codes", REAL, AT(codes), 0, 1000, NULL, true},
+    {"floats", REAL, AT(floats), 0, 1000, NULL, true},
+    {"population", NUMBER, AT(population), 1, TRAIN_POPULATION_MAX, NULL, true},
 };
 #define ROWS (sizeof rows / sizeof *rows)
 
@@ -193,6 +195,27 @@ check_files(const struct train_options *o)
 	return OPTIONS_OK;
 }
 
+uint32_t
+train_options_layers(const struct train_options *o)
+{
+	if (o->layers > 0)
+		return o->layers;
+	return o->kind == TRAIN_HASH ? 2 : 1;
+}
+
+/* named (ROWS): which options were given. */
+static int
+check_gradients(const struct train_options *o, const bool *named)
+{
+	for (size_t i = 0; i < ROWS; i++)
+		if (o->kind == TRAIN_REFINED && named[i] && rows[i].gradients)
+			return options_usage(
+			    "expected --method recurrent or hash with --%s, as refined "
+			    "codes are not learned by gradients",
+			    rows[i].name);
+	return OPTIONS_OK;
+}
+
 static int
 check(const struct train_options *o)
 {
@@ -201,17 +224,19 @@ check(const struct train_options *o)
 		    CODE_DIMS_STEP, o->shape.dims);
 	if (o->vectors == NULL || o->output == NULL)
 		return options_usage("expected --vectors and --output");
-	if (o->kind == TRAIN_REFINED && (o->pairs || o->population > 1))
-		return options_usage(
-		    "expected --method recurrent or hash with --%s, as refined codes "
-		    "are not learned by gradients",
-		    o->pairs ? "pairs" : "population");
 	if (o->queries && !o->pairs)
 		return options_usage(
 		    "expected --pairs with --queries, to say which belong together");
 	if (o->kind != TRAIN_REFINED &&
 	    o->reconstruction + o->ranking + o->codes + o->floats <= 0.0f)
 		return options_usage("expected a loss whose weight is not 0");
+	if (o->kind != TRAIN_REFINED && o->steps < TRAIN_ROUNDS * o->population)
+		return options_usage(
+		    "expected --steps of at least %u, %d for each model, not %u",
+		    TRAIN_ROUNDS * o->population, TRAIN_ROUNDS, o->steps);
+	if (o->hidden > 0 && train_options_layers(o) < 2)
+		return options_usage("expected --layers of at least 2 with --hidden, "
+				     "which says how wide they are between");
 	if (o->kind != TRAIN_REFINED && o->centres != TRAIN_CENTRES_AUTO)
 		return options_usage(
 		    "expected --centres with --method refined, whose codes may have "
@@ -224,6 +249,7 @@ int
 train_options_parse(struct train_options *o, int argc, char **argv, bool *done)
 {
 	struct option names[ROWS + 2] = {{NULL, 0, NULL, 0}};
+	bool named[ROWS] = {false};
 	int c;
 	for (size_t i = 0; i < ROWS; i++)
 		names[i] = (struct option){
@@ -240,13 +266,16 @@ train_options_parse(struct train_options *o, int argc, char **argv, bool *done)
 			return options_hint();
 		if (!take(o, &rows[c - 256], optarg))
 			return OPTIONS_USAGE;
+		named[c - 256] = true;
 	}
 	if (optind != argc)
 		return options_usage(
 		    "expected no \"%s\" behind the options", argv[optind]);
 	if (o->floats < 0)
 		o->floats = o->pairs ? PAIRS_WEIGHT : 0.0f;
-	int code = check(o);
+	int code = check_gradients(o, named);
+	if (code == OPTIONS_OK)
+		code = check(o);
 	*done = code != OPTIONS_OK;
 	return code;
 }

@@ -15,6 +15,7 @@ enum train_kind {
 };
 
 #define TRAIN_POPULATION_MAX 16
+#define TRAIN_ROUNDS 10 /* by gradients; in each a model learns and is checked */
 #define TRAIN_CENTRES_AUTO UINT32_MAX
 
 struct train_options {
@@ -43,6 +44,9 @@ struct train_options {
 /* Fill *options.  *done: there is nothing to do but return the exit code. */
 int train_options_parse(
     struct train_options *options, int argc, char **argv, bool *done);
+
+/* Of a block, as named or by the method. */
+uint32_t train_options_layers(const struct train_options *options);
 
 /* text (cap) := all that a result depends on but for the vectors. */
 void train_options_settings(

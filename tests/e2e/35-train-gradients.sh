@@ -188,6 +188,14 @@ refused "no such query" 1 "line 4: expected a row below 3, which $WORK/three.fve
 refused "other dims" 1 "short.fvecs: expected queries of 64 dimensions, as the vectors have, not 32" \
 	$PAIRED --queries "$WORK/short.fvecs"
 refused "refined by pairs" 2 "--method recurrent or hash with --pairs" --vectors "$V" --pairs "$WORK/pairs"
+for option in "--steps 100" "--layers 2" "--hidden 128" "--estimator ste" "--rate .01" "--temperature .1" \
+	"--reconstruction 1" "--ranking 1" "--codes 1" "--floats 1" "--population 2"; do
+	refused "refined: $option" 2 "--method recurrent or hash with ${option% *}" --vectors "$V" $option
+done
+refused "hidden units of one layer" 2 "--layers of at least 2 with --hidden" $RECURRENT --hidden 128
+refused "hidden units of the hash's one layer" 2 "--layers of at least 2 with --hidden" \
+	--vectors "$V" --method hash --layers 1 --hidden 128
+refused "hardly a step" 2 "--steps of at least 20, 10 for each model, not 19" $RECURRENT --steps 19 --population 2
 refused "queries alone" 2 "--pairs with --queries" --vectors "$V" --queries "$V" --method hash
 refused "no loss" 2 "a loss whose weight is not 0" $RECURRENT --ranking 0 --reconstruction 0
 refused "no method" 2 "one of refined, recurrent, hash" --vectors "$V" --method best
