@@ -188,4 +188,5 @@ def main():
                      lambda u, margins: code_rotation(p, bits, u, margins)), {})
 
 
-main()
+if __name__ == "__main__":
+    main()
