@@ -216,6 +216,7 @@ def main():
             q = floats(rng.normal(size=(m, d)) * rng.uniform(0.5, 1.5, size=(m, 1)) / m)
             inverse = np.linalg.pinv(q.astype(np.float64).T)
             w = floats(2 * inverse + rng.normal(size=(m, d)) * 2 * inverse.std())
+            q[5], w[5] = q[2], w[2]  # of equal gains the first
             mean = np.zeros(d, np.float32) if k else floats(rng.normal(size=d) * 0.3)
             tensors = {"mean": mean, "query.weight": q, "base.weight": w}
             said = {"format": "halftone-binarizer", "format_version": "1",
