@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "base/vectors.h"
@@ -182,6 +183,24 @@ take(struct train_options *options, const struct option_row *row, const char *te
 	return false;
 }
 
+/* The result takes the place of the file that has its name: of none that is read. */
+static int
+check_output(const struct train_options *o)
+{
+	const char *files[] = {o->vectors, o->queries, o->pairs, o->old.vectors};
+	struct stat output, input;
+	if (stat(o->output, &output) != 0)
+		return OPTIONS_OK;
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+		if (files[i] && stat(files[i], &input) == 0 &&
+		    input.st_dev == output.st_dev && input.st_ino == output.st_ino)
+			return options_usage(
+			    "expected --output to be another file than %s, which it "
+			    "would replace",
+			    files[i]);
+	return OPTIONS_OK;
+}
+
 static int
 check_files(const struct train_options *o)
 {
@@ -192,7 +211,7 @@ check_files(const struct train_options *o)
 		if (files[i] && vectors_format_of(&format, files[i], &err) == -1)
 			return options_refused(&err);
 	}
-	return OPTIONS_OK;
+	return check_output(o);
 }
 
 uint32_t

@@ -198,6 +198,14 @@ refused "hidden units of the hash's one layer" 2 "--layers of at least 2 with --
 refused "hardly a step" 2 "--steps of at least 20, 10 for each model, not 19" $RECURRENT --steps 19 --population 2
 refused "queries alone" 2 "--pairs with --queries" --vectors "$V" --queries "$V" --method hash
 refused "no loss" 2 "a loss whose weight is not 0" $RECURRENT --ranking 0 --reconstruction 0
+for option in vectors pairs queries old-vectors; do
+	cp "$V" "$WORK/precious.fvecs"
+	train --vectors "$V" --method hash --pairs "$WORK/pairs" --compatible-with untrained \
+		--$option "$WORK/precious.fvecs" --output "$WORK/precious.fvecs"
+	check "over --$option: exit $RC" test $RC = 2
+	said "over --$option" "another file than $WORK/precious.fvecs"
+	check "over --$option: kept" cmp "$V" "$WORK/precious.fvecs"
+done
 refused "no method" 2 "one of refined, recurrent, hash" --vectors "$V" --method best
 refused "no rate" 2 "--rate to be a number 1e-07 to 1" $RECURRENT --rate fast
 train $PAIRED --queries "$WORK/queries.fvecs" --output "$WORK/paired"
