@@ -104,6 +104,16 @@ check_task(const struct tensors *file, const char *path,
 	return 0;
 }
 
+int
+checkpoint_check(
+    const char *path, const struct checkpoint_task *task, struct error *err)
+{
+	struct tensors *file = tensors_open(path, err);
+	int rc = file ? check_task(file, path, task, err) : -1;
+	tensors_close(file);
+	return rc;
+}
+
 static int
 check_sum(const struct checkpoint *c, const struct tensors *file, const char *path,
     struct error *err)
@@ -115,8 +125,7 @@ check_sum(const struct checkpoint *c, const struct tensors *file, const char *pa
 		return 0;
 	return error_set(err, ERR_FORMAT,
 	    "%s: expected the numbers that were written, not damaged ones; delete it "
-	    "to "
-	    "begin anew",
+	    "to begin anew",
 	    path);
 }
 

@@ -41,6 +41,11 @@ struct checkpoint_task {
 int checkpoint_save(const struct checkpoint *checkpoint, const char *path,
     const struct checkpoint_task *task, struct error *err);
 
+/* 0 if the file at `path` is of this task, as far as it says.  ERR_NOT_FOUND;
+ * ERR_INPUT, ERR_FORMAT, ERR_IO, ERR_MEMORY as below. */
+int checkpoint_check(
+    const char *path, const struct checkpoint_task *task, struct error *err);
+
 /* Read all parts from `path`.  ERR_NOT_FOUND; ERR_INPUT for a checkpoint of another
  * task, ERR_FORMAT for a file that is none, ERR_IO, ERR_MEMORY: the parts are as they
  * were. */

@@ -158,7 +158,7 @@ prepare(struct training *t, struct error *err)
 {
 	const struct train_options *o = t->options;
 	/* Better now than after the training: can the result go where it is to go? */
-	if (replace_check(o->output, err) != 0 || train_loop_check(t, err) != 0)
+	if (replace_check(o->output, err) != 0)
 		return -1;
 	if (train_sample_load(&t->sample, o->vectors,
 		o->rows + DOCUMENTS_MAX + QUERIES_MAX, o->seed, err) != 0)
@@ -167,9 +167,11 @@ prepare(struct training *t, struct error *err)
 	if (code_shape_check(t->shape, err) != 0 ||
 	    !(t->blas = blas_open(threads(), err)) || hold_out(t, err) != 0 ||
 	    train_centre_number(t, err) != 0 || find_mean(t, err) != 0 ||
-	    load_pairs(t, err) != 0 || find_older(t, err) != 0)
+	    load_pairs(t, err) != 0)
 		return -1;
 	describe(t);
+	if (train_loop_check(t, err) != 0 || find_older(t, err) != 0)
+		return -1;
 	fprintf(stderr,
 	    "%zu of %" PRIu64 " vectors of %zu dimensions to %u x %u bits; held out "
 	    "%zu and %zu queries\n",

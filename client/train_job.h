@@ -70,8 +70,9 @@ struct train_method {
 
 extern const struct train_method train_refined, train_gradients;
 
-/* 0 if checkpoints can be written, else as replace_check, which clears away what a
- * training that was killed has left of one. */
+/* 0 if checkpoints can be written and the one that is there, if any, is of this
+ * training: errors as replace_check, which clears away what a training that was killed
+ * has left of one, and checkpoint_check. */
 int train_loop_check(const struct training *t, struct error *err);
 
 /* Learn until the method ends or a stop is requested, from a checkpoint if there is

@@ -33,9 +33,13 @@ checkpoint_path(const struct training *t)
 int
 train_loop_check(const struct training *t, struct error *err)
 {
+	const struct checkpoint_task task = {t->settings, t->vectors};
 	char *path = checkpoint_path(t);
 	int rc = path ? replace_check(path, err)
 		      : error_set(err, ERR_MEMORY, "out of memory for a path");
+	if (rc == 0 && checkpoint_check(path, &task, err) != 0 &&
+	    err->code != ERR_NOT_FOUND)
+		rc = -1;
 	free(path);
 	return rc;
 }

@@ -110,6 +110,8 @@ refused_checkpoint() { # NAME WORDS ARGUMENT...
 	train "$@" --output "$WORK/killed"
 	check "$name: exit $RC" test $RC = 1
 	said "$name" "$words"
+	check "$name: before anything is made of the vectors: $(cat "$WORK/err")" \
+		test -z "$(grep 'held out\|effective rank' "$WORK/err")"
 	check "$name: left as it was" cmp "$WORK/before" "$WORK/killed.checkpoint"
 }
 refused_checkpoint "other settings" "expected the settings of this training" \
