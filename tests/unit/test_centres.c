@@ -1,5 +1,4 @@
-/*
- * Claims of binarize/centres.h and of refined models with centres, on synthetic vectors
+/* Claims of binarize/centres.h and of refined models with centres, on synthetic vectors
  * in clusters: the nearest centre is a slow twin's at every level; k-means lowers the
  * distance to the nearest centre, leaves no centre empty and gives the same for a seed;
  * a vector's estimate from its code has the vector's own product with its centre, is
@@ -43,9 +42,7 @@ static float rows[ROWS * D];
 static void
 normalise(float *x)
 {
-	float inverse = (float)(1 / sqrt(recurrent_dot(x, x, D)));
-	for (size_t j = 0; j < D; j++)
-		x[j] *= inverse;
+	recurrent_centre(x, x, NULL, D);
 }
 
 static void
