@@ -70,8 +70,7 @@ row_of(const struct golden *g, const char *name, size_t i, size_t size)
 {
 	const struct tensor *tensor = tensors_find(g->want, name);
 
-	if (!tensor)
-		fail_msg("no %s", name);
+	assert_non_null(tensor);
 	assert_int_equal(tensor->size_bytes, g->n * size);
 	return (const uint8_t *)tensor->data + i * size;
 }
