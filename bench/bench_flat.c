@@ -37,7 +37,7 @@ static struct store *
 filled(struct code_shape shape, const uint8_t *codes)
 {
 	struct error err;
-	struct store *store = store_new(shape, false, &err);
+	struct store *store = store_new(1, shape, false, &err);
 	uint8_t wire[CODE_BYTES_MAX];
 	struct rng rng;
 
@@ -197,7 +197,7 @@ memory(void)
 	const struct code_shape shape = {DIMS, 2, 0};
 	struct error err;
 	size_t before = harness_rss_anon();
-	struct store *store = store_new(shape, false, &err);
+	struct store *store = store_new(1, shape, false, &err);
 	uint8_t wire[DIMS / 8 * 2] = {0};
 	struct harness_watch watch = harness_start();
 

@@ -244,7 +244,7 @@ make_store(struct store **store, const struct recurrent *model,
 	if (rc == 0)
 		rc = encode_all(&coded, model, corpus, err);
 	if (rc == 0) {
-		*store = store_new(shape, false, err);
+		*store = store_new(1, shape, false, err);
 		rc = *store == NULL ? -1 : 0;
 	}
 	if (rc == 0)

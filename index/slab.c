@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -31,6 +32,7 @@ struct region {
 
 struct slab {
 	size_t piece_bytes; /* prefix included */
+	atomic_size_t n_users;
 	/* Guards all that follows and every region. */
 	pthread_mutex_t lock;
 	struct region *open; /* regions with a free piece */
@@ -45,6 +47,7 @@ slab_new(size_t bytes)
 	if (!slab)
 		return NULL;
 	slab->piece_bytes = PREFIX_BYTES + (bytes + 63) / 64 * 64;
+	atomic_init(&slab->n_users, 1);
 	pthread_mutex_init(&slab->lock, NULL);
 	return slab;
 }
@@ -61,10 +64,17 @@ region_free(struct region *region)
 	free(region);
 }
 
-void
-slab_free(struct slab *slab)
+struct slab *
+slab_retain(struct slab *slab)
 {
-	if (!slab)
+	atomic_fetch_add(&slab->n_users, 1);
+	return slab;
+}
+
+void
+slab_release(struct slab *slab)
+{
+	if (!slab || atomic_fetch_sub(&slab->n_users, 1) > 1)
 		return;
 	while (slab->open) {
 		struct region *region = slab->open;

@@ -19,11 +19,13 @@
 
 struct slab;
 
-/* A source of pieces of `bytes`.  NULL: memory is short. */
+/* A source of pieces of `bytes` with one user.  NULL: memory is short. */
 struct slab *slab_new(size_t bytes);
 
-/* Every piece must have been given back.  NULL is fine. */
-void slab_free(struct slab *slab);
+/* One user more, and one less: with the last it is gone, and every piece must have been
+ * given back.  NULL is fine to release. */
+struct slab *slab_retain(struct slab *slab);
+void slab_release(struct slab *slab);
 
 /* A piece at a 64-byte boundary, its content undefined; NULL: memory is short. */
 void *slab_take(struct slab *slab);

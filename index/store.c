@@ -28,26 +28,28 @@ chunk_is_empty(const struct store_chunk *chunk)
 
 /* The part behind the others, in a snapshot that nobody sees yet. */
 static int
-add_part(struct store *store, struct store_snapshot *s, struct code_shape shape)
+add_part(struct store *store, struct store_snapshot *s, uint32_t number,
+    struct code_shape shape)
 {
 	struct store_part *part = &s->parts[s->n_parts];
-	struct slab *slab = store_slab_new(store, shape);
 
 	*part = (struct store_part){
+	    .number = number,
 	    .shape = shape,
 	    .chunks = array_new(s->chunks_max, sizeof(struct store_chunk *)),
+	    .slab = store_slab_new(store, shape),
 	};
-	if (!slab || !part->chunks) {
-		slab_free(slab);
+	if (!part->slab || !part->chunks) {
+		slab_release(part->slab);
 		free(part->chunks);
 		return -1;
 	}
-	store->slabs[s->n_parts++] = slab;
+	s->n_parts++;
 	return 0;
 }
 
 struct store *
-store_new(struct code_shape shape, bool with_norm2, struct error *err)
+store_new(uint32_t number, struct code_shape shape, bool with_norm2, struct error *err)
 {
 	struct store *store;
 
@@ -60,7 +62,7 @@ store_new(struct code_shape shape, bool with_norm2, struct error *err)
 	store->newest = store->oldest = store_snapshot_new(store, NULL);
 	if (!store->newest)
 		goto err1;
-	if (add_part(store, store->newest, shape) != 0)
+	if (add_part(store, store->newest, number, shape) != 0)
 		goto err2;
 	pthread_mutex_init(&store->lock, NULL);
 	return store;
@@ -81,10 +83,7 @@ store_free(struct store *store)
 		return;
 	assert(store->oldest == store->newest && store->newest->n_readers == 1);
 	store_rollback(store);
-	size_t n_parts = store->newest->n_parts;
 	store_snapshot_free(store->newest);
-	for (size_t p = 0; p < n_parts; p++)
-		slab_free(store->slabs[p]);
 	pthread_mutex_destroy(&store->lock);
 	free(store->busy);
 	free(store->pending);
@@ -258,17 +257,17 @@ stage_chunk(struct store *store, size_t part, uint32_t slot, struct error *err)
 		return NULL;
 	struct store_snapshot *s = store->staged;
 	assert(part < s->n_parts);
-	struct store_chunk **place = &s->parts[part].chunks[slot / STORE_CHUNK_ROWS];
+	const struct store_part *of = &s->parts[part];
+	struct store_chunk **place = &of->chunks[slot / STORE_CHUNK_ROWS];
 	if (*place && (*place)->generation == s->generation)
 		return *place;
-	struct store_chunk *chunk =
-	    store_chunk_new(store, part, s->parts[part].shape, *place);
+	struct store_chunk *chunk = store_chunk_new(store, of, *place);
 	if (!chunk) {
 		store_no_memory(err, "a chunk of codes");
 		return NULL;
 	}
 	chunk->generation = s->generation;
-	store_chunk_drop(store, part, *place);
+	store_chunk_drop(of, *place);
 	*place = chunk;
 	return chunk;
 }
@@ -278,14 +277,15 @@ static void
 clear_row(struct store *store, size_t part, uint32_t slot)
 {
 	struct store_snapshot *s = store->staged;
-	struct store_chunk **place = &s->parts[part].chunks[slot / STORE_CHUNK_ROWS];
+	struct store_part *of = &s->parts[part];
+	struct store_chunk **place = &of->chunks[slot / STORE_CHUNK_ROWS];
 	size_t r = slot % STORE_CHUNK_ROWS;
 
 	(*place)->live[r / DISTANCE_ROWS] &= (uint16_t) ~(1u << r % DISTANCE_ROWS);
-	s->parts[part].n_live--;
+	of->n_live--;
 	s->n_live--;
 	if (chunk_is_empty(*place)) {
-		store_chunk_drop(store, part, *place);
+		store_chunk_drop(of, *place);
 		*place = NULL;
 	}
 }
@@ -359,23 +359,43 @@ store_remove(struct store *store, uint32_t slot, struct error *err)
 }
 
 int
-store_add_part(struct store *store, struct code_shape shape, struct error *err)
+store_add_part(
+    struct store *store, uint32_t number, struct code_shape shape, struct error *err)
 {
+	assert(number > store_staged_newest(store));
 	if (code_shape_check(shape, err) != 0 || stage(store, err) != 0)
 		return -1;
 	if (store->staged->n_parts == STORE_PARTS_MAX)
 		return error_set(err, ERR_FULL,
 		    "expected codes of at most %d shapes or binarizers, not one more",
 		    STORE_PARTS_MAX);
-	return add_part(store, store->staged, shape) == 0
+	return add_part(store, store->staged, number, shape) == 0
 		   ? 0
 		   : store_no_memory(err, "a collection's codes");
 }
 
-size_t
-store_staged_parts(const struct store *store)
+int
+store_drop_part(struct store *store, uint32_t number, struct error *err)
 {
-	return staged(store)->n_parts;
+	size_t p = 0;
+
+	if (stage(store, err) != 0)
+		return -1;
+	struct store_snapshot *s = store->staged;
+	while (s->parts[p].number < number)
+		p++;
+	assert(s->parts[p].number == number && s->parts[p].n_live == 0 &&
+	       p + 1 < s->n_parts);
+	store_part_free(&s->parts[p], s->n_chunks);
+	s->n_parts--;
+	memmove(&s->parts[p], &s->parts[p + 1], (s->n_parts - p) * sizeof *s->parts);
+	return 0;
+}
+
+uint32_t
+store_staged_newest(const struct store *store)
+{
+	return store_newest(staged(store));
 }
 
 int
@@ -439,12 +459,8 @@ store_publish(struct store *store)
 void
 store_rollback(struct store *store)
 {
-	size_t n_parts = store_staged_parts(store);
-
 	store_snapshot_free(store->staged);
 	store->staged = NULL;
-	while (n_parts > store->newest->n_parts)
-		slab_free(store->slabs[--n_parts]);
 	for (size_t i = 0; i < store->taken.n; i++)
 		set_free(store, store->taken.items[i]);
 	slots_clear(&store->removed);

@@ -24,26 +24,28 @@
  * A store has *parts*, usually one: a part's rows have one shape, and each its own
  * chunks behind a table of the same length.  A slot is live in one part at most, so
  * that rows can move from one part to another (codes of an older binarizer to those of
- * a newer one) and keep their slots; part 0 is the oldest.
+ * a newer one) and keep their slots; part 0 is the oldest.  A part that has lost all
+ * its rows can be dropped; the numbers that parts have tell them apart then.
  *
  * A published chunk never changes.  The writer changes copies of the chunks it
  * touches (one copy a chunk and transaction) and publishes a new table; readers keep
  * the snapshot they acquired for as long as they like and never see a torn row.
  *
  * Threads: one writer at a time calls store_slot_new, _put, _remove, _add_extra,
- * _add_part, _staged_part, _publish, _rollback; store_acquire, store_release,
+ * _add_part, _drop_part, _staged_*, _publish, _rollback; store_acquire, store_release,
  * store_bytes and everything that takes a snapshot: any thread.
  *
- * A transaction begins with the first store_slot_new, _put, _remove, _add_extra or
- * _add_part after a publish or rollback.  Those may fail with ERR_MEMORY and then have
- * changed nothing (what was staged before stays staged); publish and rollback cannot
- * fail.
+ * A transaction begins with the first store_slot_new, _put, _remove, _add_extra,
+ * _add_part or _drop_part after a publish or rollback.  Those may fail with ERR_MEMORY
+ * and then have changed nothing (what was staged before stays staged); publish and
+ * rollback cannot fail.
  */
 #define STORE_CHUNK_ROWS 1024
 #define STORE_CHUNK_BLOCKS (STORE_CHUNK_ROWS / DISTANCE_ROWS)
 #define STORE_SLOTS_MAX UINT32_C(0xFFFFFC00) /* a multiple of STORE_CHUNK_ROWS */
 #define STORE_PARTS_MAX 8
 
+struct slab;
 struct store;
 
 /* Readers look and do not touch. */
@@ -58,10 +60,12 @@ struct store_chunk {
 };
 
 struct store_part {
+	uint32_t number; /* the owner's name for it, rising from part to part */
 	struct code_shape shape;
 	uint32_t n_live;
 	uint32_t n_extra;            /* of them: see store_add_extra */
 	struct store_chunk **chunks; /* (n_chunks of the snapshot); NULL: no row */
+	struct slab *slab;           /* of chunks: the store's own business */
 };
 
 struct store_snapshot {
@@ -81,7 +85,8 @@ struct store_snapshot {
 
 /* An empty store of one part for codes of `shape`, with |x|^2 a row if with_norm2
  * (euclid).  ERR_MEMORY. */
-struct store *store_new(struct code_shape shape, bool with_norm2, struct error *err);
+struct store *store_new(
+    uint32_t number, struct code_shape shape, bool with_norm2, struct error *err);
 
 /* Every snapshot must have been released; what is staged is dropped.  NULL is fine. */
 void store_free(struct store *store);
@@ -113,11 +118,18 @@ int store_put(
  * ERR_MEMORY. */
 int store_remove(struct store *store, uint32_t slot, struct error *err);
 
-/* Stage an empty part behind the others.  ERR_MEMORY; ERR_FULL at STORE_PARTS_MAX. */
-int store_add_part(struct store *store, struct code_shape shape, struct error *err);
+/* Stage an empty part behind the others, of a higher number.  ERR_MEMORY; ERR_FULL at
+ * STORE_PARTS_MAX. */
+int store_add_part(
+    struct store *store, uint32_t number, struct code_shape shape, struct error *err);
 
-/* Parts with what is staged, and the one in which a slot is live then; -1: in none. */
-size_t store_staged_parts(const struct store *store);
+/* Stage the end of a part that has no rows and is not the last: those behind it move
+ * up.  ERR_MEMORY. */
+int store_drop_part(struct store *store, uint32_t number, struct error *err);
+
+/* With what is staged: the last part's number; the part in which a slot is live, -1: in
+ * none. */
+uint32_t store_staged_newest(const struct store *store);
 int store_staged_part(const struct store *store, uint32_t slot);
 
 /* Stage n more (or fewer) extra rows of a part: those that are not the first of what
@@ -137,6 +149,9 @@ struct store_snapshot *store_acquire(struct store *store);
 
 /* NULL is fine. */
 void store_release(struct store_snapshot *snapshot);
+
+/* The last part's number. */
+uint32_t store_newest(const struct store_snapshot *snapshot);
 
 /* The part in which the slot is live in the snapshot; -1: in none. */
 int store_part(const struct store_snapshot *snapshot, uint32_t slot);

@@ -22,8 +22,6 @@ struct store_slots {
 
 struct store {
 	bool with_norm2;
-	struct slab *slabs[STORE_PARTS_MAX]; /* of chunks; of the newest snapshot's
-						parts and those that are staged */
 
 	/* Guards what follows up to the writer's part, and every snapshot's n_readers,
 	 * older and newer.  The store is a reader of `newest`. */
@@ -49,9 +47,9 @@ int store_no_memory(struct error *err, const char *what);
 struct slab *store_slab_new(const struct store *store, struct code_shape shape);
 
 /* A chunk of a part without rows, or a copy of `from`; NULL: memory is short. */
-struct store_chunk *store_chunk_new(struct store *store, size_t part,
-    struct code_shape shape, const struct store_chunk *from);
-void store_chunk_drop(struct store *store, size_t part, struct store_chunk *chunk);
+struct store_chunk *store_chunk_new(const struct store *store,
+    const struct store_part *part, const struct store_chunk *from);
+void store_chunk_drop(const struct store_part *part, struct store_chunk *chunk);
 bool store_chunk_is_live(const struct store_chunk *chunk, size_t row);
 
 /* A snapshot like `from` (NULL: without rows and parts) with one reader; NULL: memory
@@ -59,6 +57,9 @@ bool store_chunk_is_live(const struct store_chunk *chunk, size_t row);
 struct store_snapshot *store_snapshot_new(
     struct store *store, const struct store_snapshot *from);
 void store_snapshot_free(struct store_snapshot *snapshot);
+
+/* Of a part that was taken out of its snapshot. */
+void store_part_free(struct store_part *part, size_t n_chunks);
 
 /* With the lock held: one reader less; the snapshot if it was the last, to be freed
  * once the lock is open. */

@@ -37,11 +37,12 @@ store_slab_new(const struct store *store, struct code_shape shape)
 }
 
 struct store_chunk *
-store_chunk_new(struct store *store, size_t part, struct code_shape shape,
+store_chunk_new(const struct store *store, const struct store_part *part,
     const struct store_chunk *from)
 {
+	const struct code_shape shape = part->shape;
 	const size_t body = chunk_body_bytes(shape, store->with_norm2);
-	struct store_chunk *chunk = slab_take(store->slabs[part]);
+	struct store_chunk *chunk = slab_take(part->slab);
 
 	if (!chunk)
 		return NULL;
@@ -63,10 +64,10 @@ store_chunk_new(struct store *store, size_t part, struct code_shape shape,
 }
 
 void
-store_chunk_drop(struct store *store, size_t part, struct store_chunk *chunk)
+store_chunk_drop(const struct store_part *part, struct store_chunk *chunk)
 {
 	if (chunk && atomic_fetch_sub(&chunk->n_owners, 1) == 1)
-		slab_give(store->slabs[part], chunk);
+		slab_give(part->slab, chunk);
 }
 
 bool
@@ -83,6 +84,7 @@ copy_part(struct store_part *to, const struct store_part *from, size_t n_chunks)
 	to->chunks = array_new(n_chunks, sizeof(struct store_chunk *));
 	if (!to->chunks)
 		return false;
+	slab_retain(to->slab);
 	for (size_t i = 0; i < n_chunks; i++) {
 		to->chunks[i] = from->chunks[i];
 		if (to->chunks[i])
@@ -118,15 +120,21 @@ store_snapshot_new(struct store *store, const struct store_snapshot *from)
 }
 
 void
+store_part_free(struct store_part *part, size_t n_chunks)
+{
+	for (size_t i = 0; i < n_chunks; i++)
+		store_chunk_drop(part, part->chunks[i]);
+	free(part->chunks);
+	slab_release(part->slab);
+}
+
+void
 store_snapshot_free(struct store_snapshot *s)
 {
 	if (!s)
 		return;
-	for (size_t p = 0; p < s->n_parts; p++) {
-		for (size_t i = 0; i < s->n_chunks; i++)
-			store_chunk_drop(s->store, p, s->parts[p].chunks[i]);
-		free(s->parts[p].chunks);
-	}
+	for (size_t p = 0; p < s->n_parts; p++)
+		store_part_free(&s->parts[p], s->n_chunks);
 	free(s);
 }
 
@@ -161,6 +169,12 @@ store_release(struct store_snapshot *snapshot)
 	snapshot = store_snapshot_leave(store, snapshot);
 	pthread_mutex_unlock(&store->lock);
 	store_snapshot_free(snapshot);
+}
+
+uint32_t
+store_newest(const struct store_snapshot *s)
+{
+	return s->parts[s->n_parts - 1].number;
 }
 
 int

@@ -273,3 +273,27 @@ api_collection(struct http_request *request, struct error *err)
 	struct api *api = request->context;
 	return registry_find(api->registry, request->args[0], err);
 }
+
+/* A collection changes after the transaction that changed it: if it is the same before
+ * and after ours began, none came between. */
+struct collection *
+api_collection_now(struct http_request *request, struct db_txn **txn, struct error *err)
+{
+	struct api *api = request->context;
+	struct error none;
+
+	for (;;) {
+		struct collection *collection = api_collection(request, err);
+		*txn = collection ? db_begin_read(api->db, err) : NULL;
+		if (!*txn) {
+			collection_release(collection);
+			return NULL;
+		}
+		struct collection *after = api_collection(request, &none);
+		collection_release(after);
+		if (after == collection)
+			return collection;
+		collection_release(collection);
+		db_end(*txn);
+	}
+}

@@ -104,6 +104,12 @@ void api_end(struct http_request *request, struct text *out, const char *extra);
 /* The collection that the path names; NULL: ERR_NOT_FOUND. */
 struct collection *api_collection(struct http_request *request, struct error *err);
 
+/* The same with *txn := a transaction of that moment, every code in which is of a
+ * version that the collection has.  ERR_NOT_FOUND, or as db_begin_read; *txn is NULL
+ * then. */
+struct collection *api_collection_now(
+    struct http_request *request, struct db_txn **txn, struct error *err);
+
 /* 0 if the request has no filter; ERR_UNSUPPORTED. */
 int api_no_filter(const struct json *root, struct error *err);
 

@@ -271,9 +271,12 @@ api_collections_update(struct http_request *request, unsigned worker)
 	if (before && api_body(&root, request, &err) == 0 &&
 	    api_settings_change(&change, collection_settings(before), &root, &err) == 0)
 		next = collection_next(before, &change, api->models, &err);
+	bool is_so = next && next == before;
+	/* Before the answer: the next change shall find it gone. */
+	collection_release(before);
 	if (!next) {
 		http_fail(request, &err);
-	} else if (next == before) { /* it is so already */
+	} else if (is_so) {
 		struct text out = {0};
 		api_begin(&out);
 		text_string(&out, "true");
@@ -282,7 +285,6 @@ api_collections_update(struct http_request *request, unsigned worker)
 	} else {
 		submit(request, next, WRITER_VERSION);
 	}
-	collection_release(before);
 }
 
 void

@@ -97,11 +97,7 @@ api_points_get(struct http_request *request, unsigned worker)
 		    (unsigned long long)max, json_count(&ids));
 		goto err;
 	}
-	/* First, so that the collection has every version of codes that it shows. */
-	txn = db_begin_read(api->db, &err);
-	if (!txn)
-		goto err;
-	collection = api_collection(request, &err);
+	collection = api_collection_now(request, &txn, &err);
 	if (!collection || api_select_check(&select, collection, &err) ||
 	    api_coder_init(&coder, api, collection, NULL, &err))
 		goto err;

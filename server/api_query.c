@@ -184,8 +184,8 @@ read_params(struct query *query, struct error *err)
 	return 0;
 }
 
-/* query->queries := the stored point as query; the transaction began before the
- * collection was looked up. */
+/* query->queries := the stored point as query; the transaction is of the moment when
+ * the collection was looked up. */
 static int
 query_by_id(
     struct query *query, struct api_coder *coder, struct db_txn *txn, struct error *err)
@@ -385,7 +385,7 @@ find_rows(struct query *query, size_t k, struct error *err)
 	query->search =
 	    (struct batch_search){.store = collection_store(query->collection),
 		.flat = {.query = query->queries, .k = k, .hits = query->hits},
-		.n_queries = collection_n_versions(query->collection),
+		.newest = collection_codes(query->collection)->version,
 		.on_done = on_searched,
 		.arg = query};
 	return api_search(query->request->context, &query->search, err);
@@ -489,37 +489,35 @@ on_embedded(struct pool_task *task, unsigned worker)
 /* Look the collection up and make the queries for it: 1 if a text is to be embedded
  * first. */
 static int
-prepare(struct query *query, struct db_txn *txn, struct error *err)
+prepare(struct query *query, struct error *err)
 {
+	bool is_id = query->what.type == JSON_NUMBER || query->what.type == JSON_STRING;
+	struct db_txn *txn = NULL;
+	int rc = -1;
+
 	collection_release(query->collection);
-	query->collection = api_collection(query->request, err);
-	if (!query->collection ||
-	    api_select_check(&query->select, query->collection, err) ||
-	    read_using(query, err) || read_params(query, err))
-		return -1;
-	return make_queries(query, txn, err);
+	query->collection = is_id ? api_collection_now(query->request, &txn, err)
+				  : api_collection(query->request, err);
+	if (query->collection &&
+	    api_select_check(&query->select, query->collection, err) == 0 &&
+	    read_using(query, err) == 0 && read_params(query, err) == 0)
+		rc = make_queries(query, txn, err);
+	db_end(txn);
+	return rc;
 }
 
-/* From here on again for a collection that got another version of codes before the
- * scan: what was made for those before is not enough. */
+/* From here on again for a collection whose versions of codes changed before the scan:
+ * what was made for those before does not fit. */
 static void
 start(struct query *query)
 {
 	struct http_request *request = query->request;
-	struct api *api = request->context;
-	bool is_id = query->what.type == JSON_NUMBER || query->what.type == JSON_STRING;
-	struct db_txn *txn = NULL;
 	struct error err;
-	int rc = 0;
 
 	api_texts_free(&query->texts);
-	api_texts_init(&query->texts, api);
+	api_texts_init(&query->texts, request->context);
 	query->start_ns = clock_ns();
-	if (is_id && !(txn = db_begin_read(api->db, &err)))
-		rc = -1;
-	if (rc == 0)
-		rc = prepare(query, txn, &err);
-	db_end(txn);
+	int rc = prepare(query, &err);
 	if (rc == 1)
 		rc = api_texts_embed(&query->texts, request, on_embedded, &err);
 	else if (rc == 0)

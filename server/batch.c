@@ -94,7 +94,7 @@ answer(struct batch *batch, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		struct batch_search *search = batch->taken[i];
 		search->wait_s = (double)(start_ns - search->submitted_ns) * 1e-9;
-		search->outdated = search->n_queries < snapshot->n_parts;
+		search->outdated = search->newest != store_newest(snapshot);
 		if (!search->outdated)
 			batch->searches[n_run++] = search->flat;
 	}

@@ -25,8 +25,8 @@ typedef void batch_on_done(struct batch_search *search);
 struct batch_search {
 	struct store *store;
 	struct flat_search flat; /* query, k, hits: filled by the caller; n: out */
-	size_t n_queries;        /* at flat.query: one for each part of the store that
-				    the caller knows */
+	uint32_t newest;         /* number of the store's last part when flat.query was
+				    made for all of them */
 	batch_on_done *on_done;  /* on the scan thread, exactly once; must be quick */
 	void *arg;               /* the caller's */
 
@@ -35,7 +35,7 @@ struct batch_search {
 	 * outdated search. */
 	struct store_snapshot *snapshot;
 	struct error err; /* code ERR_NONE: the hits are there */
-	bool outdated;    /* nothing was searched: the store has more parts by now */
+	bool outdated;    /* nothing was searched: the store has other parts by now */
 	double wait_s;
 	double scan_s;
 

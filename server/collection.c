@@ -9,31 +9,44 @@
 #include "base/alloc.h"
 #include "server/collection_internal.h"
 
+/* The store of a collection and of those that followed it. */
+struct shared {
+	struct store *store;
+	atomic_size_t n_owners;
+};
+
 struct collection {
 	struct collection_settings settings;
 
 	/* Oldest first; version i's codes are part i of the store. */
 	struct collection_version versions[STORE_PARTS_MAX];
+	struct collection_binarizer *binarizers[STORE_PARTS_MAX];
 	size_t n_versions;
-	/* The collection before its newest version, whose reference this holds: the
-	 * store and the binarizers of the older versions are its; NULL: all are own. */
-	struct collection *before;
-	struct collection_binarizer binarizers[STORE_PARTS_MAX];
-	struct store *store;
+	struct shared *shared;
 	char *text; /* settings as JSON, from collection_row */
 	atomic_size_t n_owners;
 };
 
-/* A collection without versions, binarizers and store. */
+/* A collection without versions and binarizers, and the store of `before`, or none yet
+ * where that is NULL. */
 static struct collection *
-make(const struct collection_settings *settings, struct error *err)
+make(const struct collection_settings *settings, const struct collection *before,
+    struct error *err)
 {
 	struct collection *c = array_new(1, sizeof *c);
+	struct shared *shared = before ? before->shared : array_new(1, sizeof *shared);
 
-	if (!c) {
+	if (!c || !shared) {
+		free(c);
+		if (!before)
+			free(shared);
 		error_set(err, ERR_MEMORY, "out of memory for a collection");
 		return NULL;
 	}
+	if (!before)
+		atomic_init(&shared->n_owners, 0);
+	atomic_fetch_add(&shared->n_owners, 1);
+	c->shared = shared;
 	atomic_init(&c->n_owners, 1);
 	c->settings = *settings;
 	c->settings.mean = NULL;
@@ -62,7 +75,7 @@ add_version(struct collection *c, const struct collection_version *version)
 	struct collection_version *v = &c->versions[c->n_versions];
 
 	*v = *version;
-	v->model = c->binarizers[c->n_versions].model;
+	v->model = c->binarizers[c->n_versions]->model;
 	v->shape = recurrent_info(v->model).shape;
 	v->codes = codes_of(c, v);
 	c->settings.shape = v->shape;
@@ -102,15 +115,16 @@ collection_make(
 {
 	struct collection_version version = newest_version(settings, 1);
 	bool euclid = settings->distance == COLLECTION_EUCLID;
-	struct collection *c = make(settings, err);
+	struct collection *c = make(settings, NULL, err);
 
 	if (!c)
 		return NULL;
-	if (collection_binarizer_new(&c->binarizers[0], settings, path, err) != 0)
+	c->binarizers[0] = collection_binarizer_new(settings, path, err);
+	if (!c->binarizers[0])
 		goto fail;
 	const struct collection_version *v = add_version(c, &version);
-	c->store = store_new(v->shape, euclid, err);
-	if (!c->store || check_hamming(c, err) != 0)
+	c->shared->store = store_new(v->codes.version, v->shape, euclid, err);
+	if (!c->shared->store || check_hamming(c, err) != 0)
 		goto fail;
 	c->versions[0].searching = v->model;
 	return c;
@@ -134,22 +148,62 @@ reach_all(struct collection *c, struct error *err)
 	return 0;
 }
 
+/* Bit i: version i is not the newest, has no documents and will have none. */
+static unsigned
+emptied(const struct collection *c)
+{
+	struct collection_counts counts[STORE_PARTS_MAX];
+	unsigned bits = 0;
+
+	/* What writes a version has a reference to the collection as it was when that
+	 * was its newest.  If `c` alone has the binarizer, there is no such collection
+	 * any more, and what it wrote has been published: so look at this first. */
+	for (size_t i = 0; i + 1 < c->n_versions; i++)
+		if (atomic_load(&c->binarizers[i]->n_owners) == 1)
+			bits |= 1u << i;
+	collection_version_counts(counts, c);
+	for (size_t i = 0; i < c->n_versions; i++)
+		if (counts[i].rows > 0)
+			bits &= ~(1u << i);
+	return bits;
+}
+
+/* The versions of `before`, those left out that are emptied. */
+static int
+take_versions(struct collection *c, const struct collection *before, struct error *err)
+{
+	unsigned left_out = emptied(before);
+
+	for (size_t i = 0; i < before->n_versions; i++) {
+		if (left_out >> i & 1)
+			continue;
+		c->versions[c->n_versions] = before->versions[i];
+		c->binarizers[c->n_versions++] =
+		    collection_binarizer_retain(before->binarizers[i]);
+	}
+	if (c->n_versions < STORE_PARTS_MAX)
+		return 0;
+	return error_set(err, ERR_INPUT,
+	    "expected at most %d versions of codes, the newest and those with "
+	    "documents, not one more: import the documents of an older one again "
+	    "first",
+	    STORE_PARTS_MAX);
+}
+
 struct collection *
-collection_make_next(struct collection *before,
+collection_make_next(const struct collection *before,
     const struct collection_settings *settings, const char *path, struct error *err)
 {
-	size_t n = before->n_versions;
-	uint32_t number = before->versions[n - 1].codes.version + 1;
+	uint32_t number = collection_codes(before)->version + 1;
 	struct collection_version version = newest_version(settings, number);
-	struct collection *c = make(settings, err);
+	struct collection *c = make(settings, before, err);
 
 	if (!c)
 		return NULL;
-	c->before = collection_retain(before);
-	c->store = before->store;
-	c->n_versions = n;
-	memcpy(c->versions, before->versions, n * sizeof *c->versions);
-	if (collection_binarizer_new(&c->binarizers[n], settings, path, err) != 0)
+	if (take_versions(c, before, err) != 0)
+		goto fail;
+	c->binarizers[c->n_versions] = collection_binarizer_new(settings, path, err);
+	if (!c->binarizers[c->n_versions])
 		goto fail;
 	add_version(c, &version);
 	if (check_hamming(c, err) != 0 || reach_all(c, err) != 0)
@@ -199,7 +253,7 @@ load_extra(struct collection *c, size_t version, size_t n_rows, struct db_txn *t
 		    "expected fewer extra rows than the %zu that there are, not "
 		    "%" PRIu64,
 		    n_rows, n);
-	return n ? store_add_extra(c->store, version, (int64_t)n, err) : 0;
+	return n ? store_add_extra(c->shared->store, version, (int64_t)n, err) : 0;
 }
 
 /* Read a version's binarizer and codes in; an older one without codes has had its
@@ -217,15 +271,17 @@ load_version(struct collection *c, const struct collection_stored *stored, size_
 		return -1;
 	if (!any)
 		return 0;
-	if (collection_binarizer_load(&c->binarizers[n], v, c->settings.id, txn, err) !=
-	    0)
+	c->binarizers[n] = collection_binarizer_load(v, c->settings.id, txn, err);
+	if (!c->binarizers[n])
 		return -1;
 	const struct collection_version *added = add_version(c, &v->version);
+	uint32_t number = added->codes.version;
+	struct store **store = &c->shared->store;
 	if (n == 0)
-		c->store = store_new(added->shape, added->codes.has_norm2, err);
-	if (n == 0 ? !c->store : store_add_part(c->store, added->shape, err) != 0)
+		*store = store_new(number, added->shape, added->codes.has_norm2, err);
+	if (n == 0 ? !*store : store_add_part(*store, number, added->shape, err) != 0)
 		return -1;
-	struct loading loading = {.store = c->store, .part = n, .shape = added->shape};
+	struct loading loading = {.store = *store, .part = n, .shape = added->shape};
 	if (db_codes_each(txn, &added->codes, on_code, &loading, err) != 0)
 		return -1;
 	return load_extra(c, n, loading.n_rows, txn, err);
@@ -242,7 +298,7 @@ load(struct collection *c, const struct collection_stored *stored, struct db_txn
 		err->code = ERR_FORMAT;
 		return -1;
 	}
-	store_publish(c->store);
+	store_publish(c->shared->store);
 	return 0;
 }
 
@@ -261,7 +317,7 @@ collection_load(struct db_txn *txn, const struct db_collection *row, struct erro
 		return NULL;
 	}
 	s.id = row->id;
-	struct collection *c = make(&s, err);
+	struct collection *c = make(&s, NULL, err);
 	if (!c)
 		return NULL;
 	if (load(c, &stored, txn, err) != 0) {
@@ -284,10 +340,11 @@ collection_release(struct collection *c)
 	if (!c || atomic_fetch_sub(&c->n_owners, 1) > 1)
 		return;
 	for (size_t i = 0; i < STORE_PARTS_MAX; i++)
-		collection_binarizer_free(&c->binarizers[i]);
-	if (!c->before)
-		store_free(c->store);
-	collection_release(c->before);
+		collection_binarizer_release(c->binarizers[i]);
+	if (atomic_fetch_sub(&c->shared->n_owners, 1) == 1) {
+		store_free(c->shared->store);
+		free(c->shared);
+	}
 	cJSON_free(c->text);
 	free(c);
 }
@@ -301,7 +358,7 @@ collection_settings(const struct collection *c)
 struct store *
 collection_store(const struct collection *c)
 {
-	return c->store;
+	return c->shared->store;
 }
 
 size_t
@@ -356,7 +413,7 @@ collection_code(struct db_txn *txn, const struct collection *c, uint32_t slot,
 struct collection_counts
 collection_counts(const struct collection *c)
 {
-	struct store_snapshot *snapshot = store_acquire(c->store);
+	struct store_snapshot *snapshot = store_acquire(c->shared->store);
 	struct collection_counts counts = {
 	    .points = snapshot->n_live - snapshot->n_extra, .rows = snapshot->n_live};
 
@@ -364,15 +421,28 @@ collection_counts(const struct collection *c)
 	return counts;
 }
 
+/* The part of a version's codes; NULL: it is gone. */
+static const struct store_part *
+part_of(const struct store_snapshot *snapshot, const struct collection_version *v)
+{
+	for (size_t p = 0; p < snapshot->n_parts; p++)
+		if (snapshot->parts[p].number == v->codes.version)
+			return &snapshot->parts[p];
+	return NULL;
+}
+
 void
 collection_version_counts(struct collection_counts *counts, const struct collection *c)
 {
-	struct store_snapshot *snapshot = store_acquire(c->store);
+	struct store_snapshot *snapshot = store_acquire(c->shared->store);
 
 	for (size_t i = 0; i < c->n_versions; i++) {
-		const struct store_part *part = &snapshot->parts[i];
-		counts[i] = (struct collection_counts){
-		    .points = part->n_live - part->n_extra, .rows = part->n_live};
+		const struct store_part *part = part_of(snapshot, &c->versions[i]);
+		counts[i] = (struct collection_counts){0};
+		if (part)
+			counts[i] = (struct collection_counts){
+			    .points = part->n_live - part->n_extra,
+			    .rows = part->n_live};
 	}
 	store_release(snapshot);
 }
@@ -383,11 +453,19 @@ collection_count(const struct collection *c)
 	return collection_counts(c).points;
 }
 
+bool
+collection_codes_alike(const struct collection *a, const struct collection *b)
+{
+	return strcmp(collection_binarizer_id(a), collection_binarizer_id(b)) == 0 &&
+	       strcmp(a->settings.text_model, b->settings.text_model) == 0 &&
+	       strcmp(a->settings.query_model, b->settings.query_model) == 0;
+}
+
 int
 collection_row(
     struct db_collection *row, struct collection *c, uint32_t id, struct error *err)
 {
-	const struct collection_binarizer *b = &c->binarizers[c->n_versions - 1];
+	const struct collection_binarizer *b = c->binarizers[c->n_versions - 1];
 	char *text = collection_settings_print(c, err);
 
 	if (!text)
@@ -415,12 +493,14 @@ disk_codes(const struct collection *c, const struct store_snapshot *snapshot)
 {
 	uint64_t bytes = 0;
 
-	for (size_t i = 0; i < c->n_versions && i < snapshot->n_parts; i++) {
+	for (size_t i = 0; i < c->n_versions; i++) {
+		const struct store_part *part = part_of(snapshot, &c->versions[i]);
 		const struct db_codes *codes = &c->versions[i].codes;
 		uint32_t rows = db_codes_rows(codes);
+		if (!part)
+			continue;
 		/* Of one version holes count too. */
-		uint32_t n = snapshot->n_parts == 1 ? snapshot->n_slots
-						    : snapshot->parts[i].n_live;
+		uint32_t n = snapshot->n_parts == 1 ? snapshot->n_slots : part->n_live;
 		bytes += (n + (uint64_t)rows - 1) / rows * db_codes_block_bytes(codes);
 	}
 	return bytes;
@@ -431,8 +511,8 @@ collection_bytes(struct collection_bytes *bytes, const struct collection *c,
     struct db *db, struct error *err)
 {
 	struct db_sizes sizes;
-	struct store_bytes memory = store_bytes(c->store);
-	struct store_snapshot *snapshot = store_acquire(c->store);
+	struct store_bytes memory = store_bytes(c->shared->store);
+	struct store_snapshot *snapshot = store_acquire(c->shared->store);
 	uint64_t n = snapshot->n_live, codes = disk_codes(c, snapshot);
 
 	store_release(snapshot);

@@ -25,7 +25,8 @@ struct models;
  * A binarizer can be followed by another: then the collection has codes of several
  * *versions*, each with its binarizer and its shape.  Documents that come in are coded
  * by the newest; those that were there stay as they are and are searched with it, until
- * they come again.
+ * they come again.  A version that has lost all its documents goes with the next change
+ * or start.
  *
  * A struct collection is counted: registry_find and collection_retain give a
  * reference, collection_release takes it back, and a collection that was dropped or
@@ -109,13 +110,14 @@ struct collection_version {
 };
 
 /* `before` with one version more, in no registry yet (WRITER_VERSION puts it there);
- * `before` itself if that is its newest already.  Of `change` are read: the binarizer's
- * name; a shape, where the binarizer leaves it open (0 = as before); text_model and
- * query_model ("" = as before).  A binarizer that does not know the codes of an older
- * version (recurrent_searching) must take vectors of the same size and text model: they
- * are held to be the same encoder's, and vectors search the older codes by the
- * binarizer that made them.  One reference is the caller's.  ERR_INPUT, ERR_NOT_FOUND,
- * ERR_MEMORY. */
+ * `before` itself if that is its newest already.  Older versions without documents are
+ * left out, but for those that a request which is under way may still write.  Of
+ * `change` are read: the binarizer's name; a shape, where the binarizer leaves it open
+ * (0 = as before); text_model and query_model ("" = as before).  A binarizer that does
+ * not know the codes of an older version (recurrent_searching) must take vectors of the
+ * same size and text model: they are held to be the same encoder's, and vectors search
+ * the older codes by the binarizer that made them.  One reference is the caller's.
+ * ERR_INPUT, ERR_NOT_FOUND, ERR_MEMORY. */
 struct collection *collection_next(struct collection *before,
     const struct collection_settings *change, const struct models *models,
     struct error *err);
@@ -132,8 +134,9 @@ void collection_release(struct collection *collection); /* NULL is fine */
 const struct collection_settings *collection_settings(const struct collection *c);
 struct store *collection_store(const struct collection *c);
 
-/* Versions, oldest first, 1 .. STORE_PARTS_MAX; the codes of number i are part i of the
- * store.  A version that holds no document any more goes with the next start. */
+/* Versions, oldest first, 1 .. STORE_PARTS_MAX.  The codes of number i are part i of
+ * the store, as long as store_newest is codes.version of the last; the part that has
+ * its number for ever. */
 size_t collection_n_versions(const struct collection *c);
 const struct collection_version *collection_version(
     const struct collection *c, size_t i);
@@ -144,8 +147,8 @@ const struct recurrent *collection_binarizer(const struct collection *c);
 const char *collection_binarizer_id(const struct collection *c);
 const struct db_codes *collection_codes(const struct collection *c);
 
-/* *found, *version and *code := the code in this slot, of whatever version.  Of a
- * transaction that began before the collection was looked up. */
+/* *found, *version and *code := the code in this slot, of whatever version.  The
+ * collection and the transaction are of one moment (api_collection_now). */
 int collection_code(struct db_txn *txn, const struct collection *c, uint32_t slot,
     size_t *version, bool *found, struct db_code *code, struct error *err);
 
@@ -156,7 +159,7 @@ struct collection_counts {
 };
 struct collection_counts collection_counts(const struct collection *c);
 
-/* The same of each version: counts (STORE_PARTS_MAX). */
+/* The same of each version: counts (STORE_PARTS_MAX); zeros of one that is gone. */
 void collection_version_counts(
     struct collection_counts *counts, const struct collection *c);
 
@@ -176,6 +179,9 @@ struct collection_bytes {
 };
 int collection_bytes(struct collection_bytes *bytes, const struct collection *c,
     struct db *db, struct error *err);
+
+/* Whether both code from now on by the same binarizer, and texts by the same models. */
+bool collection_codes_alike(const struct collection *a, const struct collection *b);
 
 /* For the writer: the row to store (valid while the collection lives), and the id that
  * it was given, before anybody else has seen the collection. */

@@ -131,9 +131,22 @@ write_mean(struct collection_binarizer *b, const struct collection_settings *s,
 	return 0;
 }
 
-int
-collection_binarizer_new(struct collection_binarizer *b,
-    const struct collection_settings *s, const char *path, struct error *err)
+static struct collection_binarizer *
+make(struct error *err)
+{
+	struct collection_binarizer *b = array_new(1, sizeof *b);
+
+	if (b)
+		atomic_init(&b->n_owners, 1);
+	else
+		error_set(err, ERR_MEMORY, "out of memory for a binarizer");
+	return b;
+}
+
+/* Fill *b. */
+static int
+open_new(struct collection_binarizer *b, const struct collection_settings *s,
+    const char *path, struct error *err)
 {
 	if (!path && !s->mean) {
 		b->model =
@@ -148,8 +161,22 @@ collection_binarizer_new(struct collection_binarizer *b,
 	return 0;
 }
 
-int
-collection_binarizer_load(struct collection_binarizer *b,
+struct collection_binarizer *
+collection_binarizer_new(
+    const struct collection_settings *s, const char *path, struct error *err)
+{
+	struct collection_binarizer *b = make(err);
+
+	if (b && open_new(b, s, path, err) != 0) {
+		collection_binarizer_release(b);
+		return NULL;
+	}
+	return b;
+}
+
+/* Fill *b. */
+static int
+open_stored(struct collection_binarizer *b,
     const struct collection_stored_version *stored, uint32_t collection,
     struct db_txn *txn, struct error *err)
 {
@@ -180,9 +207,32 @@ collection_binarizer_load(struct collection_binarizer *b,
 	return 0;
 }
 
-void
-collection_binarizer_free(struct collection_binarizer *b)
+struct collection_binarizer *
+collection_binarizer_load(const struct collection_stored_version *stored,
+    uint32_t collection, struct db_txn *txn, struct error *err)
 {
+	struct collection_binarizer *b = make(err);
+
+	if (b && open_stored(b, stored, collection, txn, err) != 0) {
+		collection_binarizer_release(b);
+		return NULL;
+	}
+	return b;
+}
+
+struct collection_binarizer *
+collection_binarizer_retain(struct collection_binarizer *b)
+{
+	atomic_fetch_add(&b->n_owners, 1);
+	return b;
+}
+
+void
+collection_binarizer_release(struct collection_binarizer *b)
+{
+	if (!b || atomic_fetch_sub(&b->n_owners, 1) > 1)
+		return;
 	recurrent_free(b->model);
 	free(b->bytes);
+	free(b);
 }

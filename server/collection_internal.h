@@ -1,6 +1,8 @@
 #ifndef SERVER_COLLECTION_INTERNAL_H
 #define SERVER_COLLECTION_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "binarize/recurrent.h"
 #include "server/collection.h"
 
@@ -21,17 +23,19 @@ struct collection_stored {
 	size_t n;
 };
 
+/* Counted: a collection and those that followed it share what makes their codes. */
 struct collection_binarizer {
 	struct recurrent *model;
 	void *bytes; /* of its file, kept in the data directory; NULL if untrained */
 	size_t n;
+	atomic_size_t n_owners;
 };
 
 /* A collection of these settings, with nothing left open, and the binarizer at `path`,
  * untrained where that is NULL; and `before` with such a version more. */
 struct collection *collection_make(
     const struct collection_settings *settings, const char *path, struct error *err);
-struct collection *collection_make_next(struct collection *before,
+struct collection *collection_make_next(const struct collection *before,
     const struct collection_settings *settings, const char *path, struct error *err);
 
 /* The model by which vectors of the newest version search the codes of `v`; NULL:
@@ -47,14 +51,16 @@ char *collection_settings_print(const struct collection *c, struct error *err);
 int collection_settings_read(struct collection_settings *s,
     struct collection_stored *stored, const char *text, size_t n, struct error *err);
 
-/* Fill *b (zeros) from s->mean if it has one, else from the file at `path`, or
- * untrained where that is NULL; or from what the data directory has, whose id must be
- * the stored one.  After a failure free it all the same. */
-int collection_binarizer_new(struct collection_binarizer *b,
+/* From s->mean if it has one, else from the file at `path`, or untrained where that is
+ * NULL; or from what the data directory has, whose id must be the stored one.  One
+ * owner; NULL: *err. */
+struct collection_binarizer *collection_binarizer_new(
     const struct collection_settings *s, const char *path, struct error *err);
-int collection_binarizer_load(struct collection_binarizer *b,
+struct collection_binarizer *collection_binarizer_load(
     const struct collection_stored_version *stored, uint32_t collection,
     struct db_txn *txn, struct error *err);
-void collection_binarizer_free(struct collection_binarizer *b);
+struct collection_binarizer *collection_binarizer_retain(
+    struct collection_binarizer *b);
+void collection_binarizer_release(struct collection_binarizer *b); /* NULL is fine */
 
 #endif /* SERVER_COLLECTION_INTERNAL_H */

@@ -207,13 +207,12 @@ static bool
 is_same(const struct collection_settings *s, const char *path,
     const struct collection *before, struct error *err)
 {
-	struct collection_binarizer b = {.model = NULL};
-
+	if (strcmp(s->text_model, collection_settings(before)->text_model) != 0)
+		return false;
+	struct collection_binarizer *b = collection_binarizer_new(s, path, err);
 	bool same =
-	    strcmp(s->text_model, collection_settings(before)->text_model) == 0 &&
-	    collection_binarizer_new(&b, s, path, err) == 0 &&
-	    strcmp(recurrent_id(b.model), collection_binarizer_id(before)) == 0;
-	collection_binarizer_free(&b);
+	    b && strcmp(recurrent_id(b->model), collection_binarizer_id(before)) == 0;
+	collection_binarizer_release(b);
 	return same;
 }
 
@@ -248,14 +247,6 @@ collection_next(struct collection *before, const struct collection_settings *cha
 		    "expected another binarizer with another query_model, not %.80s, "
 		    "which the collection has",
 		    s.binarizer);
-		return NULL;
-	}
-	if (collection_n_versions(before) == STORE_PARTS_MAX) {
-		error_set(err, ERR_INPUT,
-		    "expected at most %d versions of codes, those without documents "
-		    "counted until the server starts again, not one more: import the "
-		    "documents of the oldest again and restart the server",
-		    STORE_PARTS_MAX);
 		return NULL;
 	}
 	return collection_make_next(before, &s, path, err);
@@ -303,9 +294,8 @@ collection_reach(const struct collection_settings *s,
 	}
 	error_set(err, ERR_INPUT,
 	    "expected a binarizer that knows the codes of %s (%.40s, vectors of %u), "
-	    "not %.40s: train it with --compatible-with; a version that has lost all "
-	    "its "
-	    "documents goes when the server starts again",
+	    "not %.40s: train it with --compatible-with, or import the documents of "
+	    "that version again first",
 	    recurrent_id(v->model), v->binarizer, v->size, newest->binarizer);
 	return NULL;
 }

@@ -98,7 +98,8 @@ publish(struct writer *writer, struct writer_operation *op)
 		break;
 	case WRITER_VERSION:
 		store_publish(collection_store(op->collection));
-		registry_replace(writer->registry, op->collection);
+		if (op->result.n_affected > 0)
+			registry_replace(writer->registry, op->collection);
 		break;
 	case WRITER_DROP:
 		registry_remove(writer->registry, op->collection);
@@ -213,19 +214,22 @@ purge(struct writer *writer)
 		writer->purging = more;
 }
 
-/* The operations that wait, up to the size of a group. */
+/* The operations that wait, up to the size of a group, or to one after which the
+ * registry is to say which versions a collection has. */
 static struct writer_operation *
 take_group(struct queue *queue)
 {
 	struct queue group;
 	size_t bytes = 0;
+	bool last = false;
 
 	queue_clear(&group);
-	while (queue->first) {
+	while (queue->first && !last) {
 		struct writer_operation *op = queue->first;
 		bytes += op->size_bytes;
 		if (group.first && bytes > WRITER_GROUP_BYTES_MAX)
 			break;
+		last = op->kind == WRITER_VERSION;
 		queue->first = op->next;
 		queue_add(&group, op);
 	}

@@ -37,8 +37,9 @@ enum writer_kind {
 	WRITER_DELETE,  /* ids: those that are not there are fine */
 	WRITER_CREATE,  /* collection, from collection_new: ERR_EXISTS */
 	WRITER_VERSION, /* collection, from collection_next, takes the place of the one
-			   that it was made from: ERR_EXISTS if another change of it
-			   came first */
+			   that it was made from; versions that it has no more are
+			   dropped.  If another change of it came first: ERR_EXISTS, or
+			   nothing to do where that was the same change */
 	WRITER_DROP,    /* collection: its name is free at once; ERR_NOT_FOUND if it was
 			   dropped already */
 };
@@ -63,7 +64,7 @@ struct writer_result {
 	const struct error *err; /* NULL: it is done and on the disk; valid until
 				    on_done returns */
 	uint64_t operation;      /* its number, rising; 0 when it failed */
-	size_t n_affected;       /* points written or deleted, collections */
+	size_t n_affected;       /* points written or deleted, collections changed */
 };
 
 struct writer_operation;

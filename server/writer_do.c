@@ -1,3 +1,5 @@
+#include <assert.h>
+
 #include "server/writer_internal.h"
 
 /* One operation inside a transaction. */
@@ -84,11 +86,19 @@ count_rows(struct writer_operation *op, struct db_txn *txn, size_t before,
 }
 
 /* The part that the operation's codes are of, and the one that the rows are in now:
- * all of a point's are in one. */
+ * all of a point's are in one.  The collection may have got more versions since the
+ * operation came, and lost older ones, but not this one (collection_next). */
 static size_t
 newest_part(const struct writer_operation *op)
 {
-	return collection_n_versions(op->collection) - 1;
+	uint32_t number = collection_codes(op->collection)->version;
+	size_t part = 0;
+
+	while (collection_version(op->current, part)->codes.version != number) {
+		part++;
+		assert(part < collection_n_versions(op->current));
+	}
+	return part;
 }
 
 static size_t
@@ -101,8 +111,7 @@ part_of(const struct writer_operation *op, const struct db_rows *rows)
 	return part < 0 ? newest_part(op) : (size_t)part;
 }
 
-/* Delete the code in a slot, of the version in whose part it was, from the file.  The
- * operation's collection may have got more versions since it came. */
+/* Delete the code in a slot, of the version in whose part it was, from the file. */
 static int
 delete_code(struct writer_operation *op, struct db_txn *txn, int part, uint32_t slot,
     struct error *err)
@@ -267,21 +276,42 @@ forget_binarizers(
 	return 0;
 }
 
+/* Drop the parts of the versions that the collection has no longer. */
+static int
+drop_parts(const struct writer_operation *op, struct error *err)
+{
+	const struct collection *before = op->current, *after = op->collection;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < collection_n_versions(before); i++) {
+		uint32_t number = collection_version(before, i)->codes.version;
+		if (collection_version(after, kept)->codes.version == number)
+			kept++;
+		else if (store_drop_part(collection_store(after), number, err) != 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int
 do_version(struct writer_operation *op, struct db_txn *txn, struct error *err)
 {
 	const struct collection_settings *s = collection_settings(op->collection);
 	struct store *store = collection_store(op->collection);
+	uint32_t number = collection_codes(op->collection)->version;
 	struct db_collection row;
 
-	if (store_staged_parts(store) + 1 != collection_n_versions(op->collection)) {
+	if (number != collection_codes(op->current)->version + 1) {
+		if (collection_codes_alike(op->current, op->collection))
+			return 0; /* the same change came first */
 		error_set(&op->err, ERR_EXISTS,
 		    "the codes of %s were changed by another request meanwhile: look "
 		    "at them and try again",
 		    s->name);
 		return fail_alone(op);
 	}
-	if (store_add_part(store, s->shape, err) != 0 ||
+	if (drop_parts(op, err) != 0 ||
+	    store_add_part(store, number, s->shape, err) != 0 ||
 	    collection_row(&row, op->collection, s->id, err) != 0 ||
 	    forget_binarizers(op->collection, s->id, txn, err) != 0)
 		return -1;
@@ -321,7 +351,7 @@ writer_do(struct writer_operation *op, struct registry *registry, struct db_txn 
 		return -1;
 	if (!live)
 		return fail_alone(op);
-	/* It may have got more versions since; never fewer. */
+	/* It may have other versions by now. */
 	struct collection *current = registry_find(registry, s->name, &none);
 	bool same =
 	    current && collection_store(current) == collection_store(op->collection);

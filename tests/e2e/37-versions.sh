@@ -3,8 +3,8 @@
 # new one: documents that come from then on are coded by the newest, those there stay and
 # are found with them in one ranking, come back as vectors, serve as queries and can be
 # deleted; documents that come again move; a version without documents goes with the next
-# start; all of this over restarts; what cannot work is refused in words and changes
-# nothing; params.bits reads fewer planes.
+# change or start; the same change twice at once is one change; all of this over restarts;
+# what cannot work is refused in words and changes nothing; params.bits reads fewer planes.
 . "$(dirname "$0")/common.sh"
 HALFTONE=$BIN/halftone
 OURS=$WORK/models
@@ -112,6 +112,43 @@ start
 expect "older gone" 200 "" GET $C
 equal "older gone" "$versions|map([.version,.documents])" '[[2,121]]'
 expect "no id needed" 200 "" PUT $C/points "{\"points\":[{\"id\":1000,\"vector\":$(code 128 x | jq -c 'del(.object.binarizer_id)')}]}"
+
+# ---- emptied versions make room, without a restart ----
+R=/collections/r
+expect "create" 200 "" PUT $R '{"vectors":{"size":8,"distance":"Cosine"}}'
+for n in $(seq 12); do
+	expect "points" 200 "" PUT $R/points "$(make points old 0 20)"
+	expect "change $n" 200 '"result":true' PATCH $R "{\"codes\":{\"binarizer\":\"untrained\",\"dims\":$((64 + 64 * (n % 2)))}}"
+done
+expect "the newest and the one before" 200 "" GET $R
+equal "the newest and the one before" "$versions|map([.version,.documents])" '[[12,20],[13,0]]'
+for n in $(seq 6); do
+	expect "a point" 200 "" PUT $R/points "$(make points old $((100 + n)) 1)"
+	expect "change" 200 "" PATCH $R "{\"codes\":{\"binarizer\":\"untrained\",\"dims\":$((128 + 64 * n))}}"
+done
+expect "full" 400 "at most 8 versions" PATCH $R '{"codes":{"binarizer":"untrained","dims":64}}'
+expect "one moves" 200 "" PUT $R/points "$(make points old 103 1)"
+expect "room" 200 "" PATCH $R '{"codes":{"binarizer":"untrained","dims":64}}'
+expect "found" 200 "" POST $R/points/query "{\"query\":$(make vector old 17),\"limit\":1}"
+equal "found" '.result.points[0].id' 17
+
+# ---- the same change at once ----
+expect "all move" 200 "" PUT $R/points "$(make points old 0 20)"
+expect "all move" 200 "" PUT $R/points "$(make points old 100 10)"
+for round in $(seq 10); do
+	for i in 1 2 3 4; do
+		curl -sS -m 60 -o /dev/null -w '%{http_code}\n' -X PATCH -H 'Content-Type: application/json' \
+			-d "{\"codes\":{\"binarizer\":\"untrained\",\"dims\":$((64 * (1 + round % 2) + 64))}}" "$URL$R" &
+		changes[i]=$!
+	done >"$WORK/changes"
+	wait "${changes[@]}"
+	expect "points" 200 "" PUT $R/points "$(make points old 0 20)"
+	ANSWER=$(jq -sc . "$WORK/changes")
+	equal "the same change at once" . '[200,200,200,200]'
+done
+expect "one change a round" 200 "" GET $R
+equal "one change a round" "$versions[-1].version" 30
+expect "drop" 200 "" DELETE $R
 
 # ---- a new encoder ----
 D=/collections/d

@@ -268,12 +268,13 @@ test_equals_sorting(void **state)
 		w->factor = calloc(w->n_slots + 1, sizeof(float));
 		w->norm2 = calloc(w->n_slots + 1, sizeof(float));
 		w->place = calloc(w->n_slots + 1, sizeof *w->place);
-		w->store =
-		    store_new(w->shapes[0], w->terms.metric == DISTANCE_EUCLID, &err);
+		w->store = store_new(
+		    1, w->shapes[0], w->terms.metric == DISTANCE_EUCLID, &err);
 		assert_non_null(w->store);
 		for (size_t p = 1; p < w->n_parts; p++)
-			assert_int_equal(
-			    store_add_part(w->store, w->shapes[p], &err), 0);
+			assert_int_equal(store_add_part(w->store, (uint32_t)p + 1,
+					     w->shapes[p], &err),
+			    0);
 		play(w);
 		store_release(w->snapshot);
 		store_free(w->store);

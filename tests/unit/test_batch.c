@@ -165,7 +165,7 @@ client(void *arg)
 		struct batch_search search = {
 		    .store = bench->stores[rng_below(&rng, N_STORES)],
 		    .flat = {.query = query, .k = K, .hits = hits},
-		    .n_queries = 1,
+		    .newest = 1,
 		    .on_done = on_done,
 		    .arg = &waiter};
 		batch_submit(bench->batch, &search);
@@ -208,7 +208,7 @@ test_batch(void **state)
 
 	rng_init(&rng, test_seed(), 3);
 	for (int s = 0; s < N_STORES; s++) {
-		bench.stores[s] = store_new(shape, false, &err);
+		bench.stores[s] = store_new(1, shape, false, &err);
 		for (uint32_t slot = 0; slot < ROWS; slot++)
 			put_random(bench.stores[s], slot, &rng);
 		store_publish(bench.stores[s]);
@@ -251,7 +251,7 @@ test_stop(void **state)
 
 	rng_init(&rng, test_seed(), 4);
 	make_query(query, &rng);
-	struct store *store = store_new(shape, false, &err);
+	struct store *store = store_new(1, shape, false, &err);
 	put_random(store, 0, &rng);
 	store_publish(store);
 	struct batch_options options = {
@@ -260,7 +260,7 @@ test_stop(void **state)
 	for (int i = 0; i < 50; i++) {
 		searches[i] = (struct batch_search){.store = store,
 		    .flat = {.query = query, .k = K, .hits = hits[i]},
-		    .n_queries = 1,
+		    .newest = 1,
 		    .on_done = on_counted,
 		    .arg = &answered};
 		batch_submit(batch, &searches[i]);
@@ -309,9 +309,9 @@ test_outdated(void **state)
 	make_query(&queries[0], &rng);
 	queries[1] = queries[0];
 	sem_init(&done, 0, 0);
-	struct store *store = store_new(shape, false, &err);
+	struct store *store = store_new(1, shape, false, &err);
 	put_random(store, 0, &rng);
-	assert_int_equal(store_add_part(store, shape, &err), 0);
+	assert_int_equal(store_add_part(store, 2, shape, &err), 0);
 	store_publish(store);
 	struct batch_options options = {
 	    .kernel = distance_best(), .threads = 1, .batch_max = 64};
@@ -321,7 +321,7 @@ test_outdated(void **state)
 			int i = k ^ first;
 			searches[i] = (struct batch_search){.store = store,
 			    .flat = {.query = queries, .k = K, .hits = hits[i]},
-			    .n_queries = 1 + (size_t)i,
+			    .newest = 1 + (uint32_t)i,
 			    .on_done = on_batched,
 			    .arg = &done};
 			batch_submit(batch, &searches[i]);

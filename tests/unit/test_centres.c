@@ -364,7 +364,7 @@ overlap(const struct recurrent *model)
 	struct error err;
 	struct code_shape shape = recurrent_info(model).shape;
 	struct recurrent_scratch *scratch = recurrent_scratch_new(model, &err);
-	struct store *store = store_new(shape, false, &err);
+	struct store *store = store_new(1, shape, false, &err);
 	struct flat_scratch *flat = flat_scratch_new(distance_best(), 2, &err);
 	static float decoded[DOCUMENTS * D];
 	float bases[CODE_CENTRES_MAX];

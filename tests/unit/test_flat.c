@@ -35,7 +35,7 @@ static struct store *
 filled_store(uint32_t n)
 {
 	struct error err;
-	struct store *store = store_new(shape, false, &err);
+	struct store *store = store_new(1, shape, false, &err);
 
 	assert_non_null(store);
 	for (uint32_t i = 0; i < n; i++)

@@ -55,8 +55,8 @@ test_pieces(void **state)
 	for (size_t i = 0; i < PIECES; i++)
 		if (out[i])
 			slab_give(slab, out[i]);
-	slab_free(slab);
-	slab_free(NULL);
+	slab_release(slab);
+	slab_release(NULL);
 }
 
 static void
@@ -82,7 +82,7 @@ test_reuse(void **state)
 	assert_true(n > 0 && n < PIECES / 2);
 	while (n > 0)
 		slab_give(slab, out[--n]);
-	slab_free(slab);
+	slab_release(slab);
 }
 
 static void
@@ -113,7 +113,7 @@ test_failing_memory(void **state)
 	assert_true(failed >= 7); /* small regions twice, large ones once */
 	while (n > 0)
 		slab_give(slab, out[--n]);
-	slab_free(slab);
+	slab_release(slab);
 }
 
 int

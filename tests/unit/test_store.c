@@ -4,8 +4,9 @@
  *    twin (plain arrays, copied whole) gives, in the newest and in every held snapshot;
  *  - store_slot_new gives the lowest slot that no snapshot from before its removal can
  *    show, never one in use;
- *  - parts of other shapes come with a publish and go with a rollback, and rows move
- *    between them as whole transactions say (the twin again); there are at most
+ *  - parts of other shapes come with a publish and go with a rollback, rows move
+ *    between them as whole transactions say, and emptied ones are dropped while
+ *    snapshots still show rows in them (the twin again); there are at most
  *    STORE_PARTS_MAX;
  *  - an allocation that fails changes nothing, at every allocation of every operation;
  *  - readers in other threads see whole transactions or nothing of them;
@@ -44,9 +45,17 @@ struct twin_row {
 struct twin {
 	struct twin_row rows[SLOTS];
 	size_t n_parts;
+	uint32_t numbers[PARTS];
 	uint32_t n_extra[PARTS];
 	uint64_t generation;
 };
+
+/* A part's number says its shape. */
+static struct code_shape
+shape_of(uint32_t number)
+{
+	return shapes[number % PARTS];
+}
 
 struct held {
 	struct store_snapshot *snapshot;
@@ -57,6 +66,7 @@ struct game {
 	struct rng rng;
 	struct store *store;
 	bool with_norm2, failing;
+	size_t n_dropped;
 	struct twin *now, *next;
 	struct held held[HELD];
 	uint64_t removed_at[SLOTS]; /* generation of the last removal */
@@ -81,13 +91,17 @@ check_snapshot(
 			continue;
 		assert_true(slot < snapshot->n_slots);
 		in_part[want->part]++;
-		assert_memory_equal(wire, want->wire, code_bytes(shapes[want->part]));
+		assert_memory_equal(
+		    wire, want->wire, code_bytes(snapshot->parts[want->part].shape));
 		assert_true(factor == want->factor);
 		assert_true(norm2 == (g->with_norm2 ? want->norm2 : 0));
 	}
 	assert_int_equal(snapshot->n_live, n_live);
 	assert_int_equal(snapshot->n_parts, twin->n_parts);
 	for (size_t p = 0; p < snapshot->n_parts; p++) {
+		assert_int_equal(snapshot->parts[p].number, twin->numbers[p]);
+		assert_true(code_shape_equal(
+		    snapshot->parts[p].shape, shape_of(twin->numbers[p])));
 		assert_int_equal(snapshot->parts[p].n_live, in_part[p]);
 		assert_int_equal(snapshot->parts[p].n_extra, twin->n_extra[p]);
 		n_extra += twin->n_extra[p];
@@ -123,12 +137,12 @@ check_newest(struct game *g)
 	} while (0)
 
 static void
-put(struct game *g, uint32_t slot)
+put_into(struct game *g, uint32_t slot, size_t part)
 {
 	struct twin_row *row = &g->next->rows[slot];
 
 	row->live = true;
-	row->part = (int)rng_below(&g->rng, g->next->n_parts);
+	row->part = (int)part;
 	for (size_t i = 0; i < WIRE; i++)
 		row->wire[i] = (uint8_t)rng_u64(&g->rng);
 	row->factor = rng_uniform(&g->rng);
@@ -136,6 +150,12 @@ put(struct game *g, uint32_t slot)
 	struct store_row r = {row->wire, row->factor, row->norm2, (size_t)row->part};
 	UNTIL_IT_SUCCEEDS(g, store_put(g->store, slot, &r, &err));
 	assert_int_equal(store_staged_part(g->store, slot), row->part);
+}
+
+static void
+put(struct game *g, uint32_t slot)
+{
+	put_into(g, slot, rng_below(&g->rng, g->next->n_parts));
 }
 
 static bool
@@ -214,11 +234,43 @@ add_extra(struct game *g)
 static void
 add_part(struct game *g)
 {
-	if (g->next->n_parts == PARTS)
+	struct twin *next = g->next;
+
+	if (next->n_parts == PARTS)
 		return;
-	UNTIL_IT_SUCCEEDS(g, store_add_part(g->store, shapes[g->next->n_parts], &err));
-	g->next->n_parts++;
-	assert_int_equal(store_staged_parts(g->store), g->next->n_parts);
+	uint32_t number =
+	    next->numbers[next->n_parts - 1] + 1 + (uint32_t)rng_below(&g->rng, 2);
+	UNTIL_IT_SUCCEEDS(g, store_add_part(g->store, number, shape_of(number), &err));
+	next->n_extra[next->n_parts] = 0;
+	next->numbers[next->n_parts++] = number;
+	assert_int_equal(store_staged_newest(g->store), number);
+}
+
+/* One part's rows move to the last, and it ends. */
+static void
+drop_part(struct game *g)
+{
+	struct twin *next = g->next;
+	size_t last = next->n_parts - 1;
+
+	if (last == 0)
+		return;
+	size_t part = rng_below(&g->rng, last);
+	uint32_t number = next->numbers[part];
+	int64_t n_extra = next->n_extra[part];
+	for (uint32_t slot = 0; slot < SLOTS; slot++)
+		if (next->rows[slot].live && next->rows[slot].part == (int)part)
+			put_into(g, slot, last);
+	UNTIL_IT_SUCCEEDS(g, store_add_extra(g->store, part, -n_extra, &err));
+	UNTIL_IT_SUCCEEDS(g, store_drop_part(g->store, number, &err));
+	for (size_t p = part; p < last; p++) {
+		next->numbers[p] = next->numbers[p + 1];
+		next->n_extra[p] = next->n_extra[p + 1];
+	}
+	next->n_parts = last;
+	for (size_t slot = 0; slot < SLOTS; slot++)
+		next->rows[slot].part -= next->rows[slot].part > (int)part;
+	g->n_dropped++;
 }
 
 static void
@@ -271,9 +323,10 @@ play(uint64_t stream, bool with_norm2, bool failing, int steps)
 	g->failing = failing;
 	g->now = calloc(1, sizeof *g->now);
 	g->next = calloc(1, sizeof *g->next);
-	g->store = store_new(shapes[0], with_norm2, &err);
+	g->store = store_new(1, shape_of(1), with_norm2, &err);
 	assert_non_null(g->store);
 	g->now->n_parts = g->next->n_parts = 1;
+	g->now->numbers[0] = g->next->numbers[0] = 1;
 	check_newest(g);
 	/* Phases: mostly growing, mostly shrinking, in between. */
 	for (int step = 0; step < steps; step++) {
@@ -287,8 +340,8 @@ play(uint64_t stream, bool with_norm2, bool failing, int steps)
 			hold_or_release(g);
 		else if (what < 5)
 			add_extra(g);
-		else if (what < 6 && rng_below(&g->rng, 40) == 0)
-			add_part(g);
+		else if (what < 6 && rng_below(&g->rng, 4) == 0)
+			rng_below(&g->rng, 2) ? add_part(g) : drop_part(g);
 		else if (what < 10)
 			replace(g);
 		else if (rng_below(&g->rng, 100) < 100 - grow)
@@ -301,6 +354,7 @@ play(uint64_t stream, bool with_norm2, bool failing, int steps)
 		free(g->held[i].twin);
 	}
 	store_free(g->store); /* with a transaction open */
+	assert_true(g->n_dropped > 0);
 	free(g->now);
 	free(g->next);
 	free(g);
@@ -323,7 +377,7 @@ test_failing_memory(void **state)
 	(void)state;
 	for (long k = 1; !store; k++) {
 		array_fail_at(k);
-		store = store_new((struct code_shape){64, 3, 0}, true, &err);
+		store = store_new(1, (struct code_shape){64, 3, 0}, true, &err);
 		array_fail_at(0);
 		assert_true(store || (err.code == ERR_MEMORY && k < 10));
 	}
@@ -337,15 +391,16 @@ test_bad_shape(void **state)
 	struct error err;
 
 	(void)state;
-	assert_null(store_new((struct code_shape){63, 1, 0}, false, &err));
+	assert_null(store_new(1, (struct code_shape){63, 1, 0}, false, &err));
 	assert_int_equal(err.code, ERR_INPUT);
-	struct store *store = store_new(shapes[0], false, &err);
+	struct store *store = store_new(1, shapes[0], false, &err);
 	assert_int_equal(
-	    store_add_part(store, (struct code_shape){64, 5, 0}, &err), -1);
+	    store_add_part(store, 2, (struct code_shape){64, 5, 0}, &err), -1);
 	assert_int_equal(err.code, ERR_INPUT);
-	for (int i = 1; i < STORE_PARTS_MAX; i++)
-		assert_int_equal(store_add_part(store, shapes[1], &err), 0);
-	assert_int_equal(store_add_part(store, shapes[1], &err), -1);
+	uint32_t number = 1;
+	while (++number <= STORE_PARTS_MAX)
+		assert_int_equal(store_add_part(store, number, shapes[1], &err), 0);
+	assert_int_equal(store_add_part(store, number, shapes[1], &err), -1);
 	assert_int_equal(err.code, ERR_FULL);
 	store_free(store);
 	store_free(NULL);
@@ -359,7 +414,7 @@ test_bulk(void **state)
 	enum { ROWS = 20000, CHUNKS = (2 * ROWS + 1023) / 1024 };
 	struct code_shape shape = {512, 2, 0};
 	struct error err;
-	struct store *store = store_new(shape, false, &err);
+	struct store *store = store_new(1, shape, false, &err);
 	uint8_t wire[128] = {0};
 	uint32_t slot;
 
@@ -457,7 +512,7 @@ test_readers_and_writer(void **state)
 {
 	struct error err;
 	struct race race = {
-	    store_new((struct code_shape){64, 1, 0}, false, &err), false};
+	    store_new(1, (struct code_shape){64, 1, 0}, false, &err), false};
 	pthread_t readers[3];
 
 	(void)state;
