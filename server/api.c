@@ -26,6 +26,7 @@ const struct http_route api_routes[] = {
     {C, api_collections_update, "PATCH " C, HTTP_PATCH, false, false},
     {C, api_collections_drop, "DELETE " C, HTTP_DELETE, false, false},
     {C "/exists", api_collections_exists, C "/exists", HTTP_GET, false, false},
+    {C "/binarizer", api_collections_binarizer, C "/binarizer", HTTP_GET, false, false},
     {C "/points", api_points_upsert, "PUT " C "/points", HTTP_PUT, false, false},
     {C "/points", api_points_get, "POST " C "/points", HTTP_POST, false, false},
     {C "/points/query", api_query, C "/points/query", HTTP_POST, false, false},

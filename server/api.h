@@ -126,7 +126,8 @@ int api_settings_change(struct collection_settings *settings,
 
 http_handler api_root, api_page, api_contract, api_healthz, api_readyz, api_metrics;
 http_handler api_collections_list, api_collections_get, api_collections_exists,
-    api_collections_create, api_collections_update, api_collections_drop;
+    api_collections_create, api_collections_update, api_collections_drop,
+    api_collections_binarizer;
 http_handler api_points_upsert, api_points_get, api_points_delete, api_points_count;
 http_handler api_query;
 http_handler api_embeddings, api_models, api_model;

@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "binarize/recurrent.h"
@@ -190,6 +191,52 @@ api_collections_get(struct http_request *request, unsigned worker)
 	add_info(&out, collection, &bytes);
 	collection_release(collection);
 	api_end(request, &out, NULL);
+}
+
+/* *at := the version that the query names, or the newest. */
+static int
+find_version(size_t *at, const struct http_request *request,
+    const struct collection *collection, struct error *err)
+{
+	size_t i = collection_n_versions(collection), length;
+	const char *wanted = http_query(request, "version", &length);
+
+	*at = i - 1;
+	if (!wanted)
+		return 0;
+	while (i-- > 0) {
+		uint32_t number = collection_version(collection, i)->codes.version;
+		char text[16];
+		int n = snprintf(text, sizeof text, "%u", number);
+		if ((size_t)n == length && memcmp(text, wanted, length) == 0) {
+			*at = i;
+			return 0;
+		}
+	}
+	return error_set(err, ERR_NOT_FOUND,
+	    "version: expected one of those that GET /collections/{collection} lists, "
+	    "not %.*s",
+	    length < 60 ? (int)length : 60, wanted);
+}
+
+void
+api_collections_binarizer(struct http_request *request, unsigned worker)
+{
+	struct text file = {0};
+	struct error err;
+	size_t at;
+	(void)worker;
+
+	struct collection *collection = api_collection(request, &err);
+	if (!collection || find_version(&at, request, collection, &err) != 0) {
+		collection_release(collection);
+		http_fail(request, &err);
+		return;
+	}
+	collection_version_file(&file, collection, at);
+	collection_release(collection);
+	request->filename = "binarizer.safetensors";
+	http_reply(request, 200, "application/octet-stream", &file);
 }
 
 static void

@@ -373,6 +373,12 @@ collection_version(const struct collection *c, size_t i)
 	return &c->versions[i];
 }
 
+void
+collection_version_file(struct text *file, const struct collection *c, size_t i)
+{
+	collection_binarizer_file(file, c->binarizers[i]);
+}
+
 const struct collection_version *
 collection_newest(const struct collection *c)
 {

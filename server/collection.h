@@ -7,6 +7,7 @@
 
 #include "base/code.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "index/distance.h"
 #include "index/store.h"
 #include "server/db.h"
@@ -140,6 +141,9 @@ struct store *collection_store(const struct collection *c);
 size_t collection_n_versions(const struct collection *c);
 const struct collection_version *collection_version(
     const struct collection *c, size_t i);
+
+/* Append the file of the binarizer of version i. */
+void collection_version_file(struct text *file, const struct collection *c, size_t i);
 
 /* The last of them, and parts of it. */
 const struct collection_version *collection_newest(const struct collection *c);

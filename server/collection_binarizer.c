@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,33 +103,57 @@ fail:
 
 #define MEAN_HEADER_MAX 512
 
-/* b->bytes := the file of a rotation with the mean (docs/formats.md), so that a
- * collection keeps it as it keeps one that came from a file. */
+/* Append the file of a rotation (docs/formats.md). */
+static void
+add_rotation(struct text *file, uint64_t seed, const float *mean, size_t n)
+{
+	char header[MEAN_HEADER_MAX];
+	int length = snprintf(header, sizeof header,
+	    "{\"__metadata__\":{\"format\":\"halftone-binarizer\","
+	    "\"format_version\":\"1\",\"kind\":\"rotation\",\"seed\":\"%" PRIu64
+	    "\"},\"mean\":{\"dtype\":\"F32\",\"shape\":[%zu],\"data_offsets\":[0,%zu]}"
+	    "}",
+	    seed, n, 4 * n);
+	/* Spaces fill the header up, so that the data begin at a multiple of 64. */
+	size_t header_n = ((size_t)length + 8 + 63) / 64 * 64 - 8;
+	uint8_t bytes[8];
+
+	bytes_put64le(bytes, header_n);
+	text_bytes(file, bytes, 8);
+	text_printf(file, "%-*s", (int)header_n, header);
+	for (size_t i = 0; i < n; i++) {
+		bytes_putfle(bytes, mean[i]);
+		text_bytes(file, bytes, 4);
+	}
+}
+
+/* b->bytes := the file of a rotation with the mean, so that a collection keeps it as it
+ * keeps one that came from a file. */
 static int
 write_mean(struct collection_binarizer *b, const struct collection_settings *s,
     struct error *err)
 {
-	char header[MEAN_HEADER_MAX];
-	size_t data_n = s->n_mean * 4;
-	int n = snprintf(header, sizeof header,
-	    "{\"__metadata__\":{\"format\":\"halftone-binarizer\","
-	    "\"format_version\":\"1\",\"kind\":\"rotation\",\"seed\":\"%d\"},"
-	    "\"mean\":{\"dtype\":\"F32\",\"shape\":[%zu],\"data_offsets\":[0,%zu]}}",
-	    RECURRENT_UNTRAINED_SEED, s->n_mean, data_n);
-	/* Spaces fill the header up, so that the data begin at a multiple of 64. */
-	size_t header_n = ((size_t)n + 8 + 63) / 64 * 64 - 8;
+	struct text file = {0};
 
-	b->n = 8 + header_n + data_n;
-	b->bytes = array_new(b->n, 1);
-	if (!b->bytes)
+	add_rotation(&file, RECURRENT_UNTRAINED_SEED, s->mean, s->n_mean);
+	if (file.failed) {
+		text_free(&file);
 		return error_set(err, ERR_MEMORY, "out of memory for a mean");
-	uint8_t *p = b->bytes;
-	bytes_put64le(p, header_n);
-	memset(p + 8, ' ', header_n);
-	memcpy(p + 8, header, (size_t)n);
-	for (size_t i = 0; i < s->n_mean; i++)
-		bytes_putfle(p + 8 + header_n + 4 * i, s->mean[i]);
+	}
+	b->bytes = file.bytes;
+	b->n = file.n;
 	return 0;
+}
+
+void
+collection_binarizer_file(struct text *file, const struct collection_binarizer *b)
+{
+	struct recurrent_info info = recurrent_info(b->model);
+
+	if (b->bytes)
+		text_bytes(file, b->bytes, b->n);
+	else
+		add_rotation(file, info.seed, info.mean, info.input_dims);
 }
 
 static struct collection_binarizer *

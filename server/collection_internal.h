@@ -59,6 +59,9 @@ struct collection_binarizer *collection_binarizer_new(
 struct collection_binarizer *collection_binarizer_load(
     const struct collection_stored_version *stored, uint32_t collection,
     struct db_txn *txn, struct error *err);
+/* Append the bytes of its file, also where it came from none. */
+void collection_binarizer_file(struct text *file, const struct collection_binarizer *b);
+
 struct collection_binarizer *collection_binarizer_retain(
     struct collection_binarizer *b);
 void collection_binarizer_release(struct collection_binarizer *b); /* NULL is fine */

@@ -64,6 +64,7 @@ struct http_request {
 	bool openai;               /* /v1/: how errors look */
 	bool wants_html;           /* a browser: Accept prefers text/html */
 	char *args[HTTP_ARGS_MAX]; /* what the {x} of the pattern took, decoded */
+	char *query;               /* what stood behind the '?', as it came */
 	char *body;                /* body_n bytes and a '\0'; NULL: refused unread */
 	size_t body_n;
 	uint64_t start_ns;
@@ -78,6 +79,7 @@ struct http_request {
 	void *state;                          /* the handler's */
 	void (*state_free)(void *);           /* called with state at the end */
 	const char *error_param, *error_code; /* static; for OpenAI's error object */
+	const char *filename; /* static; for who keeps the answer, if it is a 200 */
 
 	/* The rest is http's own. */
 	struct http *http;
@@ -143,6 +145,9 @@ void http_reply(
 
 /* Answer with the error in the form of the route's family.  Any thread. */
 void http_fail(struct http_request *request, const struct error *err);
+
+/* The value that the query has for `name`, *n bytes as they came; NULL: none. */
+const char *http_query(const struct http_request *request, const char *name, size_t *n);
 
 /* Send the client to another path (302; static).  Any thread. */
 void http_redirect(struct http_request *request, const char *location);

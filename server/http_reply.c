@@ -199,6 +199,12 @@ add_headers(struct http_request *request, struct evkeyvalq *headers)
 	evhttp_add_header(headers, "x-request-id", request->id);
 	if (request->location)
 		evhttp_add_header(headers, "Location", request->location);
+	if (request->filename && status == 200) {
+		char kept[128];
+		snprintf(kept, sizeof kept, "attachment; filename=\"%s\"",
+		    request->filename);
+		evhttp_add_header(headers, "Content-Disposition", kept);
+	}
 	if (request->allow[0])
 		evhttp_add_header(headers, "Allow", request->allow);
 	if (status == 401)
@@ -311,6 +317,7 @@ http_reply_free(struct http_request *request)
 		request->connection->request = NULL;
 	for (size_t i = 0; i < HTTP_ARGS_MAX; i++)
 		free(request->args[i]);
+	free(request->query);
 	atomic_fetch_sub(&request->http->answers, request->counted);
 	text_free(&request->reply);
 	free(request->body);

@@ -267,15 +267,34 @@ admit(const struct http_request *request)
 }
 
 static int
-read_body(struct http_request *request, struct error *err)
+read_input(struct http_request *request, struct error *err)
 {
 	struct evbuffer *input = evhttp_request_get_input_buffer(request->evhttp);
+	const char *query = strchr(evhttp_request_get_uri(request->evhttp), '?');
 	request->body = array_new(request->body_n + 1, 1);
-	if (!request->body)
+	request->query = strdup(query ? query + 1 : "");
+	if (!request->body || !request->query)
 		return error_set(err, ERR_MEMORY, "no memory for a body of %zu bytes",
 		    request->body_n);
 	evbuffer_remove(input, request->body, request->body_n);
 	return 0;
+}
+
+const char *
+http_query(const struct http_request *request, const char *name, size_t *n)
+{
+	size_t length = strlen(name);
+
+	for (const char *at = request->query; *at; at += *at == '&') {
+		size_t member = strcspn(at, "&");
+		if (member > length && at[length] == '=' &&
+		    memcmp(at, name, length) == 0) {
+			*n = member - length - 1;
+			return at + length + 1;
+		}
+		at += member;
+	}
+	return NULL;
 }
 
 static void
@@ -302,7 +321,7 @@ dispatch(struct http_request *request, bool options)
 		    .seconds = clock_since(request->start_ns)};
 		http_error_text(&body, &error);
 		http_reply(request, refusal.status, "application/json", &body);
-	} else if (read_body(request, &err)) {
+	} else if (read_input(request, &err)) {
 		http_fail(request, &err);
 	} else if (request->route->on_loop) {
 		request->route->handler(request, 0);
