@@ -29,14 +29,21 @@ json_type_name(enum json_type type)
 	return "nothing";
 }
 
-/* p stands at an opening quote; the byte after the closing one. */
+/* p stands at an opening quote; the byte after the closing one, which is the first that
+ * has an even number of backslashes before it.  Codes and vectors are long strings, and
+ * every look for a member passes them. */
 static const char *
 skip_string(const char *p, const char *end)
 {
-	for (p++; p < end && *p != '"'; p++)
-		if (*p == '\\')
-			p++;
-	return p + 1;
+	const char *quote = p, *first;
+
+	do {
+		quote = memchr(quote + 1, '"', (size_t)(end - quote - 1));
+		assert(quote);
+		for (first = quote; first[-1] == '\\'; first--)
+			continue;
+	} while ((quote - first) % 2 != 0);
+	return quote + 1;
 }
 
 static const char *
