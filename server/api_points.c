@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "binarize/recurrent.h"
 #include "server/api.h"
 #include "server/api_change.h"
 #include "server/api_vector.h"
@@ -93,8 +94,27 @@ set_code(struct writer_point *point, const struct api_code *code)
 	point->norm2 = code->norm2;
 }
 
-/* Point i of the change := these parts; a text is coded later (code_texts), of one that
- * is cut only the number of passages is known. */
+/* Code the vectors that wait: those of the last points before number `end`. */
+static int
+code_waiting(
+    struct api_change *change, struct api_coder *coder, size_t end, struct error *err)
+{
+	struct recurrent_numbers numbers[API_CODER_WAITING_MAX];
+	size_t n = coder->n_waiting, first = end - n;
+	size_t coded = api_coder_code(coder, code_of(change, first).wire, numbers, err);
+
+	for (size_t i = 0; i < coded; i++) {
+		struct api_code code = code_of(change, first + i);
+		code.factor = numbers[i].factor;
+		code.norm2 = numbers[i].norm2;
+		set_code(&change->points[first + i], &code);
+	}
+	return coded == n ? 0 : error_prefix(err, "point %zu", first + coded);
+}
+
+/* Point i of the change := these parts; a vector waits, unless it was the last that
+ * may; a text is coded later (code_texts), of one that is cut only the number of
+ * passages is known. */
 static int
 read_point(struct api_change *change, struct api_coder *coder, size_t i,
     const struct parts *parts, struct error *err)
@@ -116,9 +136,48 @@ read_point(struct api_change *change, struct api_coder *coder, size_t i,
 		rc = api_coder_document(coder, &code, &parts->vector, err);
 	if (rc < 0)
 		return error_prefix(err, "point %zu", i);
-	if (rc == 0)
-		set_code(point, &code);
 	point->n_passages = change->chunks.n - n_before;
+	if (rc == API_DOCUMENT_VECTOR)
+		return coder->n_waiting < API_CODER_WAITING_MAX
+			   ? 0
+			   : code_waiting(change, coder, i + 1, err);
+	if (rc == API_DOCUMENT_CODE)
+		set_code(point, &code);
+	return code_waiting(change, coder, i, err);
+}
+
+/* Code what still waits when *err stopped the points at number `end` (rc -1), or they
+ * are all there: of several that are wrong the first is told. */
+static int
+code_rest(struct api_change *change, struct api_coder *coder, size_t end, int rc,
+    struct error *err)
+{
+	struct error earlier;
+
+	if (code_waiting(change, coder, end, &earlier) == 0)
+		return rc;
+	*err = earlier;
+	return -1;
+}
+
+/* Code point i, if it waits for its text, which is number *text. */
+static int
+code_text(struct api_change *change, struct api_coder *coder, size_t i, size_t *text,
+    struct error *err)
+{
+	struct writer_point *point = &change->points[i];
+	size_t n = point->n_passages;
+	bool waits = !point->wire && n == 0;
+
+	if ((!waits || coder->n_waiting == API_CODER_WAITING_MAX) &&
+	    code_waiting(change, coder, i, err))
+		return -1;
+	if (point->wire)
+		return 0;
+	if (waits ? api_coder_embedded_waits(coder, *text, err)
+		  : api_chunks_code(&change->chunks, point, coder, *text, err))
+		return error_prefix(err, "point %zu", i);
+	*text += waits ? 1 : n;
 	return 0;
 }
 
@@ -127,23 +186,15 @@ static int
 code_texts(struct api_change *change, struct api_coder *coder, struct error *err)
 {
 	size_t bytes = code_bytes(collection_settings(change->collection)->shape);
+	size_t i = 0, text = 0;
+	int rc = 0;
 
 	if (change->chunks.n > 0 && api_chunks_room(&change->chunks, bytes, err))
 		return -1;
-	for (size_t i = 0, text = 0; i < change->operation.n; i++) {
-		struct writer_point *point = &change->points[i];
-		struct api_code code = code_of(change, i);
-		size_t n = point->n_passages;
-		if (point->wire)
-			continue;
-		if (n > 0 ? api_chunks_code(&change->chunks, point, coder, text, err)
-			  : api_coder_embedded(coder, &code, text, err))
-			return error_prefix(err, "point %zu", i);
-		if (n == 0)
-			set_code(point, &code);
-		text += n > 0 ? n : 1;
-	}
-	return 0;
+	while (i < change->operation.n &&
+	       (rc = code_text(change, coder, i, &text, err)) == 0)
+		i++;
+	return code_rest(change, coder, i, rc, err);
 }
 
 static void
@@ -177,13 +228,14 @@ bytes_of(const struct api_change *change)
 	       api_chunks_bytes(&change->chunks, wire, api->config);
 }
 
-/* "points": [{"id", "vector", "payload"}, ...] */
+/* "points": [{"id", "vector", "payload"}, ...]; *n := how many are read. */
 static int
 read_points(struct api_change *change, struct api_coder *coder,
-    const struct json *points, struct error *err)
+    const struct json *points, size_t *n, struct error *err)
 {
 	struct json_walk walk = json_walk(points);
-	for (size_t i = 0; json_next(&walk); i++) {
+	for (*n = 0; json_next(&walk); ++*n) {
+		size_t i = *n;
 		struct parts parts = {.id = {.text = NULL}};
 		if (walk.value.type != JSON_OBJECT)
 			return error_set(err, ERR_INPUT,
@@ -262,17 +314,17 @@ read_batch(struct batch_parts *parts, const struct json *batch, struct error *er
 
 static int
 read_batch_points(struct api_change *change, struct api_coder *coder,
-    const struct batch_parts *batch, struct error *err)
+    const struct batch_parts *batch, size_t *n, struct error *err)
 {
 	struct json_walk ids = json_walk(&batch->ids);
 	struct json_walk vectors = json_walk(&batch->vectors);
 	struct json_walk payloads =
 	    json_walk(batch->has_payloads ? &batch->payloads : &batch->ids);
-	for (size_t i = 0; json_next(&ids) && json_next(&vectors); i++) {
+	for (*n = 0; json_next(&ids) && json_next(&vectors); ++*n) {
 		struct parts parts = {.id = ids.value, .vector = vectors.value};
 		if (batch->has_payloads && json_next(&payloads))
 			parts.payload = payloads.value;
-		if (read_point(change, coder, i, &parts, err))
+		if (read_point(change, coder, *n, &parts, err))
 			return -1;
 	}
 	return 0;
@@ -326,6 +378,19 @@ read_upsert(struct upsert *upsert, const struct json *root, struct error *err)
 	return 0;
 }
 
+/* Every point is read, and coded but for its text. */
+static int
+read_all(struct api_change *change, struct api_coder *coder,
+    const struct upsert *upsert, struct error *err)
+{
+	size_t n;
+	int rc = upsert->is_batch
+		     ? read_batch_points(change, coder, &upsert->batch, &n, err)
+		     : read_points(change, coder, &upsert->points, &n, err);
+
+	return code_rest(change, coder, n, rc, err);
+}
+
 void
 api_points_upsert(struct http_request *request, unsigned worker)
 {
@@ -345,8 +410,7 @@ api_points_upsert(struct http_request *request, unsigned worker)
 	    api_coder_init(&coder, api, change->collection, &change->texts, &err))
 		goto err;
 	coder.chunks = &change->chunks;
-	if (upsert.is_batch ? read_batch_points(change, &coder, &upsert.batch, &err)
-			    : read_points(change, &coder, &upsert.points, &err))
+	if (read_all(change, &coder, &upsert, &err))
 		goto err;
 	api_coder_free(&coder);
 	if (change->texts.n == 0) {

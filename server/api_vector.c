@@ -1,5 +1,6 @@
 #include "server/api_vector.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,7 @@ api_coder_free(struct api_coder *coder)
 		recurrent_scratch_free(coder->own[i]);
 	}
 	free(coder->vector);
+	free(coder->waiting);
 	free(coder->wire);
 	free(coder->levels);
 	free(coder->k);
@@ -433,6 +435,39 @@ encode(struct api_coder *coder, struct api_code *code, struct error *err)
 	return 0;
 }
 
+/* coder->vector waits. */
+static int
+wait(struct api_coder *coder, struct error *err)
+{
+	size_t size = settings(coder)->size;
+
+	if (!coder->waiting)
+		coder->waiting =
+		    array_new(API_CODER_WAITING_MAX, size * sizeof *coder->waiting);
+	if (!coder->waiting)
+		return error_set(err, ERR_MEMORY, "no memory for vectors");
+	assert(coder->n_waiting < API_CODER_WAITING_MAX);
+	memcpy(coder->waiting + coder->n_waiting++ * size, coder->vector,
+	    size * sizeof *coder->waiting);
+	return 0;
+}
+
+size_t
+api_coder_code(struct api_coder *coder, uint8_t *wires,
+    struct recurrent_numbers *numbers, struct error *err)
+{
+	size_t newest = collection_n_versions(coder->collection) - 1;
+	size_t n = coder->n_waiting;
+	const struct recurrent_codes codes = {wires, numbers};
+
+	size_t coded = recurrent_encode_many(collection_binarizer(coder->collection),
+	    coder->searching[newest], &codes, coder->waiting, n, err);
+	coder->n_waiting = 0;
+	if (coded < n)
+		error_prefix(err, "vector");
+	return coded;
+}
+
 int
 api_coder_document(struct api_coder *coder, struct api_code *code,
     const struct json *value, struct error *err)
@@ -442,14 +477,14 @@ api_coder_document(struct api_coder *coder, struct api_code *code,
 	if (read_value(coder, &reading, value, err))
 		return -1;
 	if (reading.kind == READ_TEXT)
-		return 1;
+		return API_DOCUMENT_TEXT;
 	if (reading.kind == READ_VECTOR)
-		return encode(coder, code, err);
+		return wait(coder, err) == 0 ? API_DOCUMENT_VECTOR : -1;
 	struct api_row row = {.wire = code->wire, .version = reading.version};
 	api_coder_expect(coder, &row, reading.norm);
 	code->factor = row.factor;
 	code->norm2 = row.norm2;
-	return 0;
+	return API_DOCUMENT_CODE;
 }
 
 /* coder->vector := the embedding of text i. */
@@ -469,6 +504,12 @@ api_coder_embedded(
     struct api_coder *coder, struct api_code *code, size_t i, struct error *err)
 {
 	return take_embedding(coder, i, err) || encode(coder, code, err) ? -1 : 0;
+}
+
+int
+api_coder_embedded_waits(struct api_coder *coder, size_t i, struct error *err)
+{
+	return take_embedding(coder, i, err) || wait(coder, err) ? -1 : 0;
 }
 
 int

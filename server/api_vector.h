@@ -30,11 +30,15 @@
  * direction and is refused.
  *
  * A text takes two steps: it joins the request's texts, and when those are embedded it
- * is coded (api_coder_embedded, api_coder_embedded_query).
+ * is coded (api_coder_embedded, api_coder_embedded_query).  Vectors of documents wait
+ * in the coder, to be coded together, which is faster (api_coder_code).
  *
  * A struct api_coder is one request's working memory for one collection: owner only.
  */
+struct recurrent_numbers;
 struct recurrent_scratch;
+
+#define API_CODER_WAITING_MAX 24
 
 struct api_coder {
 	const struct api *api;
@@ -43,6 +47,8 @@ struct api_coder {
 	struct api_chunks *chunks; /* NULL: no text may be cut; the caller's to set */
 	uint32_t planes;           /* of codes that queries read, 0 = all; likewise */
 	float *vector;             /* the collection's size, or more */
+	float *waiting;            /* (n_waiting, the collection's size) */
+	size_t n_waiting;          /* .. API_CODER_WAITING_MAX */
 	uint8_t *wire;             /* (code_bytes), of any version */
 	uint8_t *levels;           /* (dims), of any version */
 	int8_t *k;                 /* (dims), of any version */
@@ -66,16 +72,31 @@ struct api_code {
 	float norm2;
 };
 
-/* Fill code->wire's memory, factor and norm2 from the document; or take its text as the
- * last of coder->texts and return 1 (chunked: its passages as the last of texts and
- * chunks).  ERR_INPUT, ERR_NOT_FOUND (no such model),
- * ERR_TOO_LARGE (a text), ERR_UNSUPPORTED (sparse, several vectors). */
+/* What became of a document. */
+enum api_document {
+	API_DOCUMENT_CODE,   /* it was a code: in code->wire's memory, factor, norm2 */
+	API_DOCUMENT_TEXT,   /* the last of coder->texts; chunked: its passages are, and
+				of chunks */
+	API_DOCUMENT_VECTOR, /* the last of those that wait */
+};
+
+/* One of these.  -1: ERR_INPUT, ERR_NOT_FOUND (no such model), ERR_TOO_LARGE (a text),
+ * ERR_UNSUPPORTED (sparse, several vectors), ERR_MEMORY. */
 int api_coder_document(struct api_coder *coder, struct api_code *code,
     const struct json *value, struct error *err);
 
 /* Fill *code from the embedded text i. */
 int api_coder_embedded(
     struct api_coder *coder, struct api_code *code, size_t i, struct error *err);
+
+/* The same text's vector joins those that wait. */
+int api_coder_embedded_waits(struct api_coder *coder, size_t i, struct error *err);
+
+/* wires (n_waiting, code_bytes), numbers (n_waiting) := the codes of the vectors that
+ * wait, of which none is left.  The number of those that were coded; if that is not
+ * all, the next cannot be: ERR_INPUT. */
+size_t api_coder_code(struct api_coder *coder, uint8_t *wires,
+    struct recurrent_numbers *numbers, struct error *err);
 
 /* queries (one for each version of the collection's codes) := what is looked for, in
  * the collection's code distance.  As above: 1 for a text. */

@@ -3,7 +3,8 @@
 # says nothing of binarizers is coded by the one for its bits, and by the model's rotation
 # where its dims or its distance want that; it stays with what it was made with, over
 # restarts and when the files change; codes of before may be followed by a learned one's;
-# halftone eval chooses alike; a broken file stops the start with its name.
+# halftone eval chooses alike; a broken file stops the start with its name.  Many vectors
+# in a request get the codes that each gets alone, and of wrong ones the first is told.
 . "$(dirname "$0")/common.sh"
 HALFTONE=$BIN/halftone
 SHIPPED=$MODELS OURS=$WORK/models
@@ -34,6 +35,57 @@ expect "its own words again" 200 "" GET /collections/silent
 codes=$(jq -c .result.config.params.codes <<<"$ANSWER")
 expect "its own words again" 200 "" PUT /collections/again "{\"text_model\":\"text\",\"codes\":$codes}"
 expect "the same" 200 "$(jq -r .binarizer_id <<<"$codes")" GET /collections/again
+
+# ---- many vectors in a request are coded as one by one ----
+for name in one many columns; do
+	expect "create $name" 200 "" PUT "/collections/$name" \
+		'{"vectors":{"size":256,"distance":"Dot"},"text_model":"text","codes":{"binarizer":"text","bits":1}}'
+done
+python3 - "$WORK" <<'EOP'
+import base64, json, random, sys
+r = random.Random(3)
+def vector(i):
+    if i % 9 == 4:
+        return {"text": f"report {i} of a cat and a bank"}
+    if i % 13 == 5:
+        return {"model": "codes", "object": {"b64": base64.b64encode(r.randbytes(32) + bytes(4)).decode()}}
+    return [r.gauss(0, 1) for _ in range(256)]
+points = [{"id": i, "vector": vector(i)} for i in range(80)]
+def write(name, what):
+    with open(f"{sys.argv[1]}/{name}", "w") as f:
+        json.dump(what, f)
+for p in points:
+    write(f"one.{p['id']}", {"points": [p]})
+write("many", {"points": points})
+write("columns", {"batch": {"ids": [p["id"] for p in points], "vectors": [p["vector"] for p in points]}})
+def wrong(name, long, nameless):
+    bad = [dict(p) for p in points]
+    bad[long]["vector"] = [2e18] * 256
+    del bad[nameless]["id"]
+    write(name, {"points": bad})
+wrong("long-first", 30, 40), wrong("long-next", 30, 31), wrong("nameless-first", 30, 28)
+EOP
+for i in $(seq 0 79); do
+	expect "one by one" 200 "" PUT /collections/one/points "$(cat "$WORK/one.$i")"
+done
+expect "together" 200 "" PUT /collections/many/points "$(cat "$WORK/many")"
+expect "in columns" 200 "" PUT /collections/columns/points "$(cat "$WORK/columns")"
+ids="{\"ids\":$(jq -nc '[range(80)]'),\"with_vector\":true}"
+expect "one by one" 200 "" POST /collections/one/points "$ids"
+equal "one by one" '.result|length' 80
+jq -c .result <<<"$ANSWER" >"$WORK/one"
+for name in many columns; do
+	expect "$name" 200 "" POST "/collections/$name/points" "$ids"
+	check "$name as one" cmp -s "$WORK/one" <(jq -c .result <<<"$ANSWER")
+done
+expect "too long" 400 "point 30: vector" PUT /collections/many/points "$(cat "$WORK/long-first")"
+expect "too long, then no id" 400 "point 30: vector" PUT /collections/many/points "$(cat "$WORK/long-next")"
+expect "no id, then too long" 400 "point 28: expected an 'id'" PUT /collections/many/points "$(cat "$WORK/nameless-first")"
+expect "nothing has changed" 200 "" POST /collections/many/points "$ids"
+check "nothing has changed" cmp -s "$WORK/one" <(jq -c .result <<<"$ANSWER")
+for name in one many columns; do
+	expect "drop $name" 200 "" DELETE "/collections/$name"
+done
 
 points='{"points":[{"id":1,"vector":{"text":"a cat on a roof"}},{"id":2,"vector":{"text":"interest rates"}}]}'
 fill() { expect "points" 200 "completed" PUT "/collections/$1/points" "$points"; }
