@@ -437,7 +437,7 @@ encode(struct api_coder *coder, struct api_code *code, struct error *err)
 
 /* coder->vector waits. */
 static int
-wait(struct api_coder *coder, struct error *err)
+join_waiting(struct api_coder *coder, struct error *err)
 {
 	size_t size = settings(coder)->size;
 
@@ -479,7 +479,7 @@ api_coder_document(struct api_coder *coder, struct api_code *code,
 	if (reading.kind == READ_TEXT)
 		return API_DOCUMENT_TEXT;
 	if (reading.kind == READ_VECTOR)
-		return wait(coder, err) == 0 ? API_DOCUMENT_VECTOR : -1;
+		return join_waiting(coder, err) == 0 ? API_DOCUMENT_VECTOR : -1;
 	struct api_row row = {.wire = code->wire, .version = reading.version};
 	api_coder_expect(coder, &row, reading.norm);
 	code->factor = row.factor;
@@ -509,7 +509,7 @@ api_coder_embedded(
 int
 api_coder_embedded_waits(struct api_coder *coder, size_t i, struct error *err)
 {
-	return take_embedding(coder, i, err) || wait(coder, err) ? -1 : 0;
+	return take_embedding(coder, i, err) || join_waiting(coder, err) ? -1 : 0;
 }
 
 int

@@ -7,13 +7,13 @@
 
 #include "base/code.h"
 #include "base/error.h"
-#include "base/text.h"
 #include "index/distance.h"
 #include "index/store.h"
 #include "server/db.h"
 
 struct recurrent;
 struct models;
+struct text;
 
 /*
  * A collection: its settings, the codes of its points in memory (index/store.h), and

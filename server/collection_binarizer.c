@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/text.h"
 #include "server/collection_internal.h"
 
 /* ---- from bytes ---- */
