@@ -57,9 +57,14 @@ def means(results, measure, columns):
             yield f"| {method} | {beside} | {values} |"
 
 
-def ahead(results, measure, bits, method, columns):
-    for _, mine, _, theirs in against(results, measure, bits, method, columns):
+def ahead(results, measure, bits, method, columns, alike=False):
+    for _, mine, _, theirs in against(results, measure, bits, method, columns, alike):
         yield mine - theirs
+
+
+def ahead_alike(*what):
+    """Of a rival that has learnt from the same."""
+    return ahead(*what, alike=True)
 
 
 def of_floats(results, measure, bits, method, columns):
@@ -75,8 +80,10 @@ def of_floats(results, measure, bits, method, columns):
 TARGETS = (
     ("overlap@10 ahead of the best RaBitQ, learnt from the corpus itself", "overlap@10",
      lambda h: h == "corpora", ahead, {1: 0.08, 2: 0.05, 4: 0.02}),
-    ("overlap@10 ahead of the best RaBitQ, learnt from another corpus", "overlap@10",
-     lambda h: h.startswith("corpora, learnt"), ahead, {1: 0.05, 2: 0.03, 4: 0.01}),
+    ("overlap@10 ahead of the best RaBitQ, both learnt from another corpus", "overlap@10",
+     lambda h: h.startswith("corpora, learnt"), ahead_alike, {1: 0.05, 2: 0.03, 4: 0.01}),
+    ("overlap@10 ahead of the best RaBitQ that knows the corpus, learnt from another one",
+     "overlap@10", lambda h: h.startswith("corpora, learnt"), ahead, {1: 0.05, 2: 0.03, 4: 0.01}),
     ("nDCG@10, of what floats reach, 384 dims, mean over dev sets", "ndcg@10",
      lambda h: h.startswith("dev sets, minilm"), of_floats, {1: 0.96, 2: 0.99, 4: 0.998}),
 )  # fmt: skip

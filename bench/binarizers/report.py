@@ -42,15 +42,15 @@ def table(results, measure, bits, columns):
         yield f"| {method} | {sizes} | " + " | ".join(map(shown, values)) + " |"
 
 
-def against(results, measure, bits, method, columns):
+def against(results, measure, bits, method, columns, alike=False):
     """(column, each query's value, the best rival's name, its values) where both are."""
     columns = [
         c
         for c in columns
         if results.value(measure, bits, method, c) is not None
-        and rival_of(results, measure, bits, [c])[0]
+        and rival_of(results, measure, bits, [c], alike)[0]
     ]
-    rival, places = rival_of(results, measure, bits, columns)
+    rival, places = rival_of(results, measure, bits, columns, alike)
     for column, place in zip(columns, places):
         mine = results.query_values(measure, bits, method, column)
         yield column, mine, rival, results.query_values(measure, bits, rival, place)

@@ -110,24 +110,24 @@ def column_of(cell):
     return Column(*named, tuple(measured), cell["train"], learnt)
 
 
-def rival_of(results, measure, bits, columns):
+def rival_of(results, measure, bits, columns, alike=False):
     """The form of RaBitQ that does best on the mean of these columns, and for each the
-    column it is taken from: it may have learnt from what is searched where ours has not.
-    Nothing where no form was measured on all."""
+    column it is taken from: unless both are to be alike it may have learnt from what is
+    searched where ours has not.  Nothing where no form was measured on all."""
     tried = []
     for method in results.methods:
         if not method.startswith(RIVAL):
             continue
-        found = [best_test(results, measure, bits, method, c) for c in columns]
+        found = [best_test(results, measure, bits, method, c, alike) for c in columns]
         if columns and None not in found:
             mean = np.mean([value for value, _ in found])
             tried.append((mean, method, [where for _, where in found]))
     return max(tried)[1:] if tried else (None, [])
 
 
-def best_test(results, measure, bits, method, column):
+def best_test(results, measure, bits, method, column, alike):
     """(value, column): the best of what was measured on the same test."""
-    same = (c for c in results.columns if c.same_test(column))
+    same = [column] if alike else filter(column.same_test, results.columns)
     each = [(results.value(measure, bits, method, c), c) for c in same]
     return max((one for one in each if one[0] is not None), default=None)
 
