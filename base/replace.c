@@ -16,7 +16,7 @@
 static int
 failed(const char *path, struct error *err)
 {
-	bool full = errno == ENOSPC || errno == EDQUOT;
+	bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
 
 	return error_set(
 	    err, full ? ERR_FULL : ERR_IO, "%s: %s", path, strerror(errno));

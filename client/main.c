@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ main(int argc, char **argv)
 {
 	enum cpu_level ceiling;
 	struct error err;
+	signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of a write */
 	if (argc < 2) {
 		help(stderr);
 		return OPTIONS_USAGE;

@@ -84,7 +84,8 @@ find_shape(struct training *t)
 	}
 }
 
-/* Hold rows out, and find what floats find among them. */
+/* Hold rows out, leave as many as were asked for to learn from, and find what floats
+ * find among those held out. */
 static int
 hold_out(struct training *t, struct error *err)
 {
@@ -96,6 +97,9 @@ hold_out(struct training *t, struct error *err)
 		return error_set(err, ERR_FORMAT,
 		    "expected at least %d vectors to learn from, not %zu", ROWS_MIN, n);
 	t->n = n - documents - queries;
+	if (t->n > t->options->rows)
+		t->n = t->options->rows;
+	t->sample.n = t->n + documents + queries;
 	const struct train_check_rows rows = {.documents = t->sample.rows + t->n * d,
 	    .queries = t->sample.rows + (t->n + documents) * d,
 	    .n_documents = documents,
@@ -225,6 +229,13 @@ run(struct training *t, struct error *err)
 	    learn(t, err) != 0)
 		return -1;
 	printf("overlap@10 %.4f, untrained %.4f\n", t->best_overlap, untrained);
+	if (t->best_overlap < untrained)
+		fprintf(stderr,
+		    "warning: these codes find fewer of the nearest than untrained ones "
+		    "do; better use those, or train %s\n",
+		    t->options->kind == TRAIN_REFINED
+			? "with more vectors"
+			: "--method refined, with more --steps or a lower --rate");
 	return 0;
 }
 

@@ -187,7 +187,8 @@ take(struct train_options *options, const struct option_row *row, const char *te
 static int
 check_output(const struct train_options *o)
 {
-	const char *files[] = {o->vectors, o->queries, o->pairs, o->old.vectors};
+	const char *files[] = {
+	    o->vectors, o->queries, o->pairs, o->old.vectors, o->old.model};
 	struct stat output, input;
 	if (stat(o->output, &output) != 0)
 		return OPTIONS_OK;

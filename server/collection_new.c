@@ -295,7 +295,8 @@ collection_reach(const struct collection_settings *s,
 	error_set(err, ERR_INPUT,
 	    "expected a binarizer that knows the codes of %s (%.40s, vectors of %u), "
 	    "not %.40s: train it with --compatible-with, or import the documents of "
-	    "that version again first",
+	    "that version again first; of the present one, where it has none, go back to "
+	    "the binarizer before it, or make a new collection",
 	    recurrent_id(v->model), v->binarizer, v->size, newest->binarizer);
 	return NULL;
 }

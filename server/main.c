@@ -289,6 +289,7 @@ main(int argc, char **argv)
 	(void)argc;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of a write */
 	if (config_load(&config, &action, argv, environ, &err))
 		goto usage;
 	switch (action) {

@@ -78,6 +78,21 @@ check "time last" grep -Eq '^trained in [0-9.]+ s$' <(tail -n 1 "$WORK/err")
 cp "$OUT" "$WORK/first"
 train --vectors "$WORK/v.npy" --output "$OUT" --bits 1 --seed 3
 check "the same again" cmp "$OUT" "$WORK/first"
+check "no warning" sh -c '! grep -q "^warning: these codes" "$0"' "$WORK/err"
+train --vectors "$WORK/v.npy" --output "$WORK/thousand" --bits 1 --rows 1000 --centres 0
+check "as many as asked for: $(grep 'held out' "$WORK/err")" \
+	grep -q '^1000 of 4000 vectors .* held out 400 and 100 queries' "$WORK/err"
+train --vectors "$WORK/v.npy" --output "$OUT" --bits 2 --compatible-with "$OUT"
+check "not over the older one: exit $RC" test $RC = 2
+check "not over the older one: is there" cmp "$OUT" "$WORK/first"
+(
+	ulimit -f 20
+	exec "$HALFTONE" train --vectors "$WORK/v.npy" --output "$OUT" --bits 1 2>"$WORK/err"
+) >/dev/null
+check "a file at its limit: exit" test $? = 1
+check "a file at its limit: $(tail -n 2 "$WORK/err")" grep -q 'File too large' "$WORK/err"
+check "a file at its limit: nothing is left" test "$(ls "$OURS/mine")" = binarizer.safetensors
+check "a file at its limit: as it was" cmp "$OUT" "$WORK/first"
 train --vectors "$WORK/v.npy" --output "$WORK/none/binarizer.safetensors" --bits 1
 check "nowhere to go: exit" test $RC = 1
 check "nowhere to go" grep -qF "$WORK/none" "$WORK/err"

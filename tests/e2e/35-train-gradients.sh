@@ -57,7 +57,11 @@ if grep -q 'libopenblas0' "$WORK/err"; then
 fi
 check "recurrent: exit $RC" test $RC = 0
 gains "recurrent" 0.02 # measured: .046 to .063
+check "no warning" sh -c '! grep -q "^warning: these codes" "$0"' "$WORK/err"
 said "recurrent" "signs: estimating error"
+train $RECURRENT --steps 20 --rate 1 --output "$WORK/bad"
+check "worse than untrained: exit $RC" test $RC = 0
+said "worse than untrained" "warning: these codes find fewer"
 check "recurrent: no checkpoint stays" test ! -e "$WORK/whole.checkpoint"
 "$HALFTONE" eval --corpus "$V" --queries "$WORK/queries.fvecs" --bits 2 --json \
 	--binarizer "$WORK/whole" >"$WORK/out" 2>"$WORK/err"
