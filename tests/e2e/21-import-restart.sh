@@ -14,7 +14,7 @@ pieces() {
 		sleep 0.1
 	done
 }
-"$HALFTONE" import --url "$URL" --collection many --bits 1 --batch 50 - \
+"$HALFTONE" import --url "$URL" --collection many --text-model static --bits 1 --batch 50 - \
 	2>"$WORK/said" < <(pieces) &
 importer=$!
 for _ in 1 2; do
