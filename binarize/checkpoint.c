@@ -104,11 +104,23 @@ check_task(const struct tensors *file, const char *path,
 	return 0;
 }
 
+static struct tensors *
+open_file(const char *path, struct error *err)
+{
+	struct tensors *file = tensors_open(path, err);
+
+	if (!file && err->code == ERR_FORMAT) {
+		const struct error why = *err;
+		error_set(err, ERR_FORMAT, "%.200s; delete it to begin anew", why.text);
+	}
+	return file;
+}
+
 int
 checkpoint_check(
     const char *path, const struct checkpoint_task *task, struct error *err)
 {
-	struct tensors *file = tensors_open(path, err);
+	struct tensors *file = open_file(path, err);
 	int rc = file ? check_task(file, path, task, err) : -1;
 	tensors_close(file);
 	return rc;
@@ -133,7 +145,7 @@ int
 checkpoint_load(const struct checkpoint *c, const char *path,
     const struct checkpoint_task *task, struct error *err)
 {
-	struct tensors *file = tensors_open(path, err);
+	struct tensors *file = open_file(path, err);
 	if (!file)
 		return -1;
 	int rc = check_task(file, path, task, err);

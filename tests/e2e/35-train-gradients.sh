@@ -127,6 +127,7 @@ head -c 5000 "$WORK/killed.checkpoint" >"$WORK/cut.checkpoint"
 train $RECURRENT --steps 300 --output "$WORK/cut"
 check "a checkpoint cut short: exit $RC" test $RC = 1
 said "a checkpoint cut short" "$WORK/cut.checkpoint"
+said "a checkpoint cut short: what to do" "delete it to begin anew"
 goes_on "killed" "$WORK/whole" "$WORK/killed" $RECURRENT --steps 300
 
 # A disk that is full for a checkpoint, but not for the model.
