@@ -18,10 +18,10 @@
 #define IMPORT_BATCH_BYTES                                        \
 	(4 * 1024 * 1024) /* a batch is sent once it is this long \
 			   */
-/* Every byte of it is embedded: some seconds of a core, as many batches at once as there
- * are connections, and the answer has to come before REMOTE_TIMEOUT_S. */
+/* Every byte of it is embedded: some seconds of a core, as many batches at once as
+ * there are connections, and the answer has to come before REMOTE_TIMEOUT_S. */
 #define IMPORT_BATCH_BYTES_CHUNKED (32 * 1024)
-#define IMPORT_DIMS_MAX 65536                   /* of a vector in a line */
+#define IMPORT_DIMS_MAX 65536 /* of a vector in a line */
 
 /* What a document is made of. */
 enum import_kind {

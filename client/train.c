@@ -231,7 +231,8 @@ run(struct training *t, struct error *err)
 	printf("overlap@10 %.4f, untrained %.4f\n", t->best_overlap, untrained);
 	if (t->best_overlap < untrained)
 		fprintf(stderr,
-		    "warning: these codes find fewer of the nearest than untrained ones "
+		    "warning: these codes find fewer of the nearest than untrained "
+		    "ones "
 		    "do; better use those, or train %s\n",
 		    t->options->kind == TRAIN_REFINED
 			? "with more vectors"

@@ -293,10 +293,9 @@ collection_reach(const struct collection_settings *s,
 		return NULL;
 	}
 	error_set(err, ERR_INPUT,
-	    "expected a binarizer that knows the codes of %s (%.40s, vectors of %u), "
-	    "not %.40s: train it with --compatible-with, or import the documents of "
-	    "that version again first; of the present one, where it has none, go back to "
-	    "the binarizer before it, or make a new collection",
+	    "expected a binarizer that knows the codes of %s (%.24s, %u dims), not "
+	    "%.24s: train it --compatible-with that; or import its documents again; if "
+	    "it has none, go back to the one before it, or make a new collection",
 	    recurrent_id(v->model), v->binarizer, v->size, newest->binarizer);
 	return NULL;
 }
