@@ -114,7 +114,7 @@ check "foreign" jq -e '.warnings[0]|test("^([0-9]+) of [0-9]+ texts or passages:
 
 # By the client: many long texts, and nothing but texts.
 for i in $(seq 30); do jq -nc --arg t "$text" --argjson i "$i" '{id:$i,text:"\($i) \($t)",n:$i}'; done >"$WORK/long.jsonl"
-check "import" "$BIN/halftone" import --url "$URL" --collection long --chunk "$WORK/long.jsonl"
+check "import" "$BIN/halftone" import --url "$URL" --collection long --text-model static --chunk "$WORK/long.jsonl"
 expect "import" 200 "" GET /collections/long
 equal "import" '[.result.points_count,.result.passages > 300]' '[30,true]'
 expect "30 of 30" 200 "" POST /collections/long/points/query '{"query":{"text":"interest rates"},"limit":30}'
