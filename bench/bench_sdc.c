@@ -227,12 +227,13 @@ take_turn(struct lane *lane, size_t w)
 		for (size_t i = 0; i < REPEATS; i++)
 			seconds += window(lane->row, levels[l], &lane->query,
 			    lane->blocks, CACHE_BYTES);
-		add(&lane->cache[l], w, seconds,
-		    (double)(REPEATS * CACHE_BYTES / bytes));
+		size_t n_cache = REPEATS * CACHE_BYTES / bytes;
+		add(&lane->cache[l], w, seconds, (double)n_cache);
 		size_t at = (w * LEVELS + l) * WINDOW_BYTES % MEMORY_BYTES;
 		seconds = window(lane->row, levels[l], &lane->query, lane->blocks + at,
 		    WINDOW_BYTES);
-		add(&lane->memory[l], w, seconds, (double)(WINDOW_BYTES / bytes));
+		size_t n_memory = WINDOW_BYTES / bytes;
+		add(&lane->memory[l], w, seconds, (double)n_memory);
 	}
 }
 

@@ -306,6 +306,7 @@ dense_forward(struct dense_pass *pass, float *y, const float *x, size_t rows,
 		struct kept *kept = &pass->kept[j];
 		const float *bias = pass->numbers.params + l->bias;
 		float *out = l->norm ? kept->normal : l->hidden ? kept->y : y;
+		assert(l->out > 0);
 		blas_gemm(pass->blas,
 		    &(struct blas_gemm){.m = rows,
 			.n = l->out,
@@ -332,6 +333,7 @@ backward_hidden(struct dense_pass *p, const struct dense_layer *l,
     const struct kept *kept, float *dy)
 {
 	size_t rows = p->rows, out = l->out;
+	assert(rows > 0);
 	float *dbias = p->numbers.grads + l->bias, *dgain = p->numbers.grads + l->gain;
 	const float *gain = p->numbers.params + l->gain;
 	for (size_t i = 0; i < rows * out; i++)
@@ -362,11 +364,12 @@ dense_backward(struct dense_pass *pass, float *dx, const float *dy)
 	const struct blas *blas = pass->blas;
 	float *params = pass->numbers.params, *grads = pass->numbers.grads;
 	size_t rows = pass->rows;
-	assert(pass->mode == DENSE_TRAIN);
+	assert(pass->mode == DENSE_TRAIN && dy);
 	for (size_t j = pass->block->shape.layers; j-- > 0;) {
 		const struct dense_layer *l = &pass->block->layers[j];
 		const float *x = j > 0 ? pass->kept[j - 1].y : pass->x;
 		float *below = j > 0 ? pass->dy[j % 2] : dx;
+		assert(below || j == 0);
 		for (size_t i = 0; !l->hidden && i < rows * l->out; i++)
 			grads[l->bias + i % l->out] += dy[i];
 		blas_gemm(blas, &(struct blas_gemm){.m = l->out,

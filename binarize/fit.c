@@ -261,7 +261,7 @@ code_slice(
 	refine_project(refine, y, x, n);
 	if (fit->coded) {
 		for (size_t i = 0; i < n * m; i++)
-			odd[i] = codes[i];
+			odd[i] = (int16_t)codes[i];
 		refine_again(refine, odd, c, y, n);
 	} else {
 		refine_code(refine, odd, c, y, x, n);

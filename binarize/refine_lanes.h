@@ -254,9 +254,10 @@ descend(int16_t *v, int32_t *c, const struct refine_rule *rule)
 	}
 }
 
-#define REFINE_KERNEL(level_, name_)                                                   \
-	{                                                                              \
-		.level = level_, .name = name_, .product = product, .descend = descend \
+#define REFINE_KERNEL(level_, name_)                                    \
+	{                                                               \
+		.level = (level_), .name = (name_), .product = product, \
+		.descend = descend                                      \
 	}
 
 #endif /* BINARIZE_REFINE_LANES_H */

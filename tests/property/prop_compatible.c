@@ -100,7 +100,7 @@ check_scores(const struct recurrent *before, const struct recurrent *now,
     struct rng *rng, size_t e, size_t d)
 {
 	struct code_shape shape = recurrent_info(before).shape;
-	float v[CODE_DIMS_MAX];
+	float v[CODE_DIMS_MAX] = {0};
 
 	for (size_t i = 0; i < 50; i++) {
 		double bounds[2];

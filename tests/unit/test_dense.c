@@ -142,7 +142,7 @@ test_forward(void **state)
 	(void)state;
 	for (size_t s = 0; s < N_SHAPES; s++) {
 		struct rig r;
-		double want[32 * 16];
+		double want[32 * 16] = {0};
 		rig_init(&r, &shapes[s], 21);
 		for (int train = 0; train < 2; train++) {
 			slow_forward(&r, want, train);

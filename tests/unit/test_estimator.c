@@ -52,9 +52,10 @@ test_formulas(void **state)
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct estimator e = {rows[i].kind, rows[i].power, false};
-		for (float side = -1; side <= 1; side += 2)
-			assert_near((double)estimator_slope(&e, side * rows[i].z),
-			    (double)rows[i].slope, 1e-6);
+		assert_near((double)estimator_slope(&e, rows[i].z),
+		    (double)rows[i].slope, 1e-6);
+		assert_near((double)estimator_slope(&e, -rows[i].z),
+		    (double)rows[i].slope, 1e-6);
 	}
 	assert_near((double)estimator_power(0, 3), 1, 0);
 	assert_near((double)estimator_power(0.5f, 3), 3 - sqrt(2), 1e-6);
@@ -76,8 +77,8 @@ test_value(void **state)
 {
 	(void)state;
 	for (size_t k = 0; k < N_ALL; k++)
-		for (float z = 0; z < 2; z += 0.03125f) {
-			float h = 0.002f, at = z + 0.01f;
+		for (int step = 0; step < 64; step++) {
+			float h = 0.002f, at = (float)step / 32 + 0.01f;
 			float up = estimator_value(&all[k], at + h);
 			float down = estimator_value(&all[k], at - h);
 			assert_true(up >= down && down > 0);
