@@ -12,30 +12,19 @@ ln -s "$(realpath "$MODELS/static")" "$OURS/static"
 MODELS=$OURS
 OUT=$OURS/new/binarizer.safetensors
 
-# 3,000 items by two encoders: 96 and 80 mixtures of the same 40 numbers, with noise.
-python3 - "$WORK" <<'EOP'
-import random, struct, sys
-random.seed(5)
-def npy(name, rows):
-    head = "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }" % (len(rows), len(rows[0]))
-    head = head + " " * (117 - len(head)) + "\n"
-    with open(f"{sys.argv[1]}/{name}.npy", "wb") as f:
-        f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode())
-        for row in rows:
-            f.write(struct.pack(f"<{len(row)}f", *row))
-gauss = random.gauss
-mixes = [[[gauss(0, 1) / (k + 2) for k in range(40)] for _ in range(n)] for n in (96, 80)]
-def both(_):
-    item = [gauss(0, 1) for _ in range(40)]
-    return [[sum(a * b for a, b in zip(row, item)) + gauss(0, .1) for row in mix] for mix in mixes]
-rows = [both(i) for i in range(3000)]
+# 3,000 items by two encoders.
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(dirname "$0") python3 - "$WORK" <<'EOP'
+import os, sys
+from two_encoders import both, npy
+os.chdir(sys.argv[1])
+rows = [both() for i in range(3000)]
 old, new = ([r[k] for r in rows] for k in (0, 1))
-npy("old", old), npy("new", new)
-npy("old-asks", old[:300]), npy("new-asks", new[:300])
-npy("short", old[:2999]), npy("few-old", old[:900]), npy("few-new", new[:900])
-npy("zero", old[:2999] + [[0.0] * 96])
-npy("nan", old[:2999] + [[float("nan")] * 96])
-npy("other", [both(i)[0] for i in range(3000)])
+npy("old.npy", old), npy("new.npy", new)
+npy("old-asks.npy", old[:300]), npy("new-asks.npy", new[:300])
+npy("short.npy", old[:2999]), npy("few-old.npy", old[:900]), npy("few-new.npy", new[:900])
+npy("zero.npy", old[:2999] + [[0.0] * 96])
+npy("nan.npy", old[:2999] + [[float("nan")] * 96])
+npy("other.npy", [both()[0] for i in range(3000)])
 EOP
 
 train() { # ARGUMENT...: sets $RC, $ANSWER (stdout)

@@ -166,6 +166,10 @@ REFINED="--vectors $V --bits 4 --dims 256 --checkpoint 0"
 train $REFINED --output "$WORK/refined"
 broken_off KILL "$WORK/refined-killed" $REFINED
 goes_on "refined" "$WORK/refined" "$WORK/refined-killed" $REFINED
+broken_off INT "$WORK/refined-stopped" $REFINED
+check "refined, Ctrl-C: exit $RC" test $RC = 0
+check "refined, Ctrl-C: the best so far is kept" test -s "$WORK/refined-stopped"
+goes_on "refined, Ctrl-C" "$WORK/refined" "$WORK/refined-stopped" $REFINED
 
 PAIRED="--vectors $V --method recurrent --steps 20 --pairs $WORK/pairs"
 pairs() { # LINES: with \t and \n

@@ -12,26 +12,15 @@ MODELS=$OURS
 C=/collections/c
 versions='.result.config.params.versions'
 
-# 2,000 items by two encoders: 96 and 80 mixtures of the same 40 numbers, with noise.
-python3 - "$WORK" <<'EOP'
-import random, struct, sys
-random.seed(5)
-def npy(name, rows):
-    head = "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }" % (len(rows), len(rows[0]))
-    head = head + " " * (117 - len(head)) + "\n"
-    with open(f"{sys.argv[1]}/{name}.npy", "wb") as f:
-        f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode())
-        for row in rows:
-            f.write(struct.pack(f"<{len(row)}f", *row))
-gauss = random.gauss
-mixes = [[[gauss(0, 1) / (k + 2) for k in range(40)] for _ in range(n)] for n in (96, 80)]
-def both(_):
-    item = [gauss(0, 1) for _ in range(40)]
-    return [[.1 + sum(a * b for a, b in zip(row, item)) + gauss(0, .1) for row in mix] for mix in mixes]
-rows = [both(i) for i in range(2000)]
+# 2,000 items by two encoders.
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(dirname "$0") python3 - "$WORK" <<'EOP'
+import os, sys
+from two_encoders import both, npy
+os.chdir(sys.argv[1])
+rows = [both(.1) for i in range(2000)]
 old, new = ([r[k] for r in rows] for k in (0, 1))
-npy("old", old), npy("new", new)
-with open(f"{sys.argv[1]}/new.lines", "w") as f:
+npy("old.npy", old), npy("new.npy", new)
+with open("new.lines", "w") as f:
     for row in new:
         print([round(x, 6) for x in row], file=f)
 EOP

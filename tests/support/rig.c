@@ -118,6 +118,15 @@ rig_drop(struct rig *rig, struct collection *c, struct error *err)
 	return rig_run(rig, &operation, NULL, err);
 }
 
+int
+rig_change(struct rig *rig, struct collection *next, struct error *err)
+{
+	struct writer_operation operation = {
+	    .kind = WRITER_VERSION, .collection = next};
+
+	return rig_run(rig, &operation, NULL, err);
+}
+
 const char *
 rig_new_dir(void)
 {

@@ -32,6 +32,9 @@ long rig_delete(struct rig *rig, struct collection *c, const struct point_id *id
     size_t n, struct error *err);
 int rig_drop(struct rig *rig, struct collection *c, struct error *err);
 
+/* Put `next` (collection_next) in its collection's place. */
+int rig_change(struct rig *rig, struct collection *next, struct error *err);
+
 /* A folder under test_folder() that nobody had before; valid until the next call. */
 const char *rig_new_dir(void);
 

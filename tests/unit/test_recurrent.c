@@ -19,6 +19,7 @@
 #include "base/tensors.h"
 #include "binarize/recurrent.h"
 #include "tests/support/guard.h"
+#include "tests/support/models.h"
 
 static char path[512];
 
@@ -160,17 +161,6 @@ random_vector(struct rng *rng, float *x, size_t n)
 		x[i] = rng_normal(rng);
 }
 
-static struct tensor
-tensor_of(const char *name, const float *data, size_t rows, size_t columns)
-{
-	return (struct tensor){.name = name,
-	    .type = TENSOR_F32,
-	    .n_dims = columns ? 2 : 1,
-	    .shape = {rows, columns ? columns : 1, 1, 1},
-	    .data = data,
-	    .size_bytes = rows * (columns ? columns : 1) * sizeof *data};
-}
-
 /* P (m, d), row i being P^T of the i-th unit vector: decode gives it, by steps of one
  * level at a time, f = 1 and no mean. */
 static float *
@@ -213,13 +203,14 @@ test_learned_from_rotation(void **state)
 	for (size_t i = 0; i < D; i++)
 		for (size_t j = 0; j < D; j++)
 			PT[j * D + i] = P[i * D + j];
-	struct tensor list[] = {tensor_of("mean", zeros, D, 0),
-	    tensor_of("base.0.weight", P, D, D), tensor_of("base.0.bias", zeros, D, 0),
-	    tensor_of("reconstruct.1.0.weight", PT, D, D),
-	    tensor_of("reconstruct.1.0.bias", zeros, D, 0),
-	    tensor_of("residual.1.0.weight", P, D, D),
-	    tensor_of("residual.1.0.bias", zeros, D, 0),
-	    tensor_of("query.weight", P, D, D)};
+	struct tensor list[] = {models_tensor("mean", zeros, D, 0),
+	    models_tensor("base.0.weight", P, D, D),
+	    models_tensor("base.0.bias", zeros, D, 0),
+	    models_tensor("reconstruct.1.0.weight", PT, D, D),
+	    models_tensor("reconstruct.1.0.bias", zeros, D, 0),
+	    models_tensor("residual.1.0.weight", P, D, D),
+	    models_tensor("residual.1.0.bias", zeros, D, 0),
+	    models_tensor("query.weight", P, D, D)};
 	struct tensors_pair metadata[] = {{"format", "halftone-binarizer"},
 	    {"format_version", "1"}, {"kind", "recurrent"}, {"dims", "128"},
 	    {"bits", "2"}, {"layers", "1"}};

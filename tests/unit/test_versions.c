@@ -86,14 +86,6 @@ teardown(void **state)
 	return 0;
 }
 
-static int
-put_version(struct rig *rig, struct collection *next, struct error *err)
-{
-	struct writer_operation op = {.kind = WRITER_VERSION, .collection = next};
-
-	return rig_run(rig, &op, NULL, err);
-}
-
 /* ---- against a twin ---- */
 
 #define POINTS 60
@@ -206,7 +198,7 @@ change(struct game *g)
 	}
 	assert_int_equal(kept + 1, n);
 	g->n_left_out += collection_n_versions(c) + 1 - n;
-	assert_int_equal(put_version(&g->rig, next, &err), 0);
+	assert_int_equal(rig_change(&g->rig, next, &err), 0);
 	g->held[g->n_held++] = next;
 }
 
@@ -422,7 +414,7 @@ test_new_size(void **state)
 	point_id_from_number(&point.id, 1);
 	assert_int_equal(rig_upsert(&rig, c, &point, 1, &err), 0);
 	struct collection *next = collection_next(c, &wanted, models, &err);
-	assert_int_equal(put_version(&rig, next, &err), 0);
+	assert_int_equal(rig_change(&rig, next, &err), 0);
 	collection_release(c);
 	collection_release(next);
 	for (int i = 0; i < 2; i++) {
@@ -490,7 +482,7 @@ test_stored(void **state)
 	point_id_from_number(&point.id, 1);
 	assert_int_equal(rig_upsert(&rig, c, &point, 1, &err), 0);
 	struct collection *next = collection_next(c, &wanted, models, &err);
-	assert_int_equal(put_version(&rig, next, &err), 0);
+	assert_int_equal(rig_change(&rig, next, &err), 0);
 	struct db_txn *txn = db_begin_read(rig.db, &err);
 	assert_int_equal(db_collections(txn, take_row, &row, &err), 0);
 	struct db_collection stored = {

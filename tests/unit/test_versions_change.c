@@ -51,14 +51,6 @@ teardown(void **state)
 	return 0;
 }
 
-static int
-put_version(struct rig *rig, struct collection *next, struct error *err)
-{
-	struct writer_operation op = {.kind = WRITER_VERSION, .collection = next};
-
-	return rig_run(rig, &op, NULL, err);
-}
-
 static void
 test_two_changes(void **state)
 {
@@ -85,11 +77,11 @@ test_two_changes(void **state)
 	struct collection *second = collection_next(c, &other, models, &err);
 	struct collection *twin = collection_next(c, &wanted, models, &err);
 	assert_int_equal(collection_n_versions(first), 2);
-	assert_int_equal(put_version(&rig, first, &err), 0);
-	assert_int_equal(put_version(&rig, second, &err), -1);
+	assert_int_equal(rig_change(&rig, first, &err), 0);
+	assert_int_equal(rig_change(&rig, second, &err), -1);
 	assert_int_equal(err.code, ERR_EXISTS);
 	assert_non_null(strstr(err.text, "try again"));
-	assert_int_equal(put_version(&rig, twin, &err), 0);
+	assert_int_equal(rig_change(&rig, twin, &err), 0);
 	again = registry_find(rig.registry, "c", &err);
 	assert_ptr_equal(again, first);
 	collection_release(again);
@@ -102,7 +94,7 @@ test_two_changes(void **state)
 	/* A drop begun before the change takes all away. */
 	assert_int_equal(rig_drop(&rig, c, &err), 0);
 	assert_null(registry_find(rig.registry, "c", &err));
-	assert_int_equal(put_version(&rig, second, &err), -1);
+	assert_int_equal(rig_change(&rig, second, &err), -1);
 	assert_int_equal(err.code, ERR_NOT_FOUND);
 	collection_release(c);
 	collection_release(first);
@@ -132,7 +124,7 @@ follow(struct rig *rig, struct collection *c, const char *binarizer, uint32_t di
 
 	snprintf(wanted.binarizer, sizeof wanted.binarizer, "%s", binarizer);
 	struct collection *next = collection_next(c, &wanted, models, &err);
-	if (!next || put_version(rig, next, &err) != 0)
+	if (!next || rig_change(rig, next, &err) != 0)
 		fail_msg("%s", err.text);
 	collection_release(c);
 	return next;
@@ -336,7 +328,7 @@ test_most_versions(void **state)
 		assert_int_equal(next != NULL, i < STORE_PARTS_MAX);
 		if (!next)
 			break;
-		assert_int_equal(put_version(&rig, next, &err), 0);
+		assert_int_equal(rig_change(&rig, next, &err), 0);
 		collection_release(c);
 		c = next;
 	}
@@ -346,7 +338,7 @@ test_most_versions(void **state)
 	point_id_from_number(&point.id, 3);
 	assert_int_equal(rig_upsert(&rig, c, &point, 1, &err), 0);
 	struct collection *next = collection_next(c, &wanted, models, &err);
-	assert_int_equal(put_version(&rig, next, &err), 0);
+	assert_int_equal(rig_change(&rig, next, &err), 0);
 	assert_int_equal(collection_n_versions(next), STORE_PARTS_MAX);
 	collection_release(next);
 	collection_release(c);
