@@ -68,9 +68,26 @@ bool json_equals(const struct json *string, const char *text);
  * bytes; cap is at least that. */
 size_t json_string(char *out, size_t cap, const struct json *string);
 
+/* Read a JSON_STRING in pieces, escapes resolved, for who keeps no copy of it:
+ *     struct json_pieces p = json_pieces(&string);
+ *     while ((n = json_piece(&p, piece)) > 0) use(piece, n);
+ * A piece is one byte of the text, or the whole character that an escape stands for. */
+struct json_pieces {
+	const char *next;
+	const char *end;
+};
+struct json_pieces json_pieces(const struct json *string);
+size_t json_piece(struct json_pieces *pieces, char piece[4]);
+
+/* How a JSON_STRING stands to n bytes in the order of memcmp: < 0, 0, > 0. */
+int json_compare(const struct json *string, const char *bytes, size_t n);
+
 /* *out := the number, which must be an integer in 0 .. 2^64 - 1 written without
  * fraction or exponent; false otherwise.  Exact. */
 bool json_u64(uint64_t *out, const struct json *number);
+
+/* The same for -2^63 .. 2^63 - 1. */
+bool json_i64(int64_t *out, const struct json *number);
 
 /* The number as a double (correctly rounded). */
 double json_double(const struct json *number);

@@ -170,6 +170,21 @@ json_u64(uint64_t *out, const struct json *number)
 	return true;
 }
 
+bool
+json_i64(int64_t *out, const struct json *number)
+{
+	bool negative = number->type == JSON_NUMBER && number->text[0] == '-';
+	struct json digits = *number;
+	uint64_t value;
+
+	digits.text += negative;
+	digits.len -= negative;
+	if (!json_u64(&value, &digits) || value > (uint64_t)INT64_MAX + negative)
+		return false;
+	*out = (int64_t)(negative ? 0 - value : value);
+	return true;
+}
+
 /*
  * x rounded to float once, as strtof does, or +-infinity.
  *

@@ -241,3 +241,34 @@ json_string(char *out, size_t cap, const struct json *string)
 	out[n] = '\0';
 	return n;
 }
+
+struct json_pieces
+json_pieces(const struct json *string)
+{
+	assert(string->type == JSON_STRING);
+	return (struct json_pieces){string->text + 1, string->text + string->len - 1};
+}
+
+size_t
+json_piece(struct json_pieces *pieces, char piece[4])
+{
+	return pieces->next < pieces->end ? take_piece(piece, &pieces->next) : 0;
+}
+
+int
+json_compare(const struct json *string, const char *bytes, size_t n)
+{
+	struct json_pieces pieces = json_pieces(string);
+	char piece[4];
+	size_t k;
+
+	while ((k = json_piece(&pieces, piece)) > 0) {
+		size_t same = k < n ? k : n;
+		int order = memcmp(piece, bytes, same);
+		if (order != 0 || same < k)
+			return order != 0 ? order : 1;
+		bytes += k;
+		n -= k;
+	}
+	return n > 0 ? -1 : 0;
+}
