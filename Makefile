@@ -41,7 +41,7 @@ ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g $(OPT) $(WARN) $(HARDEN) $(OPENMP) \
 	-ffp-contract=off -pthread -DHALFTONE_VERSION='"$(VERSION)"' $(CFLAGS)
 ALL_LDFLAGS := -pthread $(OPENMP) $(if $(SAN),-fsanitize=$(SAN)) \
 	-pie -Wl,-z,relro,-z,now $(LDFLAGS)
-LIBS := -levent_core -levent_extra -llmdb -lcjson -lutf8proc -lm
+LIBS := -levent_core -levent_extra -llmdb -lcjson -lutf8proc -lroaring -lm
 
 FOLDERS := base index binarize attention server client
 SRC := $(foreach d,$(FOLDERS),$(wildcard $(d)/*.c))

@@ -22,6 +22,8 @@ const char *const db_names[DB_NAMES] = {
     [DB_POINTS] = "points",
     [DB_CODES] = "codes",
     [DB_DROPPED] = "dropped",
+    [DB_NUMBERS] = "numbers",
+    [DB_TERMS] = "terms",
 };
 
 static int
@@ -194,7 +196,9 @@ open_names(struct db_txn *txn, struct error *err)
 			return -1;
 	}
 	for (int i = 0; i < DB_NAMES; i++) {
-		rc = mdb_dbi_open(txn->txn, db_names[i], MDB_CREATE, &db->dbi[i]);
+		unsigned several = i == DB_NUMBERS ? MDB_DUPSORT | MDB_DUPFIXED : 0;
+		rc = mdb_dbi_open(
+		    txn->txn, db_names[i], MDB_CREATE | several, &db->dbi[i]);
 		if (rc != 0)
 			return db_fail(db, rc, "opening", err);
 	}
@@ -311,28 +315,42 @@ pages_of(const MDB_stat *stat)
 	return stat->ms_branch_pages + stat->ms_leaf_pages + stat->ms_overflow_pages;
 }
 
+/* *n := pages in the lists of free ones; each begins with its length. */
+static int
+count_free(struct db_txn *txn, uint64_t *n)
+{
+	const MDB_dbi free_dbi = 0;
+	MDB_cursor *cursor;
+	MDB_val key, value;
+
+	*n = 0;
+	int rc = mdb_cursor_open(txn->txn, free_dbi, &cursor);
+	if (rc != 0)
+		return rc;
+	while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
+		*n += *(const size_t *)value.mv_data;
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int
 count_sizes(struct db_txn *txn, struct db_sizes *sizes, struct error *err)
 {
-	const MDB_dbi free_dbi = 0, main_dbi = 1, n_meta_pages = 2;
 	struct db *db = txn->db;
-	uint64_t pages[DB_NAMES + 2], used = n_meta_pages;
-	uint64_t n_rows = 0;
+	uint64_t pages[DB_NAMES], n_free = 0, n_rows = 0;
 	MDB_envinfo info;
 	MDB_stat stat;
 	struct stat st;
 
 	int rc = mdb_env_info(db->env, &info);
-	for (int i = 0; rc == 0 && i < DB_NAMES + 2; i++) {
-		MDB_dbi dbi = i < DB_NAMES    ? db->dbi[i]
-			      : i == DB_NAMES ? main_dbi
-					      : free_dbi;
-		rc = mdb_stat(txn->txn, dbi, &stat);
+	for (int i = 0; rc == 0 && i < DB_NAMES; i++) {
+		rc = mdb_stat(txn->txn, db->dbi[i], &stat);
 		pages[i] = rc == 0 ? pages_of(&stat) : 0;
-		used += pages[i];
 		if (i == DB_POINTS && rc == 0)
 			n_rows = stat.ms_entries;
 	}
+	if (rc == 0)
+		rc = count_free(txn, &n_free);
 	if (rc != 0)
 		return db_fail(db, rc, "counting pages", err);
 	if (fstat(db->data_fd, &st) != 0)
@@ -344,10 +362,11 @@ count_sizes(struct db_txn *txn, struct db_sizes *sizes, struct error *err)
 	    .points_bytes = pages[DB_POINTS] * size,
 	    .codes_bytes = pages[DB_CODES] * size,
 	    .n_rows = n_rows,
-	    .free_bytes = all > used ? (all - used) * size : 0,
+	    .free_bytes = n_free * size,
 	};
-	sizes->other_bytes =
-	    used * size - sizes->ids_bytes - sizes->points_bytes - sizes->codes_bytes;
+	/* What is left: LMDB does not tell the pages of several values to a key. */
+	sizes->other_bytes = (all - n_free) * size - sizes->ids_bytes -
+			     sizes->points_bytes - sizes->codes_bytes;
 	return 0;
 }
 

@@ -19,7 +19,9 @@
  *     ids          collection, id -> slots
  *     points       collection, slot -> id, payload, operation, passage
  *     codes        collection, code version, vector name, block -> rows of codes
- *     dropped      collections whose rows are still to be deleted
+ *     numbers      collection, field -> values of payloads, in order, with their rows
+ *     terms        collection, field, value -> rows (server/db_fields.h has both)
+ *     dropped      collections and fields whose rows are still to be deleted
  *
  * Durability: LMDB's default, nothing else can be asked for.  When db_commit has
  * returned 0 the transaction is on the disk (two flushes) and survives kill -9 and
@@ -36,10 +38,11 @@
  * at most DB_READERS_MAX at once).  Keep it short: while it lives, no page that was
  * freed since can be reused, and the file grows.
  */
-#define DB_FORMAT_VERSION 3  /* the newest that is read */
+#define DB_FORMAT_VERSION 4  /* the newest that is read */
 #define DB_FORMAT_PLAIN 1    /* of a directory without what the others have */
 #define DB_FORMAT_PASSAGES 2 /* a point has passages */
 #define DB_FORMAT_VERSIONS 3 /* a collection has had codes of a second version */
+#define DB_FORMAT_FIELDS 4   /* payloads have been indexed */
 #define DB_PASSAGES_MAX 4096 /* of a point */
 #define DB_MAP_BYTES_DEFAULT ((size_t)256 << 30)
 #define DB_MAP_BYTES_MIN ((size_t)1 << 20)
@@ -150,7 +153,8 @@ int db_binarizer_delete(
 int db_collection_drop(
     struct db_txn *txn, const char *name, uint32_t id, struct error *err);
 
-/* Delete at most n rows of dropped collections; *more := whether any are left. */
+/* Delete at most n rows of dropped collections and fields; *more := whether any are
+ * left. */
 int db_purge(struct db_txn *txn, size_t n, bool *more, struct error *err);
 
 /* ---- points ---- */

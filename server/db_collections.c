@@ -9,7 +9,7 @@
  * collections: name -> collection (4 bytes, little-endian), settings (JSON)
  * binarizers:  collection, of later versions of codes than the first also the version
  *              -> bytes
- * dropped:     collection -> nothing
+ * dropped:     collection, of a field alone also its number -> nothing
  * meta:        "next_collection" -> 4 bytes, little-endian
  */
 static const char next_key[] = "next_collection";
@@ -196,9 +196,13 @@ purge_rows(struct db_txn *txn, enum db_name name, const MDB_val *begin, size_t *
 					     : db_fail(txn->db, rc, "deleting", err);
 }
 
-/* *found and id := the first collection that is dropped but not purged. */
+/* A key of `dropped`: what the keys of the rows begin with. */
+#define DROPPED_KEY_MAX 6
+
+/* *found and *begin (in bytes) := the first that is dropped but not purged. */
 static int
-first_dropped(struct db_txn *txn, uint8_t id[4], bool *found, struct error *err)
+first_dropped(struct db_txn *txn, uint8_t bytes[DROPPED_KEY_MAX], MDB_val *begin,
+    bool *found, struct error *err)
 {
 	MDB_val key, value;
 	MDB_cursor *cursor;
@@ -208,9 +212,10 @@ first_dropped(struct db_txn *txn, uint8_t id[4], bool *found, struct error *err)
 		return db_fail(txn->db, rc, "deleting", err);
 	rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
 	*found = rc == 0;
-	if (rc == 0 && key.mv_size == 4)
-		memcpy(id, key.mv_data, 4);
-	bool bad = rc == 0 && key.mv_size != 4;
+	bool bad = rc == 0 && key.mv_size != 4 && key.mv_size != DROPPED_KEY_MAX;
+	if (rc == 0 && !bad)
+		*begin =
+		    (MDB_val){key.mv_size, memcpy(bytes, key.mv_data, key.mv_size)};
 	mdb_cursor_close(cursor);
 	if (bad)
 		return db_damaged(txn->db, "a dropped collection has no number", err);
@@ -218,38 +223,44 @@ first_dropped(struct db_txn *txn, uint8_t id[4], bool *found, struct error *err)
 					     : db_fail(txn->db, rc, "deleting", err);
 }
 
-/* The last of a dropped collection. */
+/* The last of a dropped collection or field. */
 static int
-forget(struct db_txn *txn, const uint8_t id[4], struct error *err)
+forget(struct db_txn *txn, const MDB_val *begin, struct error *err)
 {
 	uint8_t key[DB_EXTRA_KEY_MAX];
-	MDB_val begin = {db_extra_key(key, bytes_get32be(id), 1), key};
+	uint32_t collection = bytes_get32be(begin->mv_data);
+	MDB_val extra = {db_extra_key(key, collection, 1), key};
 	size_t all = SIZE_MAX;
 
-	if (purge_rows(txn, DB_META, &begin, &all, err) != 0)
+	if (begin->mv_size == 4 && purge_rows(txn, DB_META, &extra, &all, err) != 0)
 		return -1;
-	return db_delete(txn, DB_DROPPED, id, 4, err);
+	return db_delete(txn, DB_DROPPED, begin->mv_data, begin->mv_size, err);
 }
 
 int
 db_purge(struct db_txn *txn, size_t n, bool *more, struct error *err)
 {
 	static const enum db_name parts[] = {
-	    DB_CODES, DB_IDS, DB_POINTS, DB_BINARIZERS};
-	uint8_t id[4];
-	const MDB_val begin = {sizeof id, id};
+	    DB_NUMBERS, DB_TERMS, DB_CODES, DB_IDS, DB_POINTS, DB_BINARIZERS};
+	uint8_t bytes[DROPPED_KEY_MAX];
+	MDB_val begin = {0, bytes};
 	size_t left = n;
 
+	if (db_fields_flush(txn, err) != 0)
+		return -1;
 	for (;;) {
-		if (first_dropped(txn, id, more, err) != 0)
+		if (first_dropped(txn, bytes, &begin, more, err) != 0)
 			return -1;
 		if (!*more || left == 0)
 			return 0;
-		for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+		/* Of a field there are numbers and terms alone: other keys that begin
+		 * so are other things. */
+		size_t n_parts = begin.mv_size == 4 ? sizeof parts / sizeof *parts : 2;
+		for (size_t i = 0; i < n_parts; i++)
 			if (purge_rows(txn, parts[i], &begin, &left, err) != 0)
 				return -1;
 		/* Rows may be left exactly when the slice was used up. */
-		if (left > 0 && forget(txn, id, err) != 0)
+		if (left > 0 && forget(txn, &begin, err) != 0)
 			return -1;
 	}
 }

@@ -16,6 +16,8 @@ enum db_name {
 	DB_POINTS,
 	DB_CODES,
 	DB_DROPPED,
+	DB_NUMBERS, /* the one with several values to a key */
+	DB_TERMS,
 	DB_NAMES,
 };
 extern const char *const db_names[DB_NAMES];
@@ -39,11 +41,14 @@ struct db {
 	char *dir;
 };
 
+struct db_fields_log;
+
 struct db_txn {
 	struct db *db;
 	MDB_txn *txn;
-	MDB_cursor *points; /* opened at first use; closed before the end */
-	uint8_t *block;     /* DB_BLOCK_BYTES_MAX, of a writing transaction */
+	MDB_cursor *points;           /* opened at first use; closed before the end */
+	uint8_t *block;               /* DB_BLOCK_BYTES_MAX, of a writing transaction */
+	struct db_fields_log *fields; /* changes of indexes that wait; NULL: none */
 };
 
 /* Fill *err with what LMDB's or the system's rc means for this database; marks it
@@ -62,6 +67,10 @@ int db_put(struct db_txn *txn, enum db_name name, const void *key, size_t n,
 /* Deleting what is not there is fine. */
 int db_delete(struct db_txn *txn, enum db_name name, const void *key, size_t n,
     struct error *err);
+
+/* Write the changes of indexes that wait, or forget them. */
+int db_fields_flush(struct db_txn *txn, struct error *err);
+void db_fields_forget(struct db_txn *txn);
 
 /* What is about to be written needs this format version: older programs shall refuse
  * the file. */

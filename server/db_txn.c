@@ -141,6 +141,11 @@ db_commit(struct db_txn *txn, struct error *err)
 {
 	struct db *db = txn->db;
 
+	if (db_fields_flush(txn, err) != 0) {
+		db_end(txn);
+		return -1;
+	}
+	db_fields_forget(txn);
 	if (txn->points)
 		mdb_cursor_close(txn->points);
 	int rc = mdb_txn_commit(txn->txn);
@@ -157,6 +162,7 @@ db_end(struct db_txn *txn)
 	if (txn->points)
 		mdb_cursor_close(txn->points);
 	mdb_txn_abort(txn->txn);
+	db_fields_forget(txn);
 	free(txn->block);
 	free(txn);
 }

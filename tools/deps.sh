@@ -4,6 +4,7 @@
 set -eu
 
 build="gcc make libc6-dev libevent-dev liblmdb-dev libcjson-dev libutf8proc-dev"
+build="$build libroaring-dev"
 build="$build curl ca-certificates"
 test="libcmocka-dev python3 python3-venv python3-yaml jq"
 # Training loads it when it runs; nothing is linked with it.

@@ -431,7 +431,8 @@ test_versions(void **state)
 	const char *dir = rows_dir();
 
 	db_close(rows_open(dir, ROWS_MAP));
-	patch_behind(dir, "format_version", "\4\0\0\0", 4);
+	patch_behind(
+	    dir, "format_version", (char[]){DB_FORMAT_VERSION + 1, 0, 0, 0}, 4);
 	assert_null(db_open(dir, ROWS_MAP, &err));
 	assert_int_equal(err.code, ERR_FORMAT);
 	assert_non_null(strstr(err.text, "newer release"));

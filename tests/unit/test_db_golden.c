@@ -531,7 +531,7 @@ main(void)
 
 	log_set_level(LOG_WARN);
 	if (dir) {
-		version = DB_FORMAT_VERSION;
+		version = DB_FORMAT_VERSIONS;
 		make(dir);
 		return 0;
 	}
