@@ -111,47 +111,91 @@ heaps_init(struct flat_scratch *scratch, const struct flat_search *searches, siz
 	}
 }
 
+/* Consecutive blocks of a chunk. */
+struct piece {
+	const struct store_part *part;
+	const struct store_chunk *chunk;
+	const uint16_t *live; /* of the chunk's blocks: what counts */
+	size_t chunk_row;     /* the chunk's first slot */
+	size_t begin, end;    /* blocks of the chunk */
+};
+
+/* The rows of a piece against one query. */
+static void
+scan_piece(struct flat_scratch *scratch, struct heap *heap,
+    const struct distance_query *q, const struct piece *p, size_t thread)
+{
+	const struct store_chunk *chunk = p->chunk;
+	const size_t row = p->begin * DISTANCE_ROWS, n_blocks = p->end - p->begin;
+	struct distance_rows rows = {p->live + p->begin, chunk->factor + row,
+	    chunk->norm2 ? chunk->norm2 + row : NULL, NULL};
+	int32_t *dots = scratch->dots + thread * STORE_CHUNK_ROWS;
+	float *bases = scratch->at + thread * STORE_CHUNK_ROWS;
+	struct hit *found = scratch->found + thread * STORE_CHUNK_ROWS;
+
+	distance_dots(scratch->kernel, dots, q,
+	    chunk->codes + p->begin * distance_block_bytes(p->part->shape), n_blocks);
+	if (chunk->place && q->kind != DISTANCE_HAMMING) {
+		distance_at(bases, q, chunk->place + row, n_blocks * DISTANCE_ROWS);
+		rows.at = bases;
+	}
+	size_t n_found = scratch->kernel->select(
+	    found, dots, q, &rows, n_blocks, heap_threshold(heap));
+	for (size_t j = 0; j < n_found; j++) {
+		found[j].slot += (uint32_t)(p->chunk_row + row);
+		heap_push(heap, found[j]);
+	}
+}
+
+/* The rows of a piece that are in the set, against one query. */
+static void
+scan_set(struct flat_scratch *scratch, struct heap *heap,
+    const struct flat_search *search, size_t part, const struct piece *p, size_t thread)
+{
+	uint16_t live[STORE_CHUNK_BLOCKS];
+	const size_t word = p->chunk_row / DISTANCE_ROWS;
+	struct piece run = *p;
+
+	if (word >= search->rows->n_words) /* the set is of whole chunks */
+		return;
+	for (size_t b = p->begin; b < p->end; b++)
+		live[b] = p->live[b] & search->rows->words[word + b];
+	run.live = live;
+	for (run.begin = p->begin; run.begin < p->end; run.begin = run.end) {
+		for (run.end = run.begin; run.end < p->end && live[run.end];)
+			run.end++;
+		if (run.end > run.begin)
+			scan_piece(scratch, heap, &search->query[part], &run, thread);
+		else
+			run.end++;
+	}
+}
+
 /* One chunk of a part against every query. */
 static void
 scan_chunk(struct flat_scratch *scratch, const struct flat_search *searches, size_t n,
     const struct store_snapshot *snapshot, size_t part, size_t at, size_t thread)
 {
-	const struct distance_kernel *kernel = scratch->kernel;
 	const struct store_chunk *chunk = snapshot->parts[part].chunks[at];
-	const size_t block_bytes = distance_block_bytes(snapshot->parts[part].shape);
 	const size_t rows_left = snapshot->n_slots - at * STORE_CHUNK_ROWS;
 	size_t n_blocks = (rows_left + DISTANCE_ROWS - 1) / DISTANCE_ROWS;
-	size_t piece = PIECE_BYTES / block_bytes;
-	int32_t *dots = scratch->dots + thread * STORE_CHUNK_ROWS;
-	float *bases = scratch->at + thread * STORE_CHUNK_ROWS;
-	struct hit *found = scratch->found + thread * STORE_CHUNK_ROWS;
+	size_t step = PIECE_BYTES / distance_block_bytes(snapshot->parts[part].shape);
+	struct piece p = {
+	    &snapshot->parts[part], chunk, chunk->live, at * STORE_CHUNK_ROWS, 0, 0};
 
 	if (n_blocks > STORE_CHUNK_BLOCKS)
 		n_blocks = STORE_CHUNK_BLOCKS;
-	if (piece == 0)
-		piece = 1;
-	for (size_t b = 0; b < n_blocks; b += piece) {
-		size_t m = piece < n_blocks - b ? piece : n_blocks - b;
-		size_t row = b * DISTANCE_ROWS;
-		struct distance_rows rows = {chunk->live + b, chunk->factor + row,
-		    chunk->norm2 ? chunk->norm2 + row : NULL, NULL};
+	if (step == 0)
+		step = 1;
+	for (; p.begin < n_blocks; p.begin = p.end) {
+		p.end = step < n_blocks - p.begin ? p.begin + step : n_blocks;
 		for (size_t i = 0; i < n; i++) {
 			struct heap *heap = &scratch->heaps[thread * n + i];
-			const struct distance_query *q = &searches[i].query[part];
-			distance_dots(
-			    kernel, dots, q, chunk->codes + b * block_bytes, m);
-			if (chunk->place && q->kind != DISTANCE_HAMMING) {
-				distance_at(
-				    bases, q, chunk->place + row, m * DISTANCE_ROWS);
-				rows.at = bases;
-			}
-			size_t n_found = kernel->select(
-			    found, dots, q, &rows, m, heap_threshold(heap));
-			for (size_t j = 0; j < n_found; j++) {
-				found[j].slot +=
-				    (uint32_t)(at * STORE_CHUNK_ROWS + row);
-				heap_push(heap, found[j]);
-			}
+			if (searches[i].rows)
+				scan_set(scratch, heap, &searches[i], part, &p, thread);
+			else
+				scan_piece(scratch, heap, &searches[i].query[part], &p,
+				    thread);
 		}
 	}
 }

@@ -6,11 +6,13 @@
 #include "base/error.h"
 #include "base/heap.h"
 #include "index/distance.h"
+#include "index/row_set.h"
 #include "index/store.h"
 
 /*
- * Exact search: every live row of a snapshot against every query of a batch, in one
- * pass over the codes (they are read from memory once a batch).
+ * Exact search: every live row of a snapshot, or those of a set, against every query of
+ * a batch, in one pass over the codes (they are read from memory once a batch).  Blocks
+ * without a row that counts are passed over.
  *
  * The hits and the bits of their scores do not depend on the number of threads, the
  * kernel or the split into batches; of equal scores the lower slot comes first.
@@ -21,8 +23,10 @@
 struct flat_search {
 	const struct distance_query *query; /* one for each part of the snapshot */
 	size_t k;
-	struct hit *hits; /* room for k; afterwards the best n, best first */
-	size_t n;         /* out: min(k, live rows) */
+	struct hit *hits;           /* room for k; afterwards the best n, best first */
+	size_t n;                   /* out: min(k, rows that count) */
+	const struct row_set *rows; /* NULL: every live row counts; else of those the
+				       ones in the set, which may be of fewer slots */
 };
 
 struct flat_scratch;

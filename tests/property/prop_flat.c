@@ -3,7 +3,8 @@
  * shape, kind, metric, kernel, number of threads, k (0, 1, n, beyond n) and split into
  * batches, with few different codes so that ties are everywhere, with removed rows,
  * with rows in up to three parts of different shapes, some of which have centres, and
- * for queries that read the first planes alone. The twin computes each score from
+ * for queries that read the first planes alone, and for those among the rows of a set.
+ * The twin computes each score from
  * levels by the formulas of index/distance.h.
  */
 #include <setjmp.h>
@@ -174,6 +175,46 @@ compare(const void *a, const void *b)
 	return x->slot < y->slot ? -1 : x->slot > y->slot;
 }
 
+/* A set of some slots, by runs of slots so that blocks are empty, of no more slots than
+ * there are; or NULL. */
+static struct row_set *
+random_set(struct world *w)
+{
+	static const uint64_t lengths[] = {1, 40, 3000};
+	uint64_t length = lengths[rng_below(&w->rng, 3)];
+	struct error err;
+
+	if (rng_below(&w->rng, 2))
+		return NULL;
+	struct row_set *set =
+	    row_set_new((uint32_t)rng_below(&w->rng, w->n_slots + 1), &err);
+	assert_non_null(set);
+	for (uint32_t slot = 0; slot < set->n_slots;) {
+		bool in = rng_below(&w->rng, 3) == 0;
+		for (uint64_t n = 1 + rng_below(&w->rng, length); n > 0; n--, slot++)
+			if (in)
+				row_set_add(set, slot);
+	}
+	return set;
+}
+
+/* The hits of all rows, and of a set, are those of `want` that are in it. */
+static void
+check_search(
+    const struct world *w, const struct flat_search *search, const struct hit *want)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->snapshot->n_live && n < search->k; i++) {
+		if (search->rows && !row_set_has(search->rows, want[i].slot))
+			continue;
+		assert_true(n < search->n);
+		assert_memory_equal(&search->hits[n], &want[i], sizeof *want);
+		n++;
+	}
+	assert_int_equal(search->n, n);
+}
+
 static void
 check(struct world *w, const struct distance_kernel *kernel, size_t threads,
     struct hit *const want[BATCH])
@@ -181,6 +222,7 @@ check(struct world *w, const struct distance_kernel *kernel, size_t threads,
 	const size_t n_live = w->snapshot->n_live;
 	const size_t ks[] = {0, 1, 2, 10, n_live, n_live + 7};
 	struct flat_search searches[BATCH];
+	struct row_set *sets[BATCH];
 	struct error err;
 	struct flat_scratch *scratch = flat_scratch_new(kernel, threads, &err);
 
@@ -189,17 +231,17 @@ check(struct world *w, const struct distance_kernel *kernel, size_t threads,
 		size_t n = 1 + rng_below(&w->rng, BATCH - done);
 		for (size_t i = 0; i < n; i++) {
 			size_t k = ks[rng_below(&w->rng, sizeof ks / sizeof *ks)];
+			sets[i] = random_set(w);
 			searches[i] =
 			    (struct flat_search){&w->queries[(done + i) * w->n_parts],
-				k, guard_new(k * sizeof(struct hit)), 99};
+				k, guard_new(k * sizeof(struct hit)), 99, sets[i]};
 		}
 		assert_int_equal(flat_run(searches, n, w->snapshot, scratch, &err), 0);
 		for (size_t i = 0; i < n; i++) {
-			size_t k = searches[i].k;
-			assert_int_equal(searches[i].n, k < n_live ? k : n_live);
-			assert_memory_equal(searches[i].hits, want[done + i],
-			    searches[i].n * sizeof(struct hit));
-			guard_free(searches[i].hits, k * sizeof(struct hit));
+			check_search(w, &searches[i], want[done + i]);
+			guard_free(
+			    searches[i].hits, searches[i].k * sizeof(struct hit));
+			row_set_free(sets[i]);
 		}
 		done += n;
 	}
