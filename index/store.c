@@ -26,6 +26,18 @@ chunk_is_empty(const struct store_chunk *chunk)
 	return true;
 }
 
+/* The part's chunks are to keep plane 0, where that is not all. */
+static int
+want_plane0(struct store_part *part)
+{
+	if (part->shape.bits == 1)
+		return 0;
+	if (!part->slab0)
+		part->slab0 = store_slab0_new(part->shape);
+	part->plane0 = part->slab0 != NULL;
+	return part->plane0 ? 0 : -1;
+}
+
 /* The part behind the others, in a snapshot that nobody sees yet. */
 static int
 add_part(struct store *store, struct store_snapshot *s, uint32_t number,
@@ -39,13 +51,16 @@ add_part(struct store *store, struct store_snapshot *s, uint32_t number,
 	    .chunks = array_new(s->chunks_max, sizeof(struct store_chunk *)),
 	    .slab = store_slab_new(store, shape),
 	};
-	if (!part->slab || !part->chunks) {
-		slab_release(part->slab);
-		free(part->chunks);
-		return -1;
-	}
+	if (!part->slab || !part->chunks)
+		goto err;
+	if (s->n_parts > 0 && (part - 1)->plane0 && want_plane0(part) != 0)
+		goto err;
 	s->n_parts++;
 	return 0;
+err:
+	slab_release(part->slab);
+	free(part->chunks);
+	return -1;
 }
 
 struct store *
@@ -249,6 +264,23 @@ stage_table(struct store *store, uint32_t slot, struct error *err)
 	return 0;
 }
 
+/* A chunk of the staged table := a new one, or a copy of itself. */
+static struct store_chunk *
+copy_chunk(struct store *store, const struct store_part *of, struct store_chunk **place,
+    struct error *err)
+{
+	struct store_chunk *chunk = store_chunk_new(store, of, *place);
+
+	if (!chunk) {
+		store_no_memory(err, "a chunk of codes");
+		return NULL;
+	}
+	chunk->generation = store->staged->generation;
+	store_chunk_drop(of, *place);
+	*place = chunk;
+	return chunk;
+}
+
 /* The part's chunk of `slot`, made or copied so that this transaction may write it. */
 static struct store_chunk *
 stage_chunk(struct store *store, size_t part, uint32_t slot, struct error *err)
@@ -261,15 +293,7 @@ stage_chunk(struct store *store, size_t part, uint32_t slot, struct error *err)
 	struct store_chunk **place = &of->chunks[slot / STORE_CHUNK_ROWS];
 	if (*place && (*place)->generation == s->generation)
 		return *place;
-	struct store_chunk *chunk = store_chunk_new(store, of, *place);
-	if (!chunk) {
-		store_no_memory(err, "a chunk of codes");
-		return NULL;
-	}
-	chunk->generation = s->generation;
-	store_chunk_drop(of, *place);
-	*place = chunk;
-	return chunk;
+	return copy_chunk(store, of, place, err);
 }
 
 /* Take the row out of a part whose chunk is staged; an emptied chunk goes. */
@@ -310,6 +334,10 @@ store_put(
 	size_t r = slot % STORE_CHUNK_ROWS, b = r / DISTANCE_ROWS;
 	distance_pack(chunk->codes + b * distance_block_bytes(part->shape),
 	    r % DISTANCE_ROWS, row->wire, part->shape);
+	if (chunk->plane0) /* the first plane of the wire form */
+		distance_pack(
+		    chunk->plane0 + b * distance_block_bytes(store_plane0(part->shape)),
+		    r % DISTANCE_ROWS, row->wire, store_plane0(part->shape));
 	chunk->factor[r] = row->factor;
 	if (chunk->norm2)
 		chunk->norm2[r] = row->norm2;
@@ -389,6 +417,43 @@ store_drop_part(struct store *store, uint32_t number, struct error *err)
 	store_part_free(&s->parts[p], s->n_chunks);
 	s->n_parts--;
 	memmove(&s->parts[p], &s->parts[p + 1], (s->n_parts - p) * sizeof *s->parts);
+	return 0;
+}
+
+int
+store_want_plane0(struct store *store, bool want, struct error *err)
+{
+	if (stage(store, err) != 0)
+		return -1;
+	struct store_snapshot *s = store->staged;
+	for (size_t p = 0; want && p < s->n_parts; p++)
+		if (want_plane0(&s->parts[p]) != 0)
+			return store_no_memory(err, "plane 0 of codes");
+	for (size_t p = 0; !want && p < s->n_parts; p++)
+		s->parts[p].plane0 = false;
+	return 0;
+}
+
+int
+store_step_plane0(bool *done, struct store *store, size_t n, struct error *err)
+{
+	*done = false;
+	if (stage(store, err) != 0)
+		return -1;
+	const struct store_snapshot *s = store->staged;
+	for (size_t p = 0; p < s->n_parts; p++) {
+		const struct store_part *part = &s->parts[p];
+		for (size_t i = 0; i < s->n_chunks; i++) {
+			const struct store_chunk *chunk = part->chunks[i];
+			if (!chunk || (chunk->plane0 != NULL) == part->plane0)
+				continue;
+			if (n-- == 0)
+				return 0;
+			if (!copy_chunk(store, part, &part->chunks[i], err))
+				return -1;
+		}
+	}
+	*done = true;
 	return 0;
 }
 

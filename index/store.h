@@ -27,18 +27,22 @@
  * a newer one) and keep their slots; part 0 is the oldest.  A part that has lost all
  * its rows can be dropped; the numbers that parts have tell them apart then.
  *
+ * A store may keep plane 0 of its codes a second time, as blocks of 1-bit codes, for
+ * searches that look at it first (index/progressive.h): reading it alone out of packed
+ * levels would read them all.
+ *
  * A published chunk never changes.  The writer changes copies of the chunks it
  * touches (one copy a chunk and transaction) and publishes a new table; readers keep
  * the snapshot they acquired for as long as they like and never see a torn row.
  *
  * Threads: one writer at a time calls store_slot_new, _put, _remove, _add_extra,
- * _add_part, _drop_part, _staged_*, _publish, _rollback; store_acquire, store_release,
- * store_bytes and everything that takes a snapshot: any thread.
+ * _add_part, _drop_part, _want_plane0, _step_plane0, _staged_*, _publish, _rollback;
+ * store_acquire, store_release, store_bytes and everything that takes a snapshot: any
+ * thread.
  *
- * A transaction begins with the first store_slot_new, _put, _remove, _add_extra,
- * _add_part or _drop_part after a publish or rollback.  Those may fail with ERR_MEMORY
- * and then have changed nothing (what was staged before stays staged); publish and
- * rollback cannot fail.
+ * A transaction begins with the first call that stages something after a publish or
+ * rollback.  Those may fail with ERR_MEMORY and then have changed nothing (what was
+ * staged before stays staged); publish and rollback cannot fail.
  */
 #define STORE_CHUNK_ROWS 1024
 #define STORE_CHUNK_BLOCKS (STORE_CHUNK_ROWS / DISTANCE_ROWS)
@@ -54,6 +58,8 @@ struct store_chunk {
 	float *factor;  /* [STORE_CHUNK_ROWS], 64-byte aligned */
 	float *norm2;   /* [STORE_CHUNK_ROWS], 64-byte aligned; NULL without */
 	struct code_place *place; /* [STORE_CHUNK_ROWS]; NULL without centres */
+	uint8_t *plane0; /* STORE_CHUNK_BLOCKS blocks of store_plane0(shape), 64-byte
+			    aligned; NULL without */
 	uint16_t live[STORE_CHUNK_BLOCKS];
 	uint64_t generation; /* of the transaction that made it */
 	atomic_size_t n_owners;
@@ -65,7 +71,9 @@ struct store_part {
 	uint32_t n_live;
 	uint32_t n_extra;            /* of them: see store_add_extra */
 	struct store_chunk **chunks; /* (n_chunks of the snapshot); NULL: no row */
-	struct slab *slab;           /* of chunks: the store's own business */
+	bool plane0;                 /* chunks that are written get one */
+	struct slab *slab, *slab0;   /* of chunks and of their plane 0 (NULL: none had
+					one yet): the store's own business */
 };
 
 struct store_snapshot {
@@ -127,6 +135,21 @@ int store_add_part(
  * up.  ERR_MEMORY. */
 int store_drop_part(struct store *store, uint32_t number, struct error *err);
 
+/* The shape of plane 0 kept by itself. */
+static inline struct code_shape
+store_plane0(struct code_shape shape)
+{
+	return (struct code_shape){shape.dims, 1, 0};
+}
+
+/* Stage that chunks which are written from now on keep plane 0 by itself, or do not;
+ * those of 1-bit codes, which are plane 0, never do.  ERR_MEMORY. */
+int store_want_plane0(struct store *store, bool want, struct error *err);
+
+/* Stage copies of up to n (>= 1) chunks that are not as wanted; *done: none is left.
+ * ERR_MEMORY. */
+int store_step_plane0(bool *done, struct store *store, size_t n, struct error *err);
+
 /* With what is staged: the last part's number; the part in which a slot is live, -1: in
  * none. */
 uint32_t store_staged_newest(const struct store *store);
@@ -164,6 +187,7 @@ bool store_get(uint8_t *wire, float *factor, float *norm2,
 /* Bytes of memory of the newest snapshot by part. */
 struct store_bytes {
 	size_t codes;   /* packed codes, room for whole chunks */
+	size_t plane0;  /* what of them is kept a second time */
 	size_t factors; /* factors, places and |x|^2 */
 	size_t tables;  /* live bits, free slots, tables of pointers */
 };

@@ -46,6 +46,9 @@ int store_no_memory(struct error *err, const char *what);
 /* A source of chunks for codes of `shape`; NULL: memory is short. */
 struct slab *store_slab_new(const struct store *store, struct code_shape shape);
 
+/* A source of their plane 0; NULL: memory is short. */
+struct slab *store_slab0_new(struct code_shape shape);
+
 /* A chunk of a part without rows, or a copy of `from`; NULL: memory is short. */
 struct store_chunk *store_chunk_new(const struct store *store,
     const struct store_part *part, const struct store_chunk *from);

@@ -36,6 +36,34 @@ store_slab_new(const struct store *store, struct code_shape shape)
 	return slab_new(CHUNK_HEAD_BYTES + chunk_body_bytes(shape, store->with_norm2));
 }
 
+static size_t
+chunk_plane0_bytes(struct code_shape shape)
+{
+	return STORE_CHUNK_BLOCKS * distance_block_bytes(store_plane0(shape));
+}
+
+struct slab *
+store_slab0_new(struct code_shape shape)
+{
+	return slab_new(chunk_plane0_bytes(shape));
+}
+
+/* The chunk's plane 0 := that of its rows. */
+static void
+fill_plane0(struct store_chunk *chunk, struct code_shape shape)
+{
+	const struct code_shape shape0 = store_plane0(shape);
+	uint8_t wire[CODE_BYTES_MAX];
+
+	for (size_t r = 0; r < STORE_CHUNK_ROWS; r++) {
+		size_t b = r / DISTANCE_ROWS;
+		distance_unpack(wire, chunk->codes + b * distance_block_bytes(shape),
+		    r % DISTANCE_ROWS, shape);
+		distance_pack(chunk->plane0 + b * distance_block_bytes(shape0),
+		    r % DISTANCE_ROWS, wire, shape0);
+	}
+}
+
 struct store_chunk *
 store_chunk_new(const struct store *store, const struct store_part *part,
     const struct store_chunk *from)
@@ -43,10 +71,12 @@ store_chunk_new(const struct store *store, const struct store_part *part,
 	const struct code_shape shape = part->shape;
 	const size_t body = chunk_body_bytes(shape, store->with_norm2);
 	struct store_chunk *chunk = slab_take(part->slab);
+	uint8_t *plane0 = part->plane0 ? slab_take(part->slab0) : NULL;
 
-	if (!chunk)
-		return NULL;
-	*chunk = (struct store_chunk){.codes = (uint8_t *)chunk + CHUNK_HEAD_BYTES};
+	if (!chunk || (part->plane0 && !plane0))
+		goto err;
+	*chunk = (struct store_chunk){
+	    .codes = (uint8_t *)chunk + CHUNK_HEAD_BYTES, .plane0 = plane0};
 	chunk->factor = (void *)(chunk->codes + chunk_code_bytes(shape));
 	if (store->with_norm2)
 		chunk->norm2 = chunk->factor + STORE_CHUNK_ROWS;
@@ -59,15 +89,29 @@ store_chunk_new(const struct store *store, const struct store_part *part,
 	} else {
 		memset(chunk->codes, 0, body);
 	}
+	if (plane0 && from && from->plane0)
+		memcpy(plane0, from->plane0, chunk_plane0_bytes(shape));
+	else if (plane0)
+		fill_plane0(chunk, shape);
 	atomic_init(&chunk->n_owners, 1);
 	return chunk;
+
+err:
+	if (chunk)
+		slab_give(part->slab, chunk);
+	if (plane0)
+		slab_give(part->slab0, plane0);
+	return NULL;
 }
 
 void
 store_chunk_drop(const struct store_part *part, struct store_chunk *chunk)
 {
-	if (chunk && atomic_fetch_sub(&chunk->n_owners, 1) == 1)
-		slab_give(part->slab, chunk);
+	if (!chunk || atomic_fetch_sub(&chunk->n_owners, 1) > 1)
+		return;
+	if (chunk->plane0)
+		slab_give(part->slab0, chunk->plane0);
+	slab_give(part->slab, chunk);
 }
 
 bool
@@ -85,6 +129,8 @@ copy_part(struct store_part *to, const struct store_part *from, size_t n_chunks)
 	if (!to->chunks)
 		return false;
 	slab_retain(to->slab);
+	if (to->slab0)
+		slab_retain(to->slab0);
 	for (size_t i = 0; i < n_chunks; i++) {
 		to->chunks[i] = from->chunks[i];
 		if (to->chunks[i])
@@ -126,6 +172,7 @@ store_part_free(struct store_part *part, size_t n_chunks)
 		store_chunk_drop(part, part->chunks[i]);
 	free(part->chunks);
 	slab_release(part->slab);
+	slab_release(part->slab0);
 }
 
 void
@@ -222,9 +269,13 @@ store_bytes(struct store *store)
 	struct store_bytes bytes = {.tables = sizeof *s};
 
 	for (size_t p = 0; p < s->n_parts; p++) {
-		size_t n = 0;
-		for (size_t i = 0; i < s->n_chunks; i++)
-			n += s->parts[p].chunks[i] != NULL;
+		size_t n = 0, n0 = 0;
+		for (size_t i = 0; i < s->n_chunks; i++) {
+			const struct store_chunk *chunk = s->parts[p].chunks[i];
+			n += chunk != NULL;
+			n0 += chunk && chunk->plane0;
+		}
+		bytes.plane0 += n0 * chunk_plane0_bytes(s->parts[p].shape);
 		bytes.codes += n * chunk_code_bytes(s->parts[p].shape);
 		bytes.factors +=
 		    n * chunk_row_bytes(s->parts[p].shape, store->with_norm2);
