@@ -7,7 +7,6 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "base/rng.h"
 #include "index/distance_kernels.h"
 
 /* 4 bits, the first of them the highest, as the lowest bits of 4 bytes. */
@@ -122,8 +121,13 @@ query_init(struct distance_query *q, enum distance_kind kind, struct code_shape 
 	q->shape = shape;
 	q->terms = terms;
 	q->terms.bases = NULL;
-	if (shape.centres > 0 && kind != DISTANCE_HAMMING)
-		memcpy(q->bases, terms.bases, shape.centres * sizeof *q->bases);
+	if (kind == DISTANCE_HAMMING)
+		return;
+	for (uint32_t c = 0; c < shape.centres; c++) {
+		q->bases[c] = terms.bases[c];
+		if (!(q->bases[c] <= q->base_most))
+			q->base_most = q->bases[c];
+	}
 }
 
 void
@@ -186,14 +190,6 @@ distance_query_hamming(
 	q->scale = 1.0f / (float)shape.dims;
 }
 
-void
-distance_at(float *at, const struct distance_query *q, const struct code_place *places,
-    size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		at[i] = code_share_value(places[i].share) * q->bases[places[i].centre];
-}
-
 float
 distance_report(const struct distance_query *q, float score)
 {
@@ -201,24 +197,6 @@ distance_report(const struct distance_query *q, float score)
 		return score;
 	float square = q->terms.norm2 - score;
 	return square > 0 ? sqrtf(square) : 0.0f;
-}
-
-int32_t
-distance_hamming_floor(uint32_t dims, float threshold)
-{
-	int32_t top = (int32_t)dims, dot;
-
-	if (!(threshold <= 1.0f))
-		return top + 1;
-	if (threshold <= -1.0f)
-		return -top;
-	/* The product is off by less than one: step to the exact place. */
-	dot = (int32_t)(threshold * (float)dims);
-	while (dot > -top && (float)(dot - 1) / (float)dims >= threshold)
-		dot--;
-	while ((float)dot / (float)dims < threshold)
-		dot++;
-	return dot;
 }
 
 static const struct distance_kernel *const kernels[] = {
@@ -239,109 +217,6 @@ distance_find(enum cpu_level level)
 	return NULL;
 }
 
-/* The self-test: a few small shapes with every field, kind, metric and tail. */
-#define TRIAL_DIMS_MAX 320
-#define TRIAL_BLOCKS_MAX 5
-
-struct trial {
-	_Alignas(
-	    64) uint8_t blocks[TRIAL_BLOCKS_MAX * TRIAL_DIMS_MAX / 2 * DISTANCE_ROWS];
-	_Alignas(64) float factor[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
-	_Alignas(64) float norm2[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
-	_Alignas(64) float at[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
-	_Alignas(64) int32_t want[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
-	_Alignas(64) int32_t dots[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
-	struct hit want_found[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
-	struct hit found[TRIAL_BLOCKS_MAX * DISTANCE_ROWS];
-	uint16_t live[TRIAL_BLOCKS_MAX];
-	struct distance_query query;
-};
-
-static void
-trial_fill(struct trial *t, struct rng *rng, struct code_shape shape,
-    enum distance_kind kind, enum distance_metric metric)
-{
-	struct distance_terms terms = {metric, rng_uniform(rng), 1.0f, NULL};
-	uint8_t levels[TRIAL_DIMS_MAX];
-	int8_t values[TRIAL_DIMS_MAX];
-
-	for (size_t i = 0; i < sizeof t->blocks; i++) {
-		/* A 3-bit level leaves the top bit of its field clear. */
-		unsigned keep = shape.bits == 3 ? 0x77 : 0xFF;
-		t->blocks[i] = (uint8_t)(rng_u64(rng) & keep);
-	}
-	for (size_t r = 0; r < TRIAL_BLOCKS_MAX * DISTANCE_ROWS; r++) {
-		t->factor[r] = rng_uniform(rng);
-		t->norm2[r] = rng_uniform(rng);
-		t->at[r] = rng_uniform(rng);
-	}
-	for (size_t b = 0; b < TRIAL_BLOCKS_MAX; b++)
-		t->live[b] = (uint16_t)rng_u64(rng);
-	for (size_t i = 0; i < shape.dims; i++) {
-		levels[i] = (uint8_t)rng_below(rng, 1u << shape.bits);
-		values[i] = (int8_t)((int)rng_below(rng, 256) - 128);
-	}
-	if (kind == DISTANCE_HAMMING)
-		distance_query_hamming(&t->query, levels, shape);
-	else if (kind == DISTANCE_SDC)
-		distance_query_sdc(&t->query, levels, 0.7f, shape, terms);
-	else
-		distance_query_int8(&t->query, values, 0.01f, shape, terms);
-	if (rng_below(rng, 2))
-		distance_query_planes(
-		    &t->query, 1 + (uint32_t)rng_below(rng, shape.bits));
-}
-
-static bool
-trial_agrees(struct trial *t, const struct distance_kernel *kernel, size_t n_blocks)
-{
-	/* Every other trial has its rows at centres. */
-	const struct distance_rows rows = {
-	    t->live, t->factor, t->norm2, n_blocks % 2 ? t->at : NULL};
-	const size_t n = n_blocks * DISTANCE_ROWS;
-
-	distance_dots(&distance_scalar, t->want, &t->query, t->blocks, n_blocks);
-	distance_dots(kernel, t->dots, &t->query, t->blocks, n_blocks);
-	if (memcmp(t->want, t->dots, n * sizeof *t->dots) != 0)
-		return false;
-
-	float threshold = -INFINITY;
-	for (int round = 0; round < 2; round++) {
-		size_t want = distance_scalar.select(
-		    t->want_found, t->want, &t->query, &rows, n_blocks, threshold);
-		size_t got = kernel->select(
-		    t->found, t->dots, &t->query, &rows, n_blocks, threshold);
-		if (got != want ||
-		    memcmp(t->found, t->want_found, got * sizeof *t->found) != 0)
-			return false;
-		if (got > 0) /* the next threshold ties with a row */
-			threshold = t->found[got / 2].score;
-	}
-	return true;
-}
-
-static bool
-agrees(const struct distance_kernel *kernel)
-{
-	static const uint32_t dims[] = {64, 128, 192, TRIAL_DIMS_MAX};
-	struct trial t;
-	struct rng rng;
-
-	rng_init(&rng, 1, 0);
-	for (uint32_t bits = 1; bits <= CODE_BITS_MAX; bits++)
-		for (int kind = DISTANCE_HAMMING; kind <= DISTANCE_INT8; kind++)
-			for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
-				size_t n_blocks = 1 + (d + bits) % TRIAL_BLOCKS_MAX;
-				trial_fill(&t, &rng,
-				    (struct code_shape){dims[d], bits, 0},
-				    (enum distance_kind)kind,
-				    d % 2 ? DISTANCE_EUCLID : DISTANCE_DOT);
-				if (!trial_agrees(&t, kernel, n_blocks))
-					return false;
-			}
-	return true;
-}
-
 static const struct distance_kernel *best;
 
 static enum cpu_level
@@ -353,7 +228,7 @@ level_of(size_t i)
 static bool
 agrees_with_scalar(size_t i)
 {
-	return agrees(kernels[i]);
+	return distance_agrees(kernels[i]);
 }
 
 static void

@@ -1,6 +1,7 @@
 #ifndef INDEX_DISTANCE_H
 #define INDEX_DISTANCE_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -104,6 +105,7 @@ struct distance_query {
 	float scale;   /* score per unit of dot */
 	struct distance_terms terms; /* without its bases */
 	float bases[CODE_CENTRES_MAX];
+	float base_most; /* the largest of them, at least 0 */
 };
 
 /* *q := the query whose vector is scale * values (shape.dims signed bytes, already
@@ -136,13 +138,39 @@ struct distance_rows {
 	const uint16_t *live; /* one word a block: bit r set if row r is there */
 	const float *factor;  /* one a row, 64-byte aligned; not read for hamming */
 	const float *norm2;   /* one a row, 64-byte aligned; read for euclid alone */
-	const float *at;      /* one a row, 64-byte aligned: distance_at; NULL: none */
+	const struct code_place *place; /* one a row: at = share * bases[centre]; NULL:
+					   no centres; not read for hamming */
 };
 
-/* at (n) := of rows with these places, what the query's product with their centre
- * counts: share * bases[centre]. */
-void distance_at(float *at, const struct distance_query *q,
-    const struct code_place *places, size_t n);
+/* Between what the numbers of a chunk's rows lie.  They only widen. */
+struct distance_bounds {
+	float factor_min, factor_max;
+	float share_max; /* of places; >= 0 */
+	float norm2_min;
+};
+#define DISTANCE_BOUNDS_NONE                     \
+	{                                        \
+		INFINITY, -INFINITY, 0, INFINITY \
+	} /* of no rows */
+
+/* What a row must reach to matter: the score, and the integer that no row within the
+ * bounds can be below if its score is to.  So most rows are told apart by one compare.
+ */
+struct distance_least {
+	int32_t dot;
+	float score;
+};
+struct distance_least distance_least(
+    const struct distance_query *q, const struct distance_bounds *bounds, float score);
+
+/* Queries that meet codes together, all of one kind, shape and mask. */
+struct distance_batch {
+	const struct distance_query **queries; /* (n) */
+	size_t n;
+	void *prepared; /* batch_bytes of the kernel, 64-byte aligned */
+};
+#define DISTANCE_BATCH_BLOCKS 8 /* that a batch meets at a time, at most */
+#define DISTANCE_WORK_BYTES (DISTANCE_BATCH_BLOCKS * DISTANCE_ROWS * CODE_DIMS_MAX)
 
 /* dots (16 * n_blocks, 64-byte aligned) := the integers of n_blocks consecutive
  * blocks (64-byte aligned), dead rows included. */
@@ -157,12 +185,21 @@ struct distance_kernel {
 	distance_dots_fn *dot2;
 	distance_dots_fn *dot4;
 
-	/* found (room for 16 * n_blocks) := the live rows whose score is at least
-	 * `threshold`, rows ascending, with slot = row counted from the first block;
-	 * returns how many.  A score that is NaN is never found. */
-	size_t (*select)(struct hit *found, const int32_t *dots,
-	    const struct distance_query *q, const struct distance_rows *rows,
-	    size_t n_blocks, float threshold);
+	/* reached (n_blocks): bit r := whether row r of the block has a dot of at least
+	 * `least`. */
+	void (*reach)(
+	    uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least);
+
+	/* Batches: the bytes of batch->prepared for n queries like this one; fill it,
+	 * once; and dots (batch->n, 16 * n_blocks), 64-byte aligned, := what the
+	 * functions above give of each query, n_blocks <= DISTANCE_BATCH_BLOCKS, with
+	 * DISTANCE_WORK_BYTES of the thread's, 64-byte aligned.  A batch pays from
+	 * batch_least queries on. */
+	size_t batch_least;
+	size_t (*batch_bytes)(const struct distance_query *like, size_t n);
+	void (*batch_prepare)(const struct distance_batch *batch);
+	void (*batch_dots)(int32_t *dots, const struct distance_batch *batch,
+	    const uint8_t *blocks, size_t n_blocks, void *work);
 };
 
 /* The kernels of exactly this level; NULL if this build or this processor lacks
@@ -186,5 +223,12 @@ distance_dots(const struct distance_kernel *kernel, int32_t *dots,
 	else
 		by_field[distance_field(q->shape.bits)](dots, q, blocks, n_blocks);
 }
+
+/* found (room for 16 * n_blocks) := the live rows whose score is at least least.score,
+ * rows ascending, with slot = row counted from the first block; returns how many.  A
+ * score that is NaN is never found. */
+size_t distance_select(const struct distance_kernel *kernel, struct hit *found,
+    const int32_t *dots, const struct distance_query *q,
+    const struct distance_rows *rows, size_t n_blocks, struct distance_least least);
 
 #endif /* INDEX_DISTANCE_H */

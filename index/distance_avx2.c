@@ -140,61 +140,20 @@ dot4(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 	dot(dots, q, blocks, n_blocks, 4);
 }
 
-static size_t
-select_hamming(struct hit *found, const int32_t *dots, const struct distance_query *q,
-    const uint16_t *live, size_t n_blocks, float threshold)
+static void
+reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 {
-	const int32_t floor = distance_hamming_floor(q->shape.dims, threshold);
-	const __m256i below = _mm256_set1_epi32(floor - 1);
-	const __m256 dims = _mm256_set1_ps((float)q->shape.dims);
-	_Alignas(32) float scores[8];
-	size_t n = 0;
+	const __m256i below = _mm256_set1_epi32(least - 1);
 
-	for (size_t row = 0; row < n_blocks * DISTANCE_ROWS; row += 8) {
-		__m256i d = _mm256_load_si256((const void *)(dots + row));
-		__m256 over = _mm256_castsi256_ps(_mm256_cmpgt_epi32(d, below));
-		uint32_t mask = (uint32_t)_mm256_movemask_ps(over);
-		mask &= (uint32_t)live[row / DISTANCE_ROWS] >> row % DISTANCE_ROWS;
-		if (mask == 0)
-			continue;
-		_mm256_store_ps(scores, _mm256_div_ps(_mm256_cvtepi32_ps(d), dims));
-		n = distance_emit(found, n, mask, scores, row);
+	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
+		__m256i d0 = _mm256_load_si256((const void *)dots);
+		__m256i d1 = _mm256_load_si256((const void *)(dots + 8));
+		__m256i m0 = _mm256_cmpgt_epi32(d0, below);
+		__m256i m1 = _mm256_cmpgt_epi32(d1, below);
+		int low = _mm256_movemask_ps(_mm256_castsi256_ps(m0));
+		int high = _mm256_movemask_ps(_mm256_castsi256_ps(m1));
+		reached[b] = (uint16_t)(high << 8 | low);
 	}
-	return n;
-}
-
-static size_t
-select_rows(struct hit *found, const int32_t *dots, const struct distance_query *q,
-    const struct distance_rows *rows, size_t n_blocks, float threshold)
-{
-	const __m256 scale = _mm256_set1_ps(q->scale);
-	const __m256 base = _mm256_set1_ps(q->terms.base);
-	const __m256 least = _mm256_set1_ps(threshold), two = _mm256_set1_ps(2.0f);
-	_Alignas(32) float scores[8];
-	size_t n = 0;
-
-	if (q->kind == DISTANCE_HAMMING)
-		return select_hamming(found, dots, q, rows->live, n_blocks, threshold);
-	for (size_t row = 0; row < n_blocks * DISTANCE_ROWS; row += 8) {
-		__m256i d = _mm256_load_si256((const void *)(dots + row));
-		__m256 s = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(d));
-		if (rows->at)
-			s = _mm256_add_ps(_mm256_load_ps(rows->at + row), s);
-		s = _mm256_mul_ps(_mm256_load_ps(rows->factor + row), s);
-		s = _mm256_add_ps(base, s);
-		if (q->terms.metric == DISTANCE_EUCLID)
-			s = _mm256_sub_ps(
-			    _mm256_mul_ps(two, s), _mm256_load_ps(rows->norm2 + row));
-		__m256 over = _mm256_cmp_ps(s, least, _CMP_GE_OQ);
-		uint32_t mask = (uint32_t)_mm256_movemask_ps(over);
-		mask &=
-		    (uint32_t)rows->live[row / DISTANCE_ROWS] >> row % DISTANCE_ROWS;
-		if (mask == 0)
-			continue;
-		_mm256_store_ps(scores, s);
-		n = distance_emit(found, n, mask, scores, row);
-	}
-	return n;
 }
 
 const struct distance_kernel distance_avx2 = {
@@ -204,7 +163,11 @@ const struct distance_kernel distance_avx2 = {
     .dot1 = dot1,
     .dot2 = dot2,
     .dot4 = dot4,
-    .select = select_rows,
+    .reach = reach,
+    .batch_least = 4,
+    .batch_bytes = distance_avx2_batch_bytes,
+    .batch_prepare = distance_avx2_batch_prepare,
+    .batch_dots = distance_avx2_batch_dots,
 };
 
 #endif /* __x86_64__ */

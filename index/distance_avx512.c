@@ -107,58 +107,14 @@ dot4(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 	dot(dots, q, blocks, n_blocks, 4);
 }
 
-static size_t
-select_hamming(struct hit *found, const int32_t *dots, const struct distance_query *q,
-    const uint16_t *live, size_t n_blocks, float threshold)
+static void
+reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 {
-	const __m512i floor =
-	    _mm512_set1_epi32(distance_hamming_floor(q->shape.dims, threshold));
-	const __m512 dims = _mm512_set1_ps((float)q->shape.dims);
-	_Alignas(64) float scores[DISTANCE_ROWS];
-	size_t n = 0;
+	const __m512i want = _mm512_set1_epi32(least);
 
-	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
-		__m512i d = _mm512_load_si512(dots);
-		__mmask16 mask = _mm512_mask_cmpge_epi32_mask(live[b], d, floor);
-		if (mask == 0)
-			continue;
-		_mm512_store_ps(scores, _mm512_div_ps(_mm512_cvtepi32_ps(d), dims));
-		n = distance_emit(found, n, mask, scores, b * DISTANCE_ROWS);
-	}
-	return n;
-}
-
-static size_t
-select_rows(struct hit *found, const int32_t *dots, const struct distance_query *q,
-    const struct distance_rows *rows, size_t n_blocks, float threshold)
-{
-	const __m512 scale = _mm512_set1_ps(q->scale);
-	const __m512 base = _mm512_set1_ps(q->terms.base);
-	const __m512 least = _mm512_set1_ps(threshold), two = _mm512_set1_ps(2.0f);
-	_Alignas(64) float scores[DISTANCE_ROWS];
-	size_t n = 0;
-
-	if (q->kind == DISTANCE_HAMMING)
-		return select_hamming(found, dots, q, rows->live, n_blocks, threshold);
-	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
-		size_t row = b * DISTANCE_ROWS;
-		__m512 s = _mm512_cvtepi32_ps(_mm512_load_si512(dots));
-		s = _mm512_mul_ps(scale, s);
-		if (rows->at)
-			s = _mm512_add_ps(_mm512_load_ps(rows->at + row), s);
-		s = _mm512_mul_ps(_mm512_load_ps(rows->factor + row), s);
-		s = _mm512_add_ps(base, s);
-		if (q->terms.metric == DISTANCE_EUCLID)
-			s = _mm512_sub_ps(
-			    _mm512_mul_ps(two, s), _mm512_load_ps(rows->norm2 + row));
-		__mmask16 mask =
-		    _mm512_mask_cmp_ps_mask(rows->live[b], s, least, _CMP_GE_OQ);
-		if (mask == 0)
-			continue;
-		_mm512_store_ps(scores, s);
-		n = distance_emit(found, n, mask, scores, row);
-	}
-	return n;
+	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS)
+		reached[b] =
+		    (uint16_t)_mm512_cmpge_epi32_mask(_mm512_load_si512(dots), want);
 }
 
 const struct distance_kernel distance_avx512 = {
@@ -168,7 +124,11 @@ const struct distance_kernel distance_avx512 = {
     .dot1 = dot1,
     .dot2 = dot2,
     .dot4 = dot4,
-    .select = select_rows,
+    .reach = reach,
+    .batch_least = SIZE_MAX,
+    .batch_bytes = distance_scalar_batch_bytes,
+    .batch_prepare = distance_scalar_batch_prepare,
+    .batch_dots = distance_scalar_batch_dots,
 };
 
 #endif /* __x86_64__ */

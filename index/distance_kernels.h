@@ -11,21 +11,20 @@ extern const struct distance_kernel distance_avx2;
 extern const struct distance_kernel distance_avx512;
 #endif
 
-/* The smallest integer whose hamming score (float)dot / (float)dims reaches the
- * threshold; dims + 1 if none does.  Lets a kernel compare integers. */
-int32_t distance_hamming_floor(uint32_t dims, float threshold);
+#if defined(__x86_64__)
+size_t distance_avx2_batch_bytes(const struct distance_query *like, size_t n);
+void distance_avx2_batch_prepare(const struct distance_batch *batch);
+void distance_avx2_batch_dots(int32_t *dots, const struct distance_batch *batch,
+    const uint8_t *blocks, size_t n_blocks, void *work);
+#endif
 
-/* found (n so far) += the rows of a block whose bit is set in `mask`; returns the new
- * n.  `row` is the block's first row. */
-static inline size_t
-distance_emit(
-    struct hit *found, size_t n, uint32_t mask, const float *scores, size_t row)
-{
-	for (; mask; mask &= mask - 1) {
-		unsigned r = (unsigned)__builtin_ctz(mask);
-		found[n++] = (struct hit){scores[r], (uint32_t)(row + r)};
-	}
-	return n;
-}
+size_t distance_scalar_batch_bytes(const struct distance_query *like, size_t n);
+void distance_scalar_batch_prepare(const struct distance_batch *batch);
+void distance_scalar_batch_dots(int32_t *dots, const struct distance_batch *batch,
+    const uint8_t *blocks, size_t n_blocks, void *work);
+
+/* Whether the kernel agrees with the scalar one on a few small shapes with every field,
+ * kind, metric and tail, alone and in batches. */
+bool distance_agrees(const struct distance_kernel *kernel);
 
 #endif /* INDEX_DISTANCE_KERNELS_H */

@@ -74,35 +74,39 @@ dot4(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 	dot(dots, q, blocks, n_blocks, 4);
 }
 
-static float
-score_of(int32_t dots, const struct distance_query *q, const struct distance_rows *rows,
-    size_t row)
+static void
+reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 {
-	if (q->kind == DISTANCE_HAMMING)
-		return (float)dots / (float)q->shape.dims;
-	float score = q->scale * (float)dots;
-	if (rows->at)
-		score = rows->at[row] + score;
-	score = q->terms.base + rows->factor[row] * score;
-	if (q->terms.metric == DISTANCE_EUCLID)
-		score = 2.0f * score - rows->norm2[row];
-	return score;
+	for (size_t b = 0; b < n_blocks; b++) {
+		unsigned bits = 0;
+		for (size_t r = 0; r < DISTANCE_ROWS; r++)
+			bits |= (unsigned)(dots[b * DISTANCE_ROWS + r] >= least) << r;
+		reached[b] = (uint16_t)bits;
+	}
 }
 
-static size_t
-select_rows(struct hit *found, const int32_t *dots, const struct distance_query *q,
-    const struct distance_rows *rows, size_t n_blocks, float threshold)
+size_t
+distance_scalar_batch_bytes(const struct distance_query *like, size_t n)
 {
-	size_t n = 0;
+	(void)like;
+	(void)n;
+	return 0;
+}
 
-	for (size_t row = 0; row < n_blocks * DISTANCE_ROWS; row++) {
-		if (!(rows->live[row / DISTANCE_ROWS] >> row % DISTANCE_ROWS & 1))
-			continue;
-		float score = score_of(dots[row], q, rows, row);
-		if (score >= threshold)
-			found[n++] = (struct hit){score, (uint32_t)row};
-	}
-	return n;
+void
+distance_scalar_batch_prepare(const struct distance_batch *batch)
+{
+	(void)batch;
+}
+
+void
+distance_scalar_batch_dots(int32_t *dots, const struct distance_batch *batch,
+    const uint8_t *blocks, size_t n_blocks, void *work)
+{
+	(void)work;
+	for (size_t i = 0; i < batch->n; i++, dots += DISTANCE_ROWS * n_blocks)
+		distance_dots(
+		    &distance_scalar, dots, batch->queries[i], blocks, n_blocks);
 }
 
 const struct distance_kernel distance_scalar = {
@@ -112,5 +116,9 @@ const struct distance_kernel distance_scalar = {
     .dot1 = dot1,
     .dot2 = dot2,
     .dot4 = dot4,
-    .select = select_rows,
+    .reach = reach,
+    .batch_least = SIZE_MAX,
+    .batch_bytes = distance_scalar_batch_bytes,
+    .batch_prepare = distance_scalar_batch_prepare,
+    .batch_dots = distance_scalar_batch_dots,
 };

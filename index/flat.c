@@ -1,31 +1,26 @@
 #include "index/flat.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
 #include "base/alloc.h"
+#include "index/flat_internal.h"
 
-/* A piece of a chunk is scored for every query before the next one is touched: it
- * comes from memory once and stays in the first-level cache for the batch. */
-#define PIECE_BYTES 16384
+#define BATCH_DOTS ((size_t)FLAT_BATCH_MAX * DISTANCE_BATCH_BLOCKS * DISTANCE_ROWS)
 
-struct flat_scratch {
-	const struct distance_kernel *kernel;
-	size_t threads;
-	/* A thread's share begins at t * STORE_CHUNK_ROWS: */
-	int32_t *dots;
-	float *at;
-	struct hit *found;
-	/* Thread t's heap for search i is heaps[t * n + i].  Thread 0 keeps its hits in
-	 * the searches' own memory, the others here, one after the other. */
-	struct heap *heaps;
-	struct hit *hits;
-	size_t heaps_max, hits_max;
-};
+static int
+thread_init(struct flat_thread *t)
+{
+	size_t n = BATCH_DOTS > STORE_CHUNK_ROWS ? BATCH_DOTS : STORE_CHUNK_ROWS;
+
+	t->dots = array_new_aligned(n, sizeof *t->dots);
+	t->found = array_new_aligned(STORE_CHUNK_ROWS, sizeof *t->found);
+	t->work = array_new_aligned(DISTANCE_WORK_BYTES, 1);
+	return t->dots && t->found && t->work ? 0 : -1;
+}
 
 struct flat_scratch *
 flat_scratch_new(
@@ -37,13 +32,14 @@ flat_scratch_new(
 	if (!scratch)
 		goto err0;
 	scratch->kernel = kernel;
-	scratch->threads = threads;
-	scratch->dots = array_new_aligned(threads, STORE_CHUNK_ROWS * sizeof(int32_t));
-	scratch->at = array_new_aligned(threads, STORE_CHUNK_ROWS * sizeof(float));
-	scratch->found =
-	    array_new_aligned(threads, STORE_CHUNK_ROWS * sizeof(struct hit));
-	if (!scratch->dots || !scratch->at || !scratch->found)
+	scratch->threads = array_new(threads, sizeof *scratch->threads);
+	if (!scratch->threads)
 		goto err1;
+	for (; scratch->n_threads < threads; scratch->n_threads++)
+		if (thread_init(&scratch->threads[scratch->n_threads]) != 0) {
+			scratch->n_threads++; /* it may have some */
+			goto err1;
+		}
 	return scratch;
 
 err1:
@@ -60,144 +56,104 @@ flat_scratch_free(struct flat_scratch *scratch)
 {
 	if (!scratch)
 		return;
-	free(scratch->dots);
-	free(scratch->at);
-	free(scratch->found);
+	for (size_t t = 0; t < scratch->n_threads; t++) {
+		free(scratch->threads[t].dots);
+		free(scratch->threads[t].found);
+		free(scratch->threads[t].work);
+	}
+	free(scratch->threads);
+	free(scratch->groups);
 	free(scratch->heaps);
+	free(scratch->least);
 	free(scratch->hits);
+	free(scratch->queries);
+	free(scratch->order);
+	free(scratch->sparse);
+	free(scratch->prepared);
 	free(scratch);
 }
 
-static int
-reserve(struct flat_scratch *scratch, size_t n_heaps, size_t n_hits, struct error *err)
+/* An array of the scratch, of n items by now; false: memory is short. */
+static bool
+grow(void *array, size_t n, size_t size)
 {
-	if (n_heaps > scratch->heaps_max) {
-		void *heaps =
-		    array_resize(scratch->heaps, n_heaps, sizeof *scratch->heaps);
-		if (!heaps)
-			goto err0;
-		scratch->heaps = heaps;
-		scratch->heaps_max = n_heaps;
+	void **place = array;
+	void *more = array_new(n, size);
+
+	if (!more)
+		return false;
+	free(*place);
+	*place = more;
+	return true;
+}
+
+static int
+reserve(struct flat_scratch *s, size_t n, size_t n_hits, struct error *err)
+{
+	if (n > s->searches_max) {
+		if (!grow(&s->heaps, s->n_threads * n, sizeof *s->heaps) ||
+		    !grow(&s->least, s->n_threads * n, sizeof *s->least) ||
+		    !grow(&s->sparse, n, sizeof *s->sparse))
+			goto err;
+		s->searches_max = n;
 	}
-	if (n_hits > scratch->hits_max) {
-		void *hits = array_resize(scratch->hits, n_hits, sizeof *scratch->hits);
-		if (!hits)
-			goto err0;
-		scratch->hits = hits;
-		scratch->hits_max = n_hits;
+	if (n_hits > s->hits_max) {
+		if (!grow(&s->hits, n_hits, sizeof *s->hits))
+			goto err;
+		s->hits_max = n_hits;
 	}
 	return 0;
 
-err0:
+err:
 	return error_set(err, ERR_MEMORY,
 	    "expected memory for the hits of a batch, not none; ask for fewer hits");
 }
 
 /* Every heap empty, over its memory. */
 static void
-heaps_init(struct flat_scratch *scratch, const struct flat_search *searches, size_t n,
-    size_t threads, size_t k_max)
+heaps_init(struct flat_scratch *s, size_t k_max)
 {
-	struct hit *hits = scratch->hits;
+	struct hit *hits = s->hits;
 
-	for (size_t t = 0; t < threads; t++) {
-		for (size_t i = 0; i < n; i++) {
-			size_t k = searches[i].k < k_max ? searches[i].k : k_max;
-			heap_init(&scratch->heaps[t * n + i],
-			    t == 0 ? searches[i].hits : hits, k);
+	for (size_t t = 0; t < s->active; t++) {
+		s->threads[t].heaps = s->heaps + t * s->n;
+		s->threads[t].least = s->least + t * s->n;
+		for (size_t i = 0; i < s->n; i++) {
+			size_t k = s->searches[i].k;
+			k = k < k_max ? k : k_max;
+			heap_init(&s->threads[t].heaps[i],
+			    t == 0 ? s->searches[i].hits : hits, k);
 			if (t > 0)
 				hits += k;
 		}
 	}
 }
 
-/* Consecutive blocks of a chunk. */
-struct piece {
-	const struct store_part *part;
-	const struct store_chunk *chunk;
-	const uint16_t *live; /* of the chunk's blocks: what counts */
-	size_t chunk_row;     /* the chunk's first slot */
-	size_t begin, end;    /* blocks of the chunk */
-};
-
-/* The rows of a piece against one query. */
-static void
-scan_piece(struct flat_scratch *scratch, struct heap *heap,
-    const struct distance_query *q, const struct piece *p, size_t thread)
+int
+flat_begin(struct flat_scratch *s, struct flat_search *searches, size_t n,
+    const struct store_snapshot *snapshot, struct error *err)
 {
-	const struct store_chunk *chunk = p->chunk;
-	const size_t row = p->begin * DISTANCE_ROWS, n_blocks = p->end - p->begin;
-	struct distance_rows rows = {p->live + p->begin, chunk->factor + row,
-	    chunk->norm2 ? chunk->norm2 + row : NULL, NULL};
-	int32_t *dots = scratch->dots + thread * STORE_CHUNK_ROWS;
-	float *bases = scratch->at + thread * STORE_CHUNK_ROWS;
-	struct hit *found = scratch->found + thread * STORE_CHUNK_ROWS;
+	const size_t k_max = snapshot->n_live;
+	size_t n_hits = 0;
 
-	distance_dots(scratch->kernel, dots, q,
-	    chunk->codes + p->begin * distance_block_bytes(p->part->shape), n_blocks);
-	if (chunk->place && q->kind != DISTANCE_HAMMING) {
-		distance_at(bases, q, chunk->place + row, n_blocks * DISTANCE_ROWS);
-		rows.at = bases;
+	s->searches = searches;
+	s->n = n;
+	s->snapshot = snapshot;
+	s->next = 0;
+	s->active = s->n_threads;
+	if (s->active > snapshot->n_chunks)
+		s->active = snapshot->n_chunks > 0 ? snapshot->n_chunks : 1;
+	for (size_t i = 0; i < n; i++) {
+		for (size_t part = 0; part < snapshot->n_parts; part++)
+			assert(code_shape_equal(searches[i].query[part].shape,
+			    snapshot->parts[part].shape));
+		n_hits += searches[i].k < k_max ? searches[i].k : k_max;
 	}
-	size_t n_found = scratch->kernel->select(
-	    found, dots, q, &rows, n_blocks, heap_threshold(heap));
-	for (size_t j = 0; j < n_found; j++) {
-		found[j].slot += (uint32_t)(p->chunk_row + row);
-		heap_push(heap, found[j]);
-	}
-}
-
-/* The rows of a piece that are in the set, against one query. */
-static void
-scan_set(struct flat_scratch *scratch, struct heap *heap,
-    const struct flat_search *search, size_t part, const struct piece *p, size_t thread)
-{
-	uint16_t live[STORE_CHUNK_BLOCKS];
-	const size_t word = p->chunk_row / DISTANCE_ROWS;
-	struct piece run = *p;
-
-	if (word >= search->rows->n_words) /* the set is of whole chunks */
-		return;
-	for (size_t b = p->begin; b < p->end; b++)
-		live[b] = p->live[b] & search->rows->words[word + b];
-	run.live = live;
-	for (run.begin = p->begin; run.begin < p->end; run.begin = run.end) {
-		for (run.end = run.begin; run.end < p->end && live[run.end];)
-			run.end++;
-		if (run.end > run.begin)
-			scan_piece(scratch, heap, &search->query[part], &run, thread);
-		else
-			run.end++;
-	}
-}
-
-/* One chunk of a part against every query. */
-static void
-scan_chunk(struct flat_scratch *scratch, const struct flat_search *searches, size_t n,
-    const struct store_snapshot *snapshot, size_t part, size_t at, size_t thread)
-{
-	const struct store_chunk *chunk = snapshot->parts[part].chunks[at];
-	const size_t rows_left = snapshot->n_slots - at * STORE_CHUNK_ROWS;
-	size_t n_blocks = (rows_left + DISTANCE_ROWS - 1) / DISTANCE_ROWS;
-	size_t step = PIECE_BYTES / distance_block_bytes(snapshot->parts[part].shape);
-	struct piece p = {
-	    &snapshot->parts[part], chunk, chunk->live, at * STORE_CHUNK_ROWS, 0, 0};
-
-	if (n_blocks > STORE_CHUNK_BLOCKS)
-		n_blocks = STORE_CHUNK_BLOCKS;
-	if (step == 0)
-		step = 1;
-	for (; p.begin < n_blocks; p.begin = p.end) {
-		p.end = step < n_blocks - p.begin ? p.begin + step : n_blocks;
-		for (size_t i = 0; i < n; i++) {
-			struct heap *heap = &scratch->heaps[thread * n + i];
-			if (searches[i].rows)
-				scan_set(scratch, heap, &searches[i], part, &p, thread);
-			else
-				scan_piece(scratch, heap, &searches[i].query[part], &p,
-				    thread);
-		}
-	}
+	if (reserve(s, n, (s->active - 1) * n_hits, err) != 0 ||
+	    flat_group_searches(s, err) != 0)
+		return -1;
+	heaps_init(s, k_max);
+	return 0;
 }
 
 static size_t
@@ -210,49 +166,50 @@ thread_number(void)
 #endif
 }
 
-static void
-scan(struct flat_scratch *scratch, const struct flat_search *searches, size_t n,
-    const struct store_snapshot *snapshot, size_t threads)
+bool
+flat_step(struct flat_scratch *s, size_t n_chunks)
 {
-	(void)threads; /* all that a build without OpenMP does with it */
-	/* Chunks as they come: a thread that the system holds up delays nobody. */
-#pragma omp parallel for num_threads((int)threads) schedule(dynamic, 4) if (threads > 1)
-	for (size_t at = 0; at < snapshot->n_chunks; at++)
-		for (size_t part = 0; part < snapshot->n_parts; part++)
-			if (snapshot->parts[part].chunks[at])
-				scan_chunk(scratch, searches, n, snapshot, part, at,
-				    thread_number());
+	const size_t left = s->snapshot->n_chunks - s->next;
+	const size_t begin = s->next,
+		     end = n_chunks < left ? begin + n_chunks : begin + left;
+
+	s->next = end;
+	if (s->n == 0 || begin == end)
+		return false;
+		/* Chunks as they come: a thread that the system holds up delays nobody.
+		 */
+#pragma omp parallel for num_threads((int)s->active) \
+    schedule(dynamic, 4) if (s->active > 1)
+	for (size_t at = begin; at < end; at++)
+		for (size_t part = 0; part < s->snapshot->n_parts; part++)
+			if (s->snapshot->parts[part].chunks[at])
+				flat_scan_chunk(
+				    s, part, at, &s->threads[thread_number()]);
+	return true;
+}
+
+void
+flat_end(struct flat_scratch *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct heap *heap = &s->threads[0].heaps[i];
+		for (size_t t = 1; t < s->active; t++) {
+			const struct heap *other = &s->threads[t].heaps[i];
+			for (size_t j = 0; j < other->n; j++)
+				heap_push(heap, other->hits[j]);
+		}
+		heap_sort(heap);
+		s->searches[i].n = heap->n;
+	}
 }
 
 int
 flat_run(struct flat_search *searches, size_t n, const struct store_snapshot *snapshot,
     struct flat_scratch *scratch, struct error *err)
 {
-	const size_t k_max = snapshot->n_live;
-	size_t threads = scratch->threads, n_hits = 0;
-
-	if (threads > snapshot->n_chunks)
-		threads = snapshot->n_chunks > 0 ? snapshot->n_chunks : 1;
-	for (size_t i = 0; i < n; i++) {
-		for (size_t part = 0; part < snapshot->n_parts; part++)
-			assert(code_shape_equal(searches[i].query[part].shape,
-			    snapshot->parts[part].shape));
-		n_hits += searches[i].k < k_max ? searches[i].k : k_max;
-	}
-	if (reserve(scratch, threads * n, (threads - 1) * n_hits, err) != 0)
+	if (flat_begin(scratch, searches, n, snapshot, err) != 0)
 		return -1;
-
-	heaps_init(scratch, searches, n, threads, k_max);
-	scan(scratch, searches, n, snapshot, threads);
-	for (size_t i = 0; i < n; i++) {
-		struct heap *heap = &scratch->heaps[i];
-		for (size_t t = 1; t < threads; t++) {
-			const struct heap *other = &scratch->heaps[t * n + i];
-			for (size_t j = 0; j < other->n; j++)
-				heap_push(heap, other->hits[j]);
-		}
-		heap_sort(heap);
-		searches[i].n = heap->n;
-	}
+	flat_step(scratch, SIZE_MAX);
+	flat_end(scratch);
 	return 0;
 }

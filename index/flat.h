@@ -1,6 +1,7 @@
 #ifndef INDEX_FLAT_H
 #define INDEX_FLAT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -17,8 +18,8 @@
  * The hits and the bits of their scores do not depend on the number of threads, the
  * kernel or the split into batches; of equal scores the lower slot comes first.
  *
- * flat_run opens an OpenMP region: one thread of the program calls it (libgomp keeps a
- * team for each calling thread), with its own scratch.
+ * flat_step and flat_run open OpenMP regions: one thread of the program calls them
+ * (libgomp keeps a team for each calling thread).  A scratch serves one pass at a time.
  */
 struct flat_search {
 	const struct distance_query *query; /* one for each part of the snapshot */
@@ -31,16 +32,27 @@ struct flat_search {
 
 struct flat_scratch;
 
-/* Scratch for up to `threads` (>= 1) threads and one kernel, usually distance_best().
- * ERR_MEMORY. */
+/* Scratch for a pass of up to `threads` (>= 1) threads and one kernel, usually
+ * distance_best().  ERR_MEMORY. */
 struct flat_scratch *flat_scratch_new(
     const struct distance_kernel *kernel, size_t threads, struct error *err);
 
 /* NULL is fine. */
 void flat_scratch_free(struct flat_scratch *scratch);
 
-/* Answer n searches.  Allocates only when the scratch has never been used for so many
- * queries or so large a k.  ERR_MEMORY, and then no search has been answered. */
+/* Begin to answer n searches.  Allocates only when the scratch has never been used for
+ * so many queries, parts or so large a k.  ERR_MEMORY, and then no search has been
+ * answered.  Searches, queries and snapshot stay as they are until flat_end. */
+int flat_begin(struct flat_scratch *scratch, struct flat_search *searches, size_t n,
+    const struct store_snapshot *snapshot, struct error *err);
+
+/* Scan up to n_chunks (>= 1) more chunks of the snapshot; false: it was done. */
+bool flat_step(struct flat_scratch *scratch, size_t n_chunks);
+
+/* The hits of what has been scanned. */
+void flat_end(struct flat_scratch *scratch);
+
+/* All of this at once.  ERR_MEMORY. */
 int flat_run(struct flat_search *searches, size_t n,
     const struct store_snapshot *snapshot, struct flat_scratch *scratch,
     struct error *err);

@@ -1,6 +1,7 @@
 #include "index/store.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -314,6 +315,21 @@ clear_row(struct store *store, size_t part, uint32_t slot)
 	}
 }
 
+/* The chunk's bounds hold for its row r too. */
+static void
+widen_bounds(struct store_chunk *chunk, size_t r)
+{
+	struct distance_bounds *b = &chunk->bounds;
+
+	b->factor_min = fminf(b->factor_min, chunk->factor[r]);
+	b->factor_max = fmaxf(b->factor_max, chunk->factor[r]);
+	if (chunk->norm2)
+		b->norm2_min = fminf(b->norm2_min, chunk->norm2[r]);
+	if (chunk->place)
+		b->share_max =
+		    fmaxf(b->share_max, code_share_value(chunk->place[r].share));
+}
+
 int
 store_put(
     struct store *store, uint32_t slot, const struct store_row *row, struct error *err)
@@ -343,6 +359,7 @@ store_put(
 		chunk->norm2[r] = row->norm2;
 	if (chunk->place)
 		chunk->place[r] = code_place(row->wire, part->shape);
+	widen_bounds(chunk, r);
 	unsigned is_new = !store_chunk_is_live(chunk, r);
 	part->n_live += is_new;
 	s->n_live += is_new;

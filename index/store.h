@@ -60,6 +60,7 @@ struct store_chunk {
 	struct code_place *place; /* [STORE_CHUNK_ROWS]; NULL without centres */
 	uint8_t *plane0; /* STORE_CHUNK_BLOCKS blocks of store_plane0(shape), 64-byte
 			    aligned; NULL without */
+	struct distance_bounds bounds;
 	uint16_t live[STORE_CHUNK_BLOCKS];
 	uint64_t generation; /* of the transaction that made it */
 	atomic_size_t n_owners;

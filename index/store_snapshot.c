@@ -75,8 +75,9 @@ store_chunk_new(const struct store *store, const struct store_part *part,
 
 	if (!chunk || (part->plane0 && !plane0))
 		goto err;
-	*chunk = (struct store_chunk){
-	    .codes = (uint8_t *)chunk + CHUNK_HEAD_BYTES, .plane0 = plane0};
+	*chunk = (struct store_chunk){.codes = (uint8_t *)chunk + CHUNK_HEAD_BYTES,
+	    .plane0 = plane0,
+	    .bounds = DISTANCE_BOUNDS_NONE};
 	chunk->factor = (void *)(chunk->codes + chunk_code_bytes(shape));
 	if (store->with_norm2)
 		chunk->norm2 = chunk->factor + STORE_CHUNK_ROWS;
@@ -84,6 +85,7 @@ store_chunk_new(const struct store *store, const struct store_part *part,
 		chunk->place = (void *)(chunk->codes + body -
 					STORE_CHUNK_ROWS * sizeof *chunk->place);
 	if (from) {
+		chunk->bounds = from->bounds;
 		memcpy(chunk->live, from->live, sizeof chunk->live);
 		memcpy(chunk->codes, from->codes, body);
 	} else {

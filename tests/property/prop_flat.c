@@ -1,11 +1,11 @@
 /*
- * flat_run gives, bit for bit, what sorting the score of every live row gives: for any
- * shape, kind, metric, kernel, number of threads, k (0, 1, n, beyond n) and split into
- * batches, with few different codes so that ties are everywhere, with removed rows,
- * with rows in up to three parts of different shapes, some of which have centres, and
- * for queries that read the first planes alone, and for those among the rows of a set.
- * The twin computes each score from
- * levels by the formulas of index/distance.h.
+ * flat_run, and a pass in steps, give, bit for bit, what sorting the score of every live
+ * row gives: for any shape, kind, metric, kernel, number of threads, k (0, 1, n, beyond
+ * n) and split into batches, with few different codes so that ties are everywhere, with
+ * removed rows, with rows in up to three parts of different shapes, some of which have
+ * centres, for queries that read the first planes alone, and for those among the rows
+ * of a set.  The twin computes each score from levels by the formulas of
+ * index/distance.h.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@
 #include "tests/support/guard.h"
 
 #define ROUNDS 60
-#define BATCH 5
+#define BATCH 9
 #define PARTS 3
 
 struct world {
@@ -215,6 +215,23 @@ check_search(
 	assert_int_equal(search->n, n);
 }
 
+/* At once, or in steps. */
+static void
+run(struct world *w, struct flat_search *searches, size_t n,
+    struct flat_scratch *scratch)
+{
+	struct error err;
+
+	if (rng_below(&w->rng, 2)) {
+		assert_int_equal(flat_run(searches, n, w->snapshot, scratch, &err), 0);
+		return;
+	}
+	assert_int_equal(flat_begin(scratch, searches, n, w->snapshot, &err), 0);
+	while (flat_step(scratch, 1 + rng_below(&w->rng, 3)))
+		;
+	flat_end(scratch);
+}
+
 static void
 check(struct world *w, const struct distance_kernel *kernel, size_t threads,
     struct hit *const want[BATCH])
@@ -236,7 +253,7 @@ check(struct world *w, const struct distance_kernel *kernel, size_t threads,
 			    (struct flat_search){&w->queries[(done + i) * w->n_parts],
 				k, guard_new(k * sizeof(struct hit)), 99, sets[i]};
 		}
-		assert_int_equal(flat_run(searches, n, w->snapshot, scratch, &err), 0);
+		run(w, searches, n, scratch);
 		for (size_t i = 0; i < n; i++) {
 			check_search(w, &searches[i], want[done + i]);
 			guard_free(

@@ -318,8 +318,9 @@ score_of(const struct distance_query *q, const uint8_t *wire, float factor)
 	memset(block, 0, sizeof block);
 	distance_pack(block, 0, wire, q->shape);
 	distance_dots(distance_best(), dots, q, block, 1);
+	const struct distance_least least = {-INT32_MAX, -INFINITY};
 	assert_int_equal(
-	    distance_best()->select(found, dots, q, &rows, 1, -INFINITY), 1);
+	    distance_select(distance_best(), found, dots, q, &rows, 1, least), 1);
 	return found[0].score;
 }
 

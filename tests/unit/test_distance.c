@@ -5,12 +5,8 @@
  *  - every kernel gives the integers of the plain definition over levels, for every
  *    kind, 1..4 bits, all small and sampled large dims, 1..33 rows, extremes included,
  *    with blocks, dots and live bits that end at an unreadable page;
- *  - select of every kernel finds what a loop over the formula finds, bit for bit, ties
- *    and NaN included;
  *  - $SIMD is a ceiling.
  */
-#include <float.h>
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -244,117 +240,6 @@ test_extremes(void **state)
 	}
 }
 
-/* Rows for select: dots and factors with many ties and some odd floats. */
-#define SELECT_BLOCKS 3
-#define SELECT_ROWS (SELECT_BLOCKS * DISTANCE_ROWS)
-
-struct selection {
-	int32_t *dots;
-	float *factor, *norm2;
-	uint16_t *live;
-};
-
-static void
-selection_fill(struct selection *s, struct rng *rng, uint32_t dims)
-{
-	static const float odd[] = {
-	    0.0f, -0.0f, 1.0f, FLT_MAX, FLT_MIN / 2, INFINITY, NAN};
-
-	for (size_t r = 0; r < SELECT_ROWS; r++) {
-		s->dots[r] = (int32_t)(2 * rng_below(rng, dims + 1)) - (int32_t)dims;
-		if (rng_below(rng, 2))
-			s->dots[r] = (int32_t)rng_below(rng, 3) - 1;
-		s->factor[r] = rng_uniform(rng) * 4 - 1;
-		s->norm2[r] = rng_uniform(rng);
-		if (rng_below(rng, 4) == 0)
-			s->factor[r] = odd[rng_below(rng, sizeof odd / sizeof *odd)];
-		if (rng_below(rng, 4) == 0)
-			s->norm2[r] = odd[rng_below(rng, sizeof odd / sizeof *odd)];
-	}
-	for (size_t b = 0; b < SELECT_BLOCKS; b++)
-		s->live[b] = (uint16_t)rng_u64(rng);
-}
-
-static size_t
-plain_select(struct hit *found, const struct selection *s,
-    const struct distance_query *q, float threshold)
-{
-	size_t n = 0;
-
-	for (uint32_t r = 0; r < SELECT_ROWS; r++) {
-		float score = (float)s->dots[r] / (float)q->shape.dims;
-		if (q->kind != DISTANCE_HAMMING) {
-			score = q->scale * (float)s->dots[r];
-			score = s->factor[r] * score;
-			score = q->terms.base + score;
-			if (q->terms.metric == DISTANCE_EUCLID)
-				score = 2 * score - s->norm2[r];
-		}
-		if ((s->live[r / 16] >> r % 16 & 1) && score >= threshold)
-			found[n++] = (struct hit){score, r};
-	}
-	return n;
-}
-
-static void
-check_select(const struct selection *s, const struct distance_query *q, float threshold)
-{
-	const int hamming = q->kind == DISTANCE_HAMMING;
-	const struct distance_rows rows = {s->live, hamming ? NULL : s->factor,
-	    hamming || q->terms.metric == DISTANCE_DOT ? NULL : s->norm2, NULL};
-	struct hit want[SELECT_ROWS], found[SELECT_ROWS];
-	size_t n = plain_select(want, s, q, threshold);
-
-	for (size_t l = 0; l < N_LEVELS; l++) {
-		const struct distance_kernel *kernel = distance_find(levels_of_cpu[l]);
-		if (!kernel)
-			continue;
-		size_t got =
-		    kernel->select(found, s->dots, q, &rows, SELECT_BLOCKS, threshold);
-		assert_int_equal(got, n);
-		assert_memory_equal(found, want, n * sizeof *want);
-	}
-}
-
-static void
-test_select(void **state)
-{
-	struct rng rng;
-	struct selection s = {guard_new(SELECT_ROWS * 4), guard_new(SELECT_ROWS * 4),
-	    guard_new(SELECT_ROWS * 4), guard_new(SELECT_BLOCKS * 2)};
-	struct probe *p = malloc(sizeof *p);
-
-	(void)state;
-	rng_init(&rng, test_seed(), 3);
-	for (int round = 0; round < 4000; round++) {
-		struct code_shape shape = {64 * (1 + (uint32_t)rng_below(&rng, 64)),
-		    1 + (uint32_t)rng_below(&rng, 4), 0};
-		struct distance_terms terms = {
-		    round % 2 ? DISTANCE_EUCLID : DISTANCE_DOT, rng_uniform(&rng), 1,
-		    NULL};
-		probe_init(p, &rng, (enum distance_kind)(round % 3), shape, terms);
-		selection_fill(&s, &rng, shape.dims);
-		struct hit hits[SELECT_ROWS];
-		size_t n = plain_select(hits, &s, p->q, -INFINITY);
-		check_select(&s, p->q, -INFINITY);
-		check_select(&s, p->q, INFINITY);
-		check_select(&s, p->q, NAN);
-		check_select(&s, p->q, rng_uniform(&rng) * 3 - 1.5f);
-		if (n > 0) { /* thresholds that tie with a row, and their neighbours */
-			float score = hits[rng_below(&rng, n)].score;
-			check_select(&s, p->q, score);
-			check_select(&s, p->q, nextafterf(score, 2));
-			check_select(&s, p->q, nextafterf(score, -2));
-		}
-		probe_free(p);
-	}
-	free(p);
-	guard_free(s.dots, SELECT_ROWS * 4);
-	guard_free(s.factor, SELECT_ROWS * 4);
-	guard_free(s.norm2, SELECT_ROWS * 4);
-	guard_free(s.live, SELECT_BLOCKS * 2);
-}
-
 /* Scores are the inner products that base/code.h defines, up to float rounding. */
 static void
 test_meaning(void **state)
@@ -461,7 +346,6 @@ main(int argc, char **argv)
 	    cmocka_unit_test(test_layout),
 	    cmocka_unit_test(test_dots),
 	    cmocka_unit_test(test_extremes),
-	    cmocka_unit_test(test_select),
 	    cmocka_unit_test(test_meaning),
 	    cmocka_unit_test(test_report),
 	    cmocka_unit_test(test_choice),
