@@ -190,12 +190,12 @@ struct distance_kernel {
 	void (*reach)(
 	    uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least);
 
-	/* Batches: the bytes of batch->prepared for n queries like this one; fill it,
-	 * once; and dots (batch->n, 16 * n_blocks), 64-byte aligned, := what the
-	 * functions above give of each query, n_blocks <= DISTANCE_BATCH_BLOCKS, with
-	 * DISTANCE_WORK_BYTES of the thread's, 64-byte aligned.  A batch pays from
-	 * batch_least queries on. */
-	size_t batch_least;
+	/* Batches: from how many queries like this one on they pay; the bytes of
+	 * batch->prepared for n of them; fill it, once; and dots (batch->n,
+	 * 16 * n_blocks), 64-byte aligned, := what the functions above give of each
+	 * query, n_blocks <= DISTANCE_BATCH_BLOCKS, with DISTANCE_WORK_BYTES of the
+	 * thread's, 64-byte aligned. */
+	size_t (*batch_least)(const struct distance_query *like);
 	size_t (*batch_bytes)(const struct distance_query *like, size_t n);
 	void (*batch_prepare)(const struct distance_batch *batch);
 	void (*batch_dots)(int32_t *dots, const struct distance_batch *batch,

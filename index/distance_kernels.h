@@ -12,12 +12,14 @@ extern const struct distance_kernel distance_avx512;
 #endif
 
 #if defined(__x86_64__)
+size_t distance_avx2_batch_least(const struct distance_query *like);
 size_t distance_avx2_batch_bytes(const struct distance_query *like, size_t n);
 void distance_avx2_batch_prepare(const struct distance_batch *batch);
 void distance_avx2_batch_dots(int32_t *dots, const struct distance_batch *batch,
     const uint8_t *blocks, size_t n_blocks, void *work);
 #endif
 
+size_t distance_scalar_batch_least(const struct distance_query *like);
 size_t distance_scalar_batch_bytes(const struct distance_query *like, size_t n);
 void distance_scalar_batch_prepare(const struct distance_batch *batch);
 void distance_scalar_batch_dots(int32_t *dots, const struct distance_batch *batch,

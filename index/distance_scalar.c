@@ -86,6 +86,13 @@ reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 }
 
 size_t
+distance_scalar_batch_least(const struct distance_query *like)
+{
+	(void)like;
+	return SIZE_MAX;
+}
+
+size_t
 distance_scalar_batch_bytes(const struct distance_query *like, size_t n)
 {
 	(void)like;
@@ -117,7 +124,7 @@ const struct distance_kernel distance_scalar = {
     .dot2 = dot2,
     .dot4 = dot4,
     .reach = reach,
-    .batch_least = SIZE_MAX,
+    .batch_least = distance_scalar_batch_least,
     .batch_bytes = distance_scalar_batch_bytes,
     .batch_prepare = distance_scalar_batch_prepare,
     .batch_dots = distance_scalar_batch_dots,

@@ -37,7 +37,8 @@ make_group(struct flat_scratch *s, struct flat_group *g, const size_t *order, si
     size_t part)
 {
 	const struct distance_query **queries = s->queries + (order - s->order);
-	const bool batch = n >= s->kernel->batch_least;
+	const struct distance_query *first = &s->searches[order[0]].query[part];
+	const bool batch = n >= s->kernel->batch_least(first);
 
 	*g = (struct flat_group){
 	    .batch = {queries, batch ? n : 0, NULL}, .searches = order, .n = n};
