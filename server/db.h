@@ -168,6 +168,13 @@ int db_purge(struct db_txn *txn, size_t n, bool *more, struct error *err);
 int db_slot(struct db_txn *txn, uint32_t collection, const struct point_id *id,
     bool *found, uint32_t *slot, struct error *err);
 
+/* The next id, in the order of their keys (point_id.h): the first at or behind *id, or
+ * the first behind it; of an id with len 0 the first of all.  *found; if so *id is that
+ * one and *slot its first row. */
+enum db_id_from { DB_ID_AT, DB_ID_BEHIND };
+int db_id_next(struct db_txn *txn, uint32_t collection, enum db_id_from from,
+    bool *found, struct point_id *id, uint32_t *slot, struct error *err);
+
 /* The slots of a point's rows, in their order. */
 struct db_rows {
 	uint32_t slots[DB_PASSAGES_MAX];

@@ -46,7 +46,7 @@ struct db_fields_log;
 struct db_txn {
 	struct db *db;
 	MDB_txn *txn;
-	MDB_cursor *points;           /* opened at first use; closed before the end */
+	MDB_cursor *points, *ids;     /* opened at first use; closed before the end */
 	uint8_t *block;               /* DB_BLOCK_BYTES_MAX, of a writing transaction */
 	struct db_fields_log *fields; /* changes of indexes that wait; NULL: none */
 };

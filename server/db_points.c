@@ -51,6 +51,15 @@ slot_key(uint8_t key[8], uint32_t collection, uint32_t slot)
 	bytes_put32be(key + 4, slot);
 }
 
+static int
+check_slots(struct db *db, const MDB_val *value, struct error *err)
+{
+	if (value->mv_size == 0 || value->mv_size % 4 != 0 ||
+	    value->mv_size > 4 * DB_PASSAGES_MAX)
+		return db_damaged(db, "the slots of a point have another size", err);
+	return 0;
+}
+
 /* *value := the slots of an id, a whole number of them. */
 static int
 find_slots(struct db_txn *txn, uint32_t collection, const struct point_id *id,
@@ -61,11 +70,7 @@ find_slots(struct db_txn *txn, uint32_t collection, const struct point_id *id,
 
 	if (db_get(txn, DB_IDS, key, n, found, value, err) != 0)
 		return -1;
-	if (*found && (value->mv_size == 0 || value->mv_size % 4 != 0 ||
-			  value->mv_size > 4 * DB_PASSAGES_MAX))
-		return db_damaged(
-		    txn->db, "the slots of a point have another size", err);
-	return 0;
+	return *found ? check_slots(txn->db, value, err) : 0;
 }
 
 int
@@ -79,6 +84,38 @@ db_slot(struct db_txn *txn, uint32_t collection, const struct point_id *id, bool
 	if (*found)
 		*slot = bytes_get32le(value.mv_data);
 	return 0;
+}
+
+int
+db_id_next(struct db_txn *txn, uint32_t collection, enum db_id_from from, bool *found,
+    struct point_id *id, uint32_t *slot, struct error *err)
+{
+	uint8_t wanted[4 + POINT_ID_KEY_MAX];
+	size_t n = 4;
+	int rc = 0;
+
+	if (id->len > 0)
+		n = id_key(wanted, collection, id);
+	else
+		bytes_put32be(wanted, collection);
+	MDB_val key = {n, wanted}, value;
+	if (!txn->ids)
+		rc = mdb_cursor_open(txn->txn, txn->db->dbi[DB_IDS], &txn->ids);
+	if (rc == 0)
+		rc = mdb_cursor_get(txn->ids, &key, &value, MDB_SET_RANGE);
+	if (rc == 0 && from == DB_ID_BEHIND && key.mv_size == n &&
+	    memcmp(key.mv_data, wanted, n) == 0)
+		rc = mdb_cursor_get(txn->ids, &key, &value, MDB_NEXT);
+	if (rc != 0 && rc != MDB_NOTFOUND)
+		return db_fail(txn->db, rc, "reading ids", err);
+	*found = rc == 0 && key.mv_size > 4 && memcmp(key.mv_data, wanted, 4) == 0;
+	if (!*found)
+		return 0;
+	if (check_slots(txn->db, &value, err) != 0)
+		return -1;
+	*slot = bytes_get32le(value.mv_data);
+	return point_id_from_key(
+	    id, (const uint8_t *)key.mv_data + 4, key.mv_size - 4, err);
 }
 
 int

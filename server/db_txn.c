@@ -136,6 +136,15 @@ db_begin_write(struct db *db, struct error *err)
 	return begin(db, 0, err);
 }
 
+static void
+close_cursors(struct db_txn *txn)
+{
+	if (txn->points)
+		mdb_cursor_close(txn->points);
+	if (txn->ids)
+		mdb_cursor_close(txn->ids);
+}
+
 int
 db_commit(struct db_txn *txn, struct error *err)
 {
@@ -146,8 +155,7 @@ db_commit(struct db_txn *txn, struct error *err)
 		return -1;
 	}
 	db_fields_forget(txn);
-	if (txn->points)
-		mdb_cursor_close(txn->points);
+	close_cursors(txn);
 	int rc = mdb_txn_commit(txn->txn);
 	free(txn->block);
 	free(txn);
@@ -159,8 +167,7 @@ db_end(struct db_txn *txn)
 {
 	if (!txn)
 		return;
-	if (txn->points)
-		mdb_cursor_close(txn->points);
+	close_cursors(txn);
 	mdb_txn_abort(txn->txn);
 	db_fields_forget(txn);
 	free(txn->block);

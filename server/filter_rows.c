@@ -12,15 +12,17 @@
  *     of what is left, read payloads and try what was not answered
  */
 
-struct finding {
+struct filter_walk {
 	const struct filter *filter;
-	const struct filter_place *place;
+	struct filter_place place;
 	struct filter_cost *cost;
-	bool *answered; /* [filter->n] */
+	struct row_set *rows; /* the caller's */
+	uint32_t slot;        /* where the walk over payloads goes on */
+	bool *answered;       /* [filter->n] */
 };
 
 static const struct filter_node *
-node_at(const struct finding *f, uint32_t i)
+node_at(const struct filter_walk *f, uint32_t i)
 {
 	return &f->filter->nodes[i];
 }
@@ -54,14 +56,14 @@ type_suits(const struct filter_node *node)
 }
 
 static struct db_fields_at
-field_of(const struct finding *f, const struct filter_node *node)
+field_of(const struct filter_walk *f, const struct filter_node *node)
 {
 	return (struct db_fields_at){
-	    f->place->txn, f->place->collection, (uint16_t)node->field};
+	    f->place.txn, f->place.collection, (uint16_t)node->field};
 }
 
 static void
-note_key(struct finding *f, const struct filter_node *node)
+note_key(struct filter_walk *f, const struct filter_node *node)
 {
 	struct filter_cost *cost = f->cost;
 	const char *key = path_key(node->path);
@@ -74,7 +76,7 @@ note_key(struct finding *f, const struct filter_node *node)
 }
 
 static int
-find_answered(struct finding *f, struct error *err)
+find_answered(struct filter_walk *f, struct error *err)
 {
 	/* Children stand behind their parents. */
 	for (uint32_t i = f->filter->n; i-- > 0;) {
@@ -226,8 +228,8 @@ add_others(struct row_set *rows, const struct db_fields_at *at,
 }
 
 static int
-add_ids(struct row_set *rows, const struct finding *f, const struct filter_node *node,
-    struct error *err)
+add_ids(struct row_set *rows, const struct filter_walk *f,
+    const struct filter_node *node, struct error *err)
 {
 	struct db_rows found;
 	struct point_id id;
@@ -235,7 +237,7 @@ add_ids(struct row_set *rows, const struct finding *f, const struct filter_node 
 	for (size_t i = 0; i < node->n_values; i++) {
 		const struct filter_value *value = &node->values[i];
 		if (point_id_from_key(&id, value->bytes, value->n, err) != 0 ||
-		    db_rows(f->place->txn, f->place->collection, &id, &found, err) != 0)
+		    db_rows(f->place.txn, f->place.collection, &id, &found, err) != 0)
 			return -1;
 		for (size_t k = 0; k < found.n; k++)
 			row_set_add(rows, found.slots[k]);
@@ -244,7 +246,7 @@ add_ids(struct row_set *rows, const struct finding *f, const struct filter_node 
 }
 
 static int set_rows(
-    struct row_set *rows, const struct finding *f, uint32_t i, struct error *err);
+    struct row_set *rows, const struct filter_walk *f, uint32_t i, struct error *err);
 
 /* Rows with all of the words. */
 static int
@@ -270,7 +272,7 @@ _Static_assert(FILTER_CONDITIONS_MAX < 1 << PLANES_MAX, "counts fit the planes")
 
 static int
 count_rows(struct row_set *rows, struct row_set *one, struct row_set *const *planes,
-    const struct finding *f, const struct filter_node *node, struct error *err)
+    const struct filter_walk *f, const struct filter_node *node, struct error *err)
 {
 	for (uint32_t c = node->first; c != 0; c = node_at(f, c)->next) {
 		if (set_rows(one, f, c, err) != 0)
@@ -284,7 +286,7 @@ count_rows(struct row_set *rows, struct row_set *one, struct row_set *const *pla
 		}
 	}
 	/* rows: the counts that are larger, or equal, from the highest bit down. */
-	row_set_copy(one, f->place->live);
+	row_set_copy(one, f->place.live);
 	row_set_clear(rows);
 	for (size_t p = PLANES_MAX; p-- > 0;) {
 		bool bit = node->least >> p & 1;
@@ -300,7 +302,7 @@ count_rows(struct row_set *rows, struct row_set *one, struct row_set *const *pla
 }
 
 static int
-set_at_least(struct row_set *rows, struct row_set *one, const struct finding *f,
+set_at_least(struct row_set *rows, struct row_set *one, const struct filter_walk *f,
     const struct filter_node *node, struct error *err)
 {
 	struct row_set *planes[PLANES_MAX] = {NULL};
@@ -321,11 +323,11 @@ set_at_least(struct row_set *rows, struct row_set *one, const struct finding *f,
 
 /* rows (empty) := those of a list; one: room. */
 static int
-set_list(struct row_set *rows, struct row_set *one, const struct finding *f,
+set_list(struct row_set *rows, struct row_set *one, const struct filter_walk *f,
     const struct filter_node *node, struct error *err)
 {
 	if (node->kind != FILTER_ANY)
-		row_set_copy(rows, f->place->live);
+		row_set_copy(rows, f->place.live);
 	for (uint32_t c = node->first; c != 0; c = node_at(f, c)->next) {
 		if (set_rows(one, f, c, err) != 0)
 			return -1;
@@ -341,7 +343,8 @@ set_list(struct row_set *rows, struct row_set *one, const struct finding *f,
 
 /* rows := those that an answered node matches, and perhaps rows that are not live. */
 static int
-set_rows(struct row_set *rows, const struct finding *f, uint32_t i, struct error *err)
+set_rows(
+    struct row_set *rows, const struct filter_walk *f, uint32_t i, struct error *err)
 {
 	const struct filter_node *node = node_at(f, i);
 	struct db_fields_at at = field_of(f, node);
@@ -368,7 +371,7 @@ set_rows(struct row_set *rows, const struct finding *f, uint32_t i, struct error
 	if (node->kind == FILTER_WORDS) {
 		result = set_words(rows, one, &at, node, err);
 	} else if (node->kind == FILTER_IS_EMPTY) {
-		row_set_copy(rows, f->place->live);
+		row_set_copy(rows, f->place.live);
 		result = db_fields_term(one, &at, DB_FIELDS_VALUE, NULL, err);
 		row_set_and_not(rows, one);
 	} else if (node->kind == FILTER_AT_LEAST) {
@@ -385,8 +388,8 @@ set_rows(struct row_set *rows, const struct finding *f, uint32_t i, struct error
 /* Take from rows what the answered children of an ALL leave, and those of a NONE do
  * not; the same within an ALL or NONE that is answered in part. */
 static int
-narrow(struct row_set *rows, struct row_set *one, const struct finding *f, uint32_t i,
-    struct error *err)
+narrow(struct row_set *rows, struct row_set *one, const struct filter_walk *f,
+    uint32_t i, struct error *err)
 {
 	const struct filter_node *node = node_at(f, i);
 	bool all = node->kind == FILTER_ALL;
@@ -411,7 +414,7 @@ narrow(struct row_set *rows, struct row_set *one, const struct finding *f, uint3
 
 /* Whether a point matches what narrow has left out. */
 static bool
-matches_rest(const struct finding *f, uint32_t i, const struct filter_point *point)
+matches_rest(const struct filter_walk *f, uint32_t i, const struct filter_point *point)
 {
 	const struct filter_node *node = node_at(f, i);
 	bool all = node->kind == FILTER_ALL;
@@ -433,9 +436,9 @@ matches_rest(const struct finding *f, uint32_t i, const struct filter_point *poi
 /* *matches := whether the point of the row in this slot does; its first row has the
  * payload. */
 static int
-try_row(struct finding *f, uint32_t slot, bool *matches, struct error *err)
+try_row(struct filter_walk *f, uint32_t slot, bool *matches, struct error *err)
 {
-	const struct filter_place *place = f->place;
+	const struct filter_place *place = &f->place;
 	struct db_record record;
 	bool found = false;
 
@@ -455,45 +458,72 @@ try_row(struct finding *f, uint32_t slot, bool *matches, struct error *err)
 	return 0;
 }
 
+/* rows := what indexes leave; one: room. */
 static int
-find_rows(
-    struct row_set *rows, struct row_set *one, struct finding *f, struct error *err)
+begin(struct filter_walk *f, struct row_set *one, struct error *err)
+{
+	if (find_answered(f, err) != 0)
+		return -1;
+	row_set_copy(f->rows, f->place.live);
+	return narrow(f->rows, one, f, 0, err);
+}
+
+struct filter_walk *
+filter_walk_new(struct row_set *rows, const struct filter *filter,
+    const struct filter_place *place, struct filter_cost *cost, struct error *err)
+{
+	struct row_set *one = row_set_new(rows->n_slots, err);
+	struct filter_walk *f = one ? array_new(1, sizeof *f) : NULL;
+	bool *answered = f ? array_new(filter->n, sizeof *answered) : NULL;
+	int result = -1;
+
+	if (answered) {
+		*f = (struct filter_walk){filter, *place, cost, rows, 0, answered};
+		*cost = (struct filter_cost){.n_keys = 0};
+		result = begin(f, one, err);
+	} else if (one) {
+		error_set(err, ERR_MEMORY, "out of memory for a filter");
+	}
+	row_set_free(one);
+	if (result == 0)
+		return f;
+	free(answered);
+	free(f);
+	return NULL;
+}
+
+int
+filter_walk_next(struct filter_walk *f, size_t n, struct error *err)
 {
 	bool matches;
 
-	if (find_answered(f, err) != 0)
-		return -1;
-	row_set_copy(rows, f->place->live);
-	if (narrow(rows, one, f, 0, err) != 0)
-		return -1;
-	if (f->answered[0])
-		return 0;
-	for (uint32_t slot = 0; row_set_next(rows, &slot); slot++) {
-		if (try_row(f, slot, &matches, err) != 0)
+	for (; !f->answered[0] && row_set_next(f->rows, &f->slot); f->slot++) {
+		if (n-- == 0)
+			return 1;
+		if (try_row(f, f->slot, &matches, err) != 0)
 			return -1;
 		if (!matches)
-			row_set_remove(rows, slot);
+			row_set_remove(f->rows, f->slot);
 	}
 	return 0;
+}
+
+void
+filter_walk_free(struct filter_walk *f)
+{
+	if (!f)
+		return;
+	free(f->answered);
+	free(f);
 }
 
 int
 filter_rows(struct row_set *rows, const struct filter *filter,
     const struct filter_place *place, struct filter_cost *cost, struct error *err)
 {
-	struct finding f = {filter, place, cost, NULL};
-	struct row_set *one = row_set_new(rows->n_slots, err);
-	int result = -1;
+	struct filter_walk *walk = filter_walk_new(rows, filter, place, cost, err);
+	int result = walk ? filter_walk_next(walk, SIZE_MAX, err) : -1;
 
-	*cost = (struct filter_cost){.n_keys = 0};
-	if (!one)
-		return -1;
-	f.answered = array_new(filter->n, sizeof *f.answered);
-	if (f.answered)
-		result = find_rows(rows, one, &f, err);
-	else
-		error_set(err, ERR_MEMORY, "out of memory for a filter");
-	free(f.answered);
-	row_set_free(one);
+	filter_walk_free(walk);
 	return result;
 }

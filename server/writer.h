@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "server/collection.h"
 #include "server/db.h"
+#include "server/filter.h"
 #include "server/point_id.h"
 #include "server/registry.h"
 
@@ -34,7 +35,8 @@ enum writer_kind {
 	WRITER_UPSERT,  /* points: the last of equal ids wins; an id that is there keeps
 			   its slots, as many as it needs, and gets the new codes and
 			   payload */
-	WRITER_DELETE,  /* ids: those that are not there are fine */
+	WRITER_DELETE,  /* ids: those that are not there are fine; with a filter the
+			   points among them that match it by now */
 	WRITER_CREATE,  /* collection, from collection_new: ERR_EXISTS */
 	WRITER_VERSION, /* collection, from collection_next, takes the place of the one
 			   that it was made from; versions that it has no more are
@@ -78,6 +80,7 @@ struct writer_operation {
 	struct collection *collection;
 	const struct writer_point *points; /* WRITER_UPSERT */
 	const struct point_id *ids;        /* WRITER_DELETE */
+	const struct filter *filter;       /* WRITER_DELETE; NULL = none */
 	size_t n;                          /* points or ids */
 	writer_on_done *on_done;
 	void *arg; /* the caller's */

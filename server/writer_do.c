@@ -216,17 +216,40 @@ do_upsert(struct writer_operation *op, struct db_txn *txn, struct error *err)
 	return 0;
 }
 
+/* Whether the filter of a deletion, if it has one, still matches a point of these
+ * rows: 1, 0, -1. */
+static int
+still_matches(const struct writer_operation *op, struct db_txn *txn,
+    const struct db_rows *rows, struct error *err)
+{
+	uint32_t collection = collection_codes(op->collection)->collection;
+	struct db_record record;
+	bool found;
+
+	if (!op->filter)
+		return 1;
+	if (db_record(txn, collection, rows->slots[0], &found, &record, err) != 0)
+		return -1;
+	return found &&
+	       filter_match(op->filter, &record.id, record.payload, record.payload_len);
+}
+
 static int
 do_delete(struct writer_operation *op, struct db_txn *txn, struct error *err)
 {
 	uint32_t collection = collection_codes(op->collection)->collection;
 	struct db_rows rows;
+	int matches;
 
 	for (size_t i = 0; i < op->n; i++) {
 		const struct point_id *id = &op->ids[i];
 		if (db_rows(txn, collection, id, &rows, err) != 0)
 			return -1;
 		if (rows.n == 0)
+			continue;
+		if ((matches = still_matches(op, txn, &rows, err)) < 0)
+			return -1;
+		if (!matches)
 			continue;
 		size_t part = part_of(op, &rows);
 		if (remove_codes(op, txn, rows.slots, rows.n, err) != 0 ||

@@ -7,7 +7,8 @@
  *  - where a group finds no room, the operations that fit succeed one by one;
  *  - the queue is bounded, stopping finishes what is queued, a failing disk is told;
  *  - deletion of dropped collections goes on after a restart;
- *  - queries keep what they hold while it is replaced, deleted and dropped.
+ *  - queries keep what they hold while it is replaced, deleted and dropped;
+ *  - a deletion with a filter takes the points that match it when it is done.
  */
 #include <math.h>
 #include <semaphore.h>
@@ -496,6 +497,43 @@ test_snapshots(void **state)
 	rig_close(&rig);
 }
 
+/* The ids were found before others changed a payload: what is there by now counts. */
+static void
+test_delete_filter(void **state)
+{
+	(void)state;
+	static const char text[] = "{\"must\":{\"key\":\"a\",\"match\":{\"value\":1}}}";
+	struct writer_point points[] = {point_of(1, "{\"a\":1}", 7),
+	    point_of(2, "{\"a\":2}", 7), point_of(3, NULL, 0),
+	    point_of(4, "{\"a\":1}", 7)};
+	struct point_id ids[5];
+	struct rig rig;
+	struct error err;
+	struct json root;
+	size_t affected;
+	rig_open(&rig, rig_new_dir(), 0);
+	struct collection *c = rig_create(&rig, &settings);
+
+	assert_int_equal(json_check(&root, text, strlen(text), &err), 0);
+	struct filter *filter = filter_new(&root, NULL, 0, &err);
+	assert_non_null(filter);
+	for (uint64_t i = 0; i < 5; i++)
+		point_id_from_number(&ids[i], i + 1);
+	assert_int_equal(rig_upsert(&rig, c, points, 4, &err), 0);
+	struct writer_operation operation = {.kind = WRITER_DELETE,
+	    .collection = c,
+	    .ids = ids,
+	    .filter = filter,
+	    .n = 5};
+	assert_int_equal(rig_run(&rig, &operation, &affected, &err), 0);
+	assert_int_equal(affected, 2);
+	assert_int_equal(collection_count(c), 2);
+	assert_int_equal(rig_delete(&rig, c, ids, 5, &err), 2); /* 2 and 3 */
+	filter_free(filter);
+	collection_release(c);
+	rig_close(&rig);
+}
+
 static void
 on_submit_more(struct writer_operation *operation, const struct writer_result *result)
 {
@@ -546,6 +584,7 @@ main(void)
 	    cmocka_unit_test(test_allocations),
 	    cmocka_unit_test(test_purge),
 	    cmocka_unit_test(test_snapshots),
+	    cmocka_unit_test(test_delete_filter),
 	    cmocka_unit_test(test_submit_from_on_done),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
