@@ -4,6 +4,8 @@
 # make test-long   the same with more rounds of kill -9
 # make fuzz        libFuzzer on what reads text and models, FUZZ_SECONDS=60 each (clang)
 # make bench       figures against rivals and limits
+# make bench-headline bench-open_loop bench-growth bench-filters   over the network, beside
+#                  Redis and pgvector, for an hour: the tables of docs/performance.md
 # make bench-binarize   binarizers beside their rivals: the tables of docs/binarizer.md
 # make training    build/training.so: what makes training on processors fast
 # make lint        format, layers, names, sizes, clang-tidy
@@ -141,6 +143,11 @@ bench:
 	tools/deps.sh build bench
 	+$(BUILD) all bench-programs
 	bench/run.sh $(OBJ)
+OVER_HTTP := headline open_loop growth filters
+$(OVER_HTTP:%=bench-%): bench-%:
+	tools/deps.sh build bench peers
+	+$(BUILD) all
+	bench/$*.sh
 bench-binarize:
 	tools/deps.sh build bench
 	+$(BUILD) all
@@ -157,5 +164,5 @@ clean:
 	rm -rf build
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
-.PHONY: all deps demo test test-long fuzz bench bench-binarize training lint test-programs fuzz-programs bench-programs clean
+.PHONY: all deps demo test test-long fuzz bench bench-binarize $(OVER_HTTP:%=bench-%) training lint test-programs fuzz-programs bench-programs clean
 .SECONDARY:

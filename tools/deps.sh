@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what is missing for the named purposes: build, test, bench, fuzz, lint.
+# Install what is missing for the named purposes: build, test, bench, peers, fuzz, lint.
 # Does nothing, and needs no root, where everything is there.
 set -eu
 
@@ -15,6 +15,9 @@ test="$test libopenblas0-pthread"
 lint="binutils clang clang-format clang-tidy libomp-dev git libdnnl-dev"
 fuzz="clang"
 bench="python3 python3-venv libdnnl-dev libopenblas0-pthread wrk"
+# PostgreSQL, and what builds pgvector, Redis and vegeta (a Go of another origin will do).
+peers="postgresql postgresql-server-dev-all make dpkg-dev"
+command -v go >/dev/null || peers="$peers golang-go"
 
 want=""
 for purpose in "$@"; do
@@ -22,9 +25,10 @@ for purpose in "$@"; do
 	build) want="$want $build" ;;
 	test) want="$want $test ${cross:-}" ;;
 	bench) want="$want $bench" ;;
+	peers) want="$want $peers" ;;
 	fuzz) want="$want $fuzz" ;;
 	lint) want="$want $lint $test" ;;
-	*) echo "deps.sh: expected build, test, bench, fuzz or lint, not '$purpose'" >&2
+	*) echo "deps.sh: expected build, test, bench, peers, fuzz or lint, not '$purpose'" >&2
 	   exit 2 ;;
 	esac
 done

@@ -1,0 +1,89 @@
+"""Server processes, seen from outside: how they start and stop, what they take."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def children(pid):
+    return [
+        int(child)
+        for path in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in path.read_text(encoding="ascii").split()
+    ]
+
+
+def cpu_ticks(pid):
+    """Of a process, all its threads, and its children, those that have ended too."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except FileNotFoundError:  # a child that ended: its parent counts it
+        return 0
+    utime, stime, cutime, cstime = map(int, text.rpartition(")")[2].split()[11:15])
+    return utime + stime + cutime + cstime + sum(map(cpu_ticks, children(pid)))
+
+
+class Process:
+    """A program whose output goes to a file; it is stopped where a `with` ends."""
+
+    def __init__(self, command, log, **options):
+        self.log = log
+        with open(log, "ab") as out:
+            self.popen = subprocess.Popen(command, stdout=out, stderr=out, **options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def wait_until(self, ready, seconds=900):
+        """Poll; how many seconds it took."""
+        start = time.monotonic()
+        while not ready():
+            if self.popen.poll() is not None or time.monotonic() - start > seconds:
+                self.stop()
+                raise SystemExit(f"the server did not start; {self.log} says why")
+            time.sleep(0.01)
+        return time.monotonic() - start
+
+    def cpu_s(self):
+        return cpu_ticks(self.popen.pid) / TICKS
+
+    def memory(self, part):
+        """Bytes of RssAnon, RssFile or RssShmem."""
+        status = Path(f"/proc/{self.popen.pid}/status").read_text(encoding="utf-8")
+        line = next(line for line in status.splitlines() if line.startswith(part + ":"))
+        return int(line.split()[1]) * 1024
+
+    def stop(self, how=signal.SIGTERM):
+        if self.popen.poll() is None:
+            self.popen.send_signal(how)
+        self.popen.wait()
+
+
+def measured(process, load):
+    """What load() -> (requests, seconds, p50_ms, p99_ms, errors[, cpu_s]) took of a
+    server; cpu_s where it knows better than by the clock before and after."""
+    before = process.cpu_s()
+    requests, seconds, p50_ms, p99_ms, errors, *cpu_s = load()
+    cpu_s = cpu_s[0] if cpu_s else process.cpu_s() - before
+    if requests == 0 or errors > 0:
+        raise SystemExit(f"{requests:.0f} answers, {errors:.0f} errors; {process.log}")
+    return {
+        "queries/CPU s": requests / max(cpu_s, 1 / TICKS),
+        "queries/s": requests / seconds,
+        "p50 ms": p50_ms,
+        "p99 ms": p99_ms,
+    }
