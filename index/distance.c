@@ -204,6 +204,7 @@ static const struct distance_kernel *const kernels[] = {
 #if defined(__x86_64__)
     &distance_avx2,
     &distance_avx512,
+    &distance_amx,
 #endif
 };
 #define KERNELS (sizeof kernels / sizeof kernels[0])

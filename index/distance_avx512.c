@@ -16,9 +16,9 @@ differing(__m512i count, const uint8_t *line, uint32_t word, __m512i mask)
 }
 
 /* Every shape has an even number of words. */
-static void
-hamming(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
-    size_t n_blocks)
+void
+distance_avx512_hamming(int32_t *dots, const struct distance_query *q,
+    const uint8_t *blocks, size_t n_blocks)
 {
 	const size_t words = distance_words(q->shape);
 	const __m512i mask = _mm512_set1_epi32((int)q->mask);
@@ -86,29 +86,30 @@ dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 	}
 }
 
-static void
-dot1(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
-    size_t n_blocks)
+void
+distance_avx512_dot1(int32_t *dots, const struct distance_query *q,
+    const uint8_t *blocks, size_t n_blocks)
 {
 	dot(dots, q, blocks, n_blocks, 1);
 }
 
-static void
-dot2(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
-    size_t n_blocks)
+void
+distance_avx512_dot2(int32_t *dots, const struct distance_query *q,
+    const uint8_t *blocks, size_t n_blocks)
 {
 	dot(dots, q, blocks, n_blocks, 2);
 }
 
-static void
-dot4(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
-    size_t n_blocks)
+void
+distance_avx512_dot4(int32_t *dots, const struct distance_query *q,
+    const uint8_t *blocks, size_t n_blocks)
 {
 	dot(dots, q, blocks, n_blocks, 4);
 }
 
-static void
-reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
+void
+distance_avx512_reach(
+    uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 {
 	const __m512i want = _mm512_set1_epi32(least);
 
@@ -120,15 +121,15 @@ reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 const struct distance_kernel distance_avx512 = {
     .level = CPU_AVX512,
     .name = "avx512",
-    .hamming = hamming,
-    .dot1 = dot1,
-    .dot2 = dot2,
-    .dot4 = dot4,
-    .reach = reach,
-    .batch_least = distance_scalar_batch_least,
+    .hamming = distance_avx512_hamming,
+    .dot1 = distance_avx512_dot1,
+    .dot2 = distance_avx512_dot2,
+    .dot4 = distance_avx512_dot4,
+    .reach = distance_avx512_reach,
+    .batch_least = distance_avx512_batch_least,
     .batch_bytes = distance_scalar_batch_bytes,
     .batch_prepare = distance_scalar_batch_prepare,
-    .batch_dots = distance_scalar_batch_dots,
+    .batch_dots = distance_avx512_batch_dots,
 };
 
 #endif /* __x86_64__ */

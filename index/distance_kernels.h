@@ -9,6 +9,7 @@ extern const struct distance_kernel distance_scalar;
 #if defined(__x86_64__)
 extern const struct distance_kernel distance_avx2;
 extern const struct distance_kernel distance_avx512;
+extern const struct distance_kernel distance_amx;
 #endif
 
 #if defined(__x86_64__)
@@ -16,6 +17,15 @@ size_t distance_avx2_batch_least(const struct distance_query *like);
 size_t distance_avx2_batch_bytes(const struct distance_query *like, size_t n);
 void distance_avx2_batch_prepare(const struct distance_batch *batch);
 void distance_avx2_batch_dots(int32_t *dots, const struct distance_batch *batch,
+    const uint8_t *blocks, size_t n_blocks, void *work);
+
+/* Tiles are for batches: one query is left to these. */
+distance_dots_fn distance_avx512_hamming, distance_avx512_dot1, distance_avx512_dot2,
+    distance_avx512_dot4;
+void distance_avx512_reach(
+    uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least);
+size_t distance_avx512_batch_least(const struct distance_query *like);
+void distance_avx512_batch_dots(int32_t *dots, const struct distance_batch *batch,
     const uint8_t *blocks, size_t n_blocks, void *work);
 #endif
 
