@@ -205,6 +205,8 @@ static const struct distance_kernel *const kernels[] = {
     &distance_avx2,
     &distance_avx512,
     &distance_amx,
+#elif defined(__aarch64__)
+    &distance_neon,
 #endif
 };
 #define KERNELS (sizeof kernels / sizeof kernels[0])

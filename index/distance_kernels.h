@@ -10,6 +10,8 @@ extern const struct distance_kernel distance_scalar;
 extern const struct distance_kernel distance_avx2;
 extern const struct distance_kernel distance_avx512;
 extern const struct distance_kernel distance_amx;
+#elif defined(__aarch64__)
+extern const struct distance_kernel distance_neon;
 #endif
 
 #if defined(__x86_64__)

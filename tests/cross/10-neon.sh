@@ -11,6 +11,7 @@ sources=(base/{alloc,cpu,error,log,rng}.c tests/support/guard.c)
 sources+=(attention/linear*.c tests/support/linear_twin.c)
 sources+=(attention/{rows,softmax,hash}*.c)
 sources+=(binarize/refine*.c)
+sources+=(index/distance*.c base/code.c tests/support/distance_twin.c)
 
 cc=aarch64-linux-gnu-gcc qemu=""
 if [ "$(uname -m)" = aarch64 ]; then
