@@ -25,6 +25,15 @@ text_clear(struct text *text)
 	text->failed = false;
 }
 
+void
+text_cut(struct text *text, size_t n)
+{
+	if (text->n <= n)
+		return;
+	text->n = n;
+	text->bytes[n] = '\0';
+}
+
 char *
 text_room(struct text *text, size_t n)
 {

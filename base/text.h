@@ -24,6 +24,9 @@ void text_free(struct text *text);
 /* Start anew in the same memory. */
 void text_clear(struct text *text);
 
+/* Take off what is behind the first n bytes. */
+void text_cut(struct text *text, size_t n);
+
 /* Append n bytes, a C string, a printf-formatted text. */
 void text_bytes(struct text *text, const void *bytes, size_t n);
 void text_string(struct text *text, const char *string);

@@ -29,7 +29,11 @@ const struct http_route api_routes[] = {
     {C "/binarizer", api_collections_binarizer, C "/binarizer", HTTP_GET, false, false},
     {C "/points", api_points_upsert, "PUT " C "/points", HTTP_PUT, false, false},
     {C "/points", api_points_get, "POST " C "/points", HTTP_POST, false, false},
+    {C "/points/scroll", api_points_scroll, C "/points/scroll", HTTP_POST, false, false},
     {C "/points/query", api_query, C "/points/query", HTTP_POST, false, false},
+    {C "/points/query/batch", api_query_batch, C "/points/query/batch", HTTP_POST, false, false},
+    {C "/points/search", api_points_search, C "/points/search", HTTP_POST, false, false},
+    {C "/points/search/batch", api_points_search_batch, C "/points/search/batch", HTTP_POST, false, false},
     {C "/points/delete", api_points_delete, C "/points/delete", HTTP_POST, false, false},
     {C "/points/count", api_points_count, C "/points/count", HTTP_POST, false, false},
     {"/v1/embeddings", api_embeddings, "/v1/embeddings", HTTP_POST, false, false},
@@ -46,14 +50,12 @@ const struct http_route api_routes[] = {
     {C "/shards", NULL, "shards", ANY, false, false},
     {C "/shards/{s}", NULL, "shards", ANY, false, false},
     {C "/facet", NULL, "facets", ANY, false, false},
-    {C "/points/scroll", NULL, "scroll", ANY, false, false},
-    {C "/points/search", NULL, "search: use points/query", ANY, false, false},
-    {C "/points/search/{b}", NULL, "search: use points/query", ANY, false, false},
+    {C "/points/search/{b}", NULL, "search groups: group the hits", ANY, false, false},
     {C "/points/recommend", NULL, "recommend: use points/query", ANY, false, false},
     {C "/points/recommend/{b}", NULL, "recommend: use points/query", ANY, false, false},
     {C "/points/discover", NULL, "discover", ANY, false, false},
     {C "/points/discover/{b}", NULL, "discover", ANY, false, false},
-    {C "/points/query/{b}", NULL, "query batch and groups", ANY, false, false},
+    {C "/points/query/{b}", NULL, "query groups: group the hits", ANY, false, false},
     {C "/points/payload", NULL, "payload updates: upsert the point", ANY, false, false},
     {C "/points/payload/{d}", NULL, "payload updates: upsert the point", ANY, false, false},
     {C "/points/vectors", NULL, "vector updates: upsert the point", ANY, false, false},
@@ -228,15 +230,12 @@ api_count(uint64_t *out, const struct json *number, const char *what, uint64_t m
 }
 
 int
-api_no_filter(const struct json *root, struct error *err)
+api_wanted(const struct http_request *request, struct error *err)
 {
-	struct json filter;
-	if (!json_member(root, "filter", &filter) || filter.type == JSON_NULL ||
-	    (filter.type == JSON_OBJECT && json_count(&filter) == 0))
+	if (!atomic_load(&request->given_up))
 		return 0;
-	return error_set(err, ERR_UNSUPPORTED,
-	    "filter: filters are not served yet; leave it out, and select among the "
-	    "hits");
+	return error_set(err, ERR_UNAVAILABLE,
+	    "given up: the client has closed its side, or the server stops");
 }
 
 int

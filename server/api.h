@@ -110,8 +110,9 @@ struct collection *api_collection(struct http_request *request, struct error *er
 struct collection *api_collection_now(
     struct http_request *request, struct db_txn **txn, struct error *err);
 
-/* 0 if the request has no filter; ERR_UNSUPPORTED. */
-int api_no_filter(const struct json *root, struct error *err);
+/* 0 while somebody waits for the answer; else ERR_UNAVAILABLE: what is long to do asks
+ * now and then. */
+int api_wanted(const struct http_request *request, struct error *err);
 
 /* *settings := what the body of a creation says, without the name; defaults stay 0
  * and "".  After success free its mean.  ERR_INPUT, ERR_UNSUPPORTED, ERR_MEMORY. */
@@ -128,8 +129,9 @@ http_handler api_root, api_page, api_contract, api_healthz, api_readyz, api_metr
 http_handler api_collections_list, api_collections_get, api_collections_exists,
     api_collections_create, api_collections_update, api_collections_drop,
     api_collections_binarizer;
-http_handler api_points_upsert, api_points_get, api_points_delete, api_points_count;
-http_handler api_query;
+http_handler api_points_upsert, api_points_get, api_points_delete, api_points_count,
+    api_points_scroll;
+http_handler api_query, api_query_batch, api_points_search, api_points_search_batch;
 http_handler api_embeddings, api_models, api_model;
 
 #endif /* SERVER_API_H */

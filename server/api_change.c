@@ -15,6 +15,7 @@ api_change_free(struct api_change *change)
 	free(change->ids);
 	api_texts_free(&change->texts);
 	api_chunks_free(&change->chunks);
+	api_filter_free(&change->filter);
 	free(change);
 }
 
@@ -52,6 +53,57 @@ api_change_new(struct http_request *request, struct collection *collection,
 	    .collection = collection,
 	    .on_done = on_changed,
 	    .arg = change};
+	return change;
+}
+
+int
+api_change_check(const struct api *api, size_t n, struct error *err)
+{
+	if (n > api->config->max_points_per_request)
+		return error_set(err, ERR_TOO_LARGE,
+		    "expected at most %llu points in a request "
+		    "(max_points_per_request), not %zu; send smaller batches",
+		    (unsigned long long)api->config->max_points_per_request, n);
+	return 0;
+}
+
+void
+api_change_answer(struct api_change *change)
+{
+	struct text out = {0}, extra = {0};
+
+	if (change->err.code != ERR_NONE) {
+		http_fail(change->request, &change->err);
+		return;
+	}
+	api_texts_notes(&extra, &change->texts);
+	api_begin(&out);
+	text_printf(&out, "{\"operation_id\":%llu,\"status\":\"completed\"}",
+	    (unsigned long long)change->number);
+	api_end(change->request, &out, extra.bytes);
+	text_free(&extra);
+}
+
+static void
+answer(struct pool_task *task, unsigned worker)
+{
+	(void)worker;
+	api_change_answer(http_of_task(task)->state);
+}
+
+struct api_change *
+api_change_of_path(
+    struct http_request *request, enum writer_kind kind, size_t n, struct error *err)
+{
+	struct collection *collection = api_collection(request, err);
+	if (!collection)
+		return NULL;
+	struct api_change *change =
+	    api_change_new(request, collection, kind, answer, err);
+	if (change && api_change_room(change, n, err)) {
+		api_change_free(change);
+		return NULL;
+	}
 	return change;
 }
 

@@ -3,6 +3,7 @@
 
 #include "server/api.h"
 #include "server/api_chunk.h"
+#include "server/api_filter.h"
 #include "server/api_texts.h"
 
 /*
@@ -19,6 +20,8 @@ struct api_change {
 	struct point_id *ids;        /* (n), of a deletion */
 	struct api_texts texts;      /* of an upsert */
 	struct api_chunks chunks;    /* those of texts that were cut */
+	struct api_filter filter;    /* of a deletion by filter */
+	uint32_t slot;               /* where its rows go on */
 
 	/* When the writer is done: */
 	struct error err; /* ERR_NONE: done */
@@ -32,6 +35,17 @@ struct api_change {
 struct api_change *api_change_new(struct http_request *request,
     struct collection *collection, enum writer_kind kind,
     void (*answer)(struct pool_task *task, unsigned worker), struct error *err);
+
+/* 0 for as many points or ids as a request may have; ERR_TOO_LARGE. */
+int api_change_check(const struct api *api, size_t n, struct error *err);
+
+/* A change of the path's collection with room for n points or ids, which is answered by
+ * {"operation_id", "status"}.  NULL: ERR_NOT_FOUND, ERR_MEMORY. */
+struct api_change *api_change_of_path(
+    struct http_request *request, enum writer_kind kind, size_t n, struct error *err);
+
+/* That answer, or the error of a change that failed. */
+void api_change_answer(struct api_change *change);
 
 /* Room for n points of an upsert or n ids of a deletion.  ERR_MEMORY. */
 int api_change_room(struct api_change *change, size_t n, struct error *err);

@@ -15,9 +15,7 @@ add_point(struct text *out, const struct api_select *select, struct api_coder *c
     struct db_txn *txn, const struct point_id *id, struct error *err)
 {
 	uint32_t collection = collection_codes(coder->collection)->collection;
-	char printed[POINT_ID_PRINT_MAX];
 	struct db_record record;
-	struct db_code code;
 	uint32_t slot;
 	bool found;
 
@@ -29,23 +27,9 @@ add_point(struct text *out, const struct api_select *select, struct api_coder *c
 		return -1;
 	if (!found)
 		return error_set(err, ERR_FORMAT, "a point has an id and no record");
-	point_id_print(printed, &record.id);
 	if (out->bytes[out->n - 1] != '[')
 		text_string(out, ",");
-	text_printf(out, "{\"id\":%s", printed);
-	if (api_select_payload(out, select, &record, err))
-		return -1;
-	if (select->vector) {
-		size_t version;
-		if (collection_code(
-			txn, coder->collection, slot, &version, &found, &code, err))
-			return -1;
-		struct api_row row = {code.wire, code.factor, code.norm2, version};
-		if (found)
-			api_select_vector(out, select, coder, &row);
-	}
-	text_string(out, "}");
-	return 0;
+	return api_select_point(out, select, coder, txn, slot, &record, err);
 }
 
 static int

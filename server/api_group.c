@@ -20,11 +20,11 @@ api_group_rows(size_t n, const struct collection *collection)
 }
 
 size_t
-api_group_more(size_t n_hits, const struct store_snapshot *snapshot)
+api_group_more(size_t n_hits, size_t k, const struct store_snapshot *snapshot)
 {
-	if (snapshot->n_extra == 0 || n_hits >= snapshot->n_live)
+	if (n_hits < k || k >= snapshot->n_live)
 		return 0;
-	return n_hits < snapshot->n_live / GROWTH ? n_hits * GROWTH : snapshot->n_live;
+	return k < snapshot->n_live / GROWTH ? k * GROWTH : snapshot->n_live;
 }
 
 int
@@ -67,6 +67,15 @@ is_new(struct api_group *group, uint32_t first)
 	return true;
 }
 
+static bool
+is_left_out(const struct api_group *group, const struct point_id *id)
+{
+	for (size_t i = 0; i < group->n_without; i++)
+		if (point_id_equal(id, &group->without[i]))
+			return true;
+	return false;
+}
+
 int
 api_group_next(struct api_group *group, struct db_record *record, const struct hit *hit,
     struct error *err)
@@ -81,7 +90,7 @@ api_group_next(struct api_group *group, struct db_record *record, const struct h
 		return 0;
 	if (group->n_left > 0)
 		group->n_left--;
-	return !group->without || !point_id_equal(&record->id, group->without);
+	return !is_left_out(group, &record->id);
 }
 
 void

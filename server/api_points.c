@@ -5,56 +5,7 @@
 #include "server/api_change.h"
 #include "server/api_vector.h"
 
-/* Writing points: upsert and delete; and counting. */
-
-static void
-changed(struct pool_task *task, unsigned worker)
-{
-	struct http_request *request = http_of_task(task);
-	struct api_change *change = request->state;
-	struct text out = {0};
-	(void)worker;
-
-	if (change->err.code != ERR_NONE) {
-		http_fail(request, &change->err);
-		return;
-	}
-	struct text extra = {0};
-	api_texts_notes(&extra, &change->texts);
-	api_begin(&out);
-	text_printf(&out, "{\"operation_id\":%llu,\"status\":\"completed\"}",
-	    (unsigned long long)change->number);
-	api_end(request, &out, extra.bytes);
-	text_free(&extra);
-}
-
-/* A change of the path's collection with room for n points or ids; NULL: *err. */
-static struct api_change *
-change_new(
-    struct http_request *request, enum writer_kind kind, size_t n, struct error *err)
-{
-	struct collection *collection = api_collection(request, err);
-	if (!collection)
-		return NULL;
-	struct api_change *change =
-	    api_change_new(request, collection, kind, changed, err);
-	if (change && api_change_room(change, n, err)) {
-		api_change_free(change);
-		return NULL;
-	}
-	return change;
-}
-
-static int
-check_n(const struct api *api, size_t n, struct error *err)
-{
-	if (n > api->config->max_points_per_request)
-		return error_set(err, ERR_TOO_LARGE,
-		    "expected at most %llu points in a request "
-		    "(max_points_per_request), not %zu; send smaller batches",
-		    (unsigned long long)api->config->max_points_per_request, n);
-	return 0;
-}
+/* PUT /collections/{c}/points. */
 
 /* The parts of one point, wherever they stood; a missing one has no text. */
 struct parts {
@@ -403,9 +354,9 @@ api_points_upsert(struct http_request *request, unsigned worker)
 	(void)worker;
 
 	if (api_body(&root, request, &err) || read_upsert(&upsert, &root, &err) ||
-	    check_n(api, upsert.n, &err))
+	    api_change_check(api, upsert.n, &err))
 		goto err;
-	change = change_new(request, WRITER_UPSERT, upsert.n, &err);
+	change = api_change_of_path(request, WRITER_UPSERT, upsert.n, &err);
 	if (!change ||
 	    api_coder_init(&coder, api, change->collection, &change->texts, &err))
 		goto err;
@@ -425,67 +376,5 @@ api_points_upsert(struct http_request *request, unsigned worker)
 err:
 	api_coder_free(&coder);
 	api_change_free(change);
-	http_fail(request, &err);
-}
-
-void
-api_points_delete(struct http_request *request, unsigned worker)
-{
-	struct api *api = request->context;
-	struct api_change *change = NULL;
-	struct json root, value;
-	struct error err;
-	(void)worker;
-
-	if (api_body(&root, request, &err))
-		goto err;
-	if (json_member(&root, "filter", &value) && value.type != JSON_NULL) {
-		error_set(&err, ERR_UNSUPPORTED,
-		    "filter: deletion by filter is not served; send 'points': [ids]");
-		goto err;
-	}
-	int has = api_member(&value, &root, "points", JSON_ARRAY, &err);
-	if (has == 0)
-		error_set(&err, ERR_INPUT, "expected 'points': [ids]");
-	if (has <= 0 || check_n(api, json_count(&value), &err))
-		goto err;
-	change = change_new(request, WRITER_DELETE, json_count(&value), &err);
-	if (!change)
-		goto err;
-	struct json_walk walk = json_walk(&value);
-	for (size_t i = 0; json_next(&walk); i++) {
-		if (point_id_parse(&change->ids[i], &walk.value, &err)) {
-			error_prefix(&err, "points[%zu]", i);
-			goto err;
-		}
-	}
-	api_change_submit(change);
-	return;
-err:
-	api_change_free(change);
-	http_fail(request, &err);
-}
-
-void
-api_points_count(struct http_request *request, unsigned worker)
-{
-	struct collection *collection = NULL;
-	struct text out = {0};
-	struct error err;
-	struct json root;
-	(void)worker;
-
-	if (request->body_n &&
-	    (api_body(&root, request, &err) || api_no_filter(&root, &err)))
-		goto err;
-	collection = api_collection(request, &err);
-	if (!collection)
-		goto err;
-	api_begin(&out);
-	text_printf(&out, "{\"count\":%zu}", collection_count(collection));
-	collection_release(collection);
-	api_end(request, &out, NULL);
-	return;
-err:
 	http_fail(request, &err);
 }

@@ -1,563 +1,530 @@
-#include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "server/api.h"
-#include "server/api_group.h"
-#include "server/api_select.h"
-#include "server/api_vector.h"
+#include "server/api_query.h"
 
 /*
- * POST /collections/{c}/points/query, in steps:
- *     worker: read the request, make the query  (-> embedding.h -> worker, of a text)
+ * POST /collections/{c}/points/query, points/query/batch, and points/search, as older
+ * clients have it.  In steps:
+ *     worker: read the searches, make the queries  (-> embedding.h -> worker, of texts)
+ *     -> workers: find the rows of their filters, step by step
  *     -> scan thread: search in a batch
  *     -> worker: read ids and payloads of the hits, answer; or search again for more
- *        rows, where those of chunked points left too few different points
+ *        rows, where those of chunked points, or points that were changed meanwhile,
+ *        left too few
+ * Of many searches a group takes these steps, then the next: a request has at most
+ * max_batch searches in the scan thread's queue, so that it does not shut out others.
  */
-#define LIMIT_DEFAULT 10
 
-/* A query under way. */
-struct query {
+/* The searches of a request under way. */
+struct queries {
 	struct http_request *request;
+	bool is_batch;
+	struct api_query *all; /* (n) */
+	size_t n;
+	size_t first, end;  /* the group under way */
+	size_t at;          /* of it, the next to be answered */
+	size_t searched;    /* of it, end of those that were searched last */
+	atomic_size_t open; /* searches that are not done, and who submits them */
+
+	/* The group's: */
 	struct collection *collection;
-	struct distance_query *queries; /* one for each version of its codes */
-	struct batch_search search;
-	struct hit *hits;
-	struct api_select select;
-	struct json root; /* the body */
-	struct json what; /* the vector, text, code or id */
-	struct point_id id;
-	bool by_id; /* the point itself, in all its rows, is not among its hits */
-	bool has_threshold;
-	float threshold;
-	size_t limit;
-	size_t offset;
-	uint32_t planes;        /* of the codes that are read; 0 = all */
-	struct api_texts texts; /* the query's, if it is one */
-	uint64_t start_ns;      /* of embed_s */
-	double embed_s;
-	double wait_s; /* of all its searches */
-	double scan_s;
+	struct api_texts texts;
+	struct api_filter *filters; /* (n_filters), different ones; room for a group */
+	size_t n_filters;
+
+	struct text out;        /* the answer so far */
+	struct api_texts noted; /* of the texts so far, the counts alone */
+	struct api_filter_notes notes;
+	uint64_t start_ns; /* of embed_s */
+	double embed_s, filter_s, wait_s, scan_s, fetch_s;
 };
 
+static size_t
+group_max(const struct queries *q)
+{
+	const struct api *api = q->request->context;
+	size_t max = api->config->max_batch;
+
+	return q->n < max ? q->n : max;
+}
+
+/* Give back what the group has. */
 static void
-query_free(void *state)
+end_group(struct queries *q)
 {
-	struct query *query = state;
-	if (!query)
-		return;
-	store_release(query->search.snapshot);
-	collection_release(query->collection);
-	api_texts_free(&query->texts);
-	free(query->queries);
-	free(query->hits);
-	free(query);
+	for (size_t i = q->first; i < q->end; i++)
+		api_query_end(&q->all[i]);
+	for (size_t i = 0; i < q->n_filters; i++)
+		api_filter_free(&q->filters[i]);
+	q->n_filters = 0;
+	api_texts_free(&q->texts);
+	collection_release(q->collection);
+	q->collection = NULL;
 }
-
-/* ---- reading ---- */
-
-static int
-read_limits(struct query *query, const struct json *root, const struct config *config,
-    struct error *err)
-{
-	struct json value;
-	uint64_t limit = LIMIT_DEFAULT, offset = 0, max = config->max_limit;
-
-	if (json_member(root, "limit", &value) && value.type != JSON_NULL &&
-	    api_count(&limit, &value, "limit (max_limit)", 1, max, err))
-		return -1;
-	if (json_member(root, "offset", &value) && value.type != JSON_NULL &&
-	    api_count(&offset, &value, "offset (max_limit)", 0, max, err))
-		return -1;
-	if (limit + offset > max)
-		return error_set(err, ERR_INPUT,
-		    "limit: expected limit + offset of at most %llu (max_limit), not "
-		    "%llu + %llu",
-		    (unsigned long long)max, (unsigned long long)limit,
-		    (unsigned long long)offset);
-	query->limit = limit;
-	query->offset = offset;
-	if (json_member(root, "score_threshold", &value) && value.type != JSON_NULL) {
-		if (value.type != JSON_NUMBER)
-			return error_set(err, ERR_INPUT,
-			    "score_threshold: expected a number, not %s",
-			    json_type_name(value.type));
-		query->has_threshold = true;
-		query->threshold = (float)json_double(&value);
-	}
-	return 0;
-}
-
-/* Take {"nearest": X} apart; other kinds of query are not served. */
-static int
-read_what(struct query *query, const struct json *value, struct error *err)
-{
-	static const char *const kinds[] = {"recommend", "discover", "context",
-	    "fusion", "order_by", "sample", "formula", "rrf", "mmr",
-	    "relevance_feedback"};
-	struct json inner;
-
-	query->what = *value;
-	if (value->type != JSON_OBJECT)
-		return 0;
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-		if (json_member(value, kinds[i], &inner) && inner.type != JSON_NULL)
-			return error_set(err, ERR_UNSUPPORTED,
-			    "query: '%s' is not served; use {\"nearest\": a vector, a "
-			    "text, a code or a point id}",
-			    kinds[i]);
-	}
-	if (json_member(value, "nearest", &inner))
-		query->what = inner;
-	return 0;
-}
-
-static int
-check_members(const struct json *root, struct error *err)
-{
-	static const char *const known[] = {"query", "limit", "offset",
-	    "score_threshold", "params", "with_payload", "with_vector", "filter",
-	    "using"};
-	static const char *const not_served[] = {
-	    "prefetch", "lookup_from", "shard_key", "group_by"};
-	struct json_walk walk = json_walk(root);
-
-	while (json_next(&walk)) {
-		bool fine =
-		    walk.value.type == JSON_NULL ||
-		    (walk.value.type == JSON_ARRAY && json_count(&walk.value) == 0);
-		for (size_t i = 0; i < sizeof known / sizeof *known && !fine; i++)
-			fine = json_equals(&walk.key, known[i]);
-		if (fine)
-			continue;
-		for (size_t i = 0; i < sizeof not_served / sizeof *not_served; i++) {
-			if (json_equals(&walk.key, not_served[i]))
-				return error_set(err, ERR_UNSUPPORTED,
-				    "%s is not served", not_served[i]);
-		}
-		return error_set(err, ERR_INPUT,
-		    "expected query, limit, offset, with_payload, with_vector, "
-		    "score_threshold, params, using; not %.*s",
-		    walk.key.len < 60 ? (int)walk.key.len : 60, walk.key.text);
-	}
-	return api_no_filter(root, err);
-}
-
-static int
-read_using(const struct query *query, struct error *err)
-{
-	char name[COLLECTION_NAME_MAX + 1];
-	const char *want = collection_settings(query->collection)->vector;
-	struct json value;
-	int has = api_member(&value, &query->root, "using", JSON_STRING, err);
-	if (has <= 0)
-		return has;
-	if (api_string(name, sizeof name, &value, "using", err))
-		return -1;
-	if (strcmp(name, want) != 0)
-		return error_set(err, ERR_INPUT,
-		    "using: expected the collection's vector name '%.80s', not '%.80s'",
-		    want, name);
-	return 0;
-}
-
-/* "params": {"bits": b}; its other members steer what does not exist here. */
-static int
-read_params(struct query *query, struct error *err)
-{
-	uint32_t bits = collection_settings(query->collection)->shape.bits;
-	struct json params, value;
-	uint64_t planes;
-	int has = api_member(&params, &query->root, "params", JSON_OBJECT, err);
-
-	query->planes = 0;
-	if (has <= 0)
-		return has;
-	if (!json_member(&params, "bits", &value) || value.type == JSON_NULL)
-		return 0;
-	if (api_count(
-		&planes, &value, "params.bits (those of the collection)", 1, bits, err))
-		return -1;
-	query->planes = (uint32_t)planes;
-	return 0;
-}
-
-/* query->queries := the stored point as query; the transaction is of the moment when
- * the collection was looked up. */
-static int
-query_by_id(
-    struct query *query, struct api_coder *coder, struct db_txn *txn, struct error *err)
-{
-	uint32_t id = collection_codes(query->collection)->collection, slot = 0;
-	struct db_code code = {.wire = NULL};
-	struct api_row row = {.wire = NULL};
-	bool found = false;
-
-	if (point_id_parse(&query->id, &query->what, err))
-		return error_prefix(err, "query");
-	query->by_id = true;
-	if (db_slot(txn, id, &query->id, &found, &slot, err) != 0 ||
-	    (found && collection_code(txn, query->collection, slot, &row.version,
-			  &found, &code, err) != 0))
-		return -1;
-	if (!found)
-		return error_set(err, ERR_NOT_FOUND, "query: no point with id %.*s",
-		    query->what.len < 80 ? (int)query->what.len : 80, query->what.text);
-	row.wire = code.wire;
-	row.factor = code.factor;
-	row.norm2 = code.norm2;
-	return api_coder_stored(coder, query->queries, &row, err);
-}
-
-static int
-init_coder(struct api_coder *coder, struct query *query, struct error *err)
-{
-	int rc = api_coder_init(
-	    coder, query->request->context, query->collection, &query->texts, err);
-
-	coder->planes = query->planes;
-	return rc;
-}
-
-/* query->queries := what is looked for; 1 if its text is to be embedded first.  Of an
- * id: txn is not NULL. */
-static int
-make_queries(struct query *query, struct db_txn *txn, struct error *err)
-{
-	struct api_coder coder;
-	int rc = init_coder(&coder, query, err);
-
-	free(query->queries);
-	query->queries = array_new_aligned(
-	    collection_n_versions(query->collection), sizeof *query->queries);
-	if (rc == 0 && !query->queries)
-		rc = error_set(err, ERR_MEMORY, "no memory for a query");
-	if (rc == 0)
-		rc = txn ? query_by_id(query, &coder, txn, err)
-			 : api_coder_query(&coder, query->queries, &query->what, err);
-	api_coder_free(&coder);
-	return rc;
-}
-
-/* The query that scores are told by: they mean the same for every version's codes. */
-static const struct distance_query *
-newest_query(const struct query *query)
-{
-	return &query->queries[collection_n_versions(query->collection) - 1];
-}
-
-/* ---- answering ---- */
-
-/* Euclid's scores are distances: there less is better. */
-static bool
-passes(const struct query *query, float score)
-{
-	if (!query->has_threshold)
-		return true;
-	const struct distance_query *q = newest_query(query);
-	bool is_distance =
-	    q->terms.metric == DISTANCE_EUCLID && q->kind != DISTANCE_HAMMING;
-	return is_distance ? score <= query->threshold : score >= query->threshold;
-}
-
-/* A walk over the hits. */
-struct walk {
-	struct api_group group;
-	struct api_coder coder; /* for vectors alone */
-	bool again;             /* out: more rows may have more points */
-};
-
-/* The payload is with a point's first row. */
-static int
-add_payload(struct text *out, const struct query *query, struct walk *walk,
-    const struct db_record *record, struct error *err)
-{
-	const struct api_group *group = &walk->group;
-	struct db_record first = *record;
-	bool found = true;
-
-	if (record->is_passage && record->number > 0 && query->select.payload &&
-	    db_record(
-		group->txn, group->collection, record->first, &found, &first, err) != 0)
-		return -1;
-	if (!found)
-		return error_set(
-		    err, ERR_FORMAT, "a passage of a point without its first one");
-	return api_select_payload(out, &query->select, &first, err);
-}
-
-static int
-add_hit(struct text *out, const struct query *query, struct walk *walk,
-    const struct db_record *record, const struct hit *hit, struct error *err)
-{
-	struct api_coder *coder = &walk->coder;
-	struct api_row row = {.wire = coder->wire};
-	char printed[POINT_ID_PRINT_MAX];
-
-	point_id_print(printed, &record->id);
-	text_printf(out, "{\"id\":%s,\"version\":%llu,\"score\":", printed,
-	    (unsigned long long)record->operation);
-	text_float(out, distance_report(newest_query(query), hit->score));
-	api_group_passage(out, record);
-	if (add_payload(out, query, walk, record, err) != 0)
-		return -1;
-	const struct store_snapshot *snapshot = query->search.snapshot;
-	if (query->select.vector &&
-	    store_get(coder->wire, &row.factor, &row.norm2, snapshot, hit->slot)) {
-		row.version = (size_t)store_part(snapshot, hit->slot);
-		api_select_vector(out, &query->select, coder, &row);
-	}
-	text_string(out, "}");
-	return 0;
-}
-
-static int
-add_hits(
-    struct text *out, const struct query *query, struct walk *walk, struct error *err)
-{
-	size_t counted = 0, end = query->offset + query->limit,
-	       n = query->search.flat.n;
-	size_t i = 0;
-
-	text_string(out, "{\"points\":[");
-	/* When no point is left, other rows have nothing to add. */
-	for (; i < n && counted < end && walk->group.n_left > 0; i++) {
-		const struct hit *hit = &query->hits[i];
-		struct db_record record;
-		if (!passes(query, distance_report(newest_query(query), hit->score)))
-			break;
-		int found = api_group_next(&walk->group, &record, hit, err);
-		if (found < 0)
-			return -1;
-		if (!found || counted++ < query->offset)
-			continue;
-		if (counted > query->offset + 1)
-			text_string(out, ",");
-		if (add_hit(out, query, walk, &record, hit, err) != 0 ||
-		    api_fits(out, query->request->context, API_SELECT_LESS, err) != 0)
-			return -1;
-	}
-	text_string(out, "]}");
-	walk->again = i == n && counted < end && walk->group.n_left > 0;
-	return 0;
-}
-
-/* Append the answer's hits; *again: there may be more with more rows. */
-static int
-add_result(struct text *out, bool *again, const struct query *query, struct api *api,
-    struct error *err)
-{
-	struct db_txn *txn = db_begin_read(api->db, err);
-	struct walk walk = {
-	    .group = {.txn = txn,
-		.collection = collection_codes(query->collection)->collection,
-		.without = query->by_id ? &query->id : NULL}};
-	int rc = txn ? api_group_init(&walk.group, query->offset + query->limit,
-			   query->search.snapshot, err)
-		     : -1;
-
-	if (rc == 0 && query->select.vector)
-		rc = api_coder_init(&walk.coder, api, query->collection, NULL, err);
-	if (rc == 0)
-		rc = add_hits(out, query, &walk, err);
-	api_coder_free(&walk.coder);
-	api_group_free(&walk.group);
-	db_end(txn);
-	*again = walk.again;
-	return rc;
-}
-
-static void on_searched(struct batch_search *search);
-
-/* Hand the query to the scan thread, which is to find k rows. */
-static int
-find_rows(struct query *query, size_t k, struct error *err)
-{
-	store_release(query->search.snapshot);
-	query->search.snapshot = NULL;
-	free(query->hits);
-	query->hits = array_new(k, sizeof *query->hits);
-	if (!query->hits)
-		return error_set(
-		    err, ERR_MEMORY, "no memory for %zu hits; lower limit", k);
-	query->search =
-	    (struct batch_search){.store = collection_store(query->collection),
-		.flat = {.query = query->queries, .k = k, .hits = query->hits},
-		.newest = collection_codes(query->collection)->version,
-		.on_done = on_searched,
-		.arg = query};
-	return api_search(query->request->context, &query->search, err);
-}
-
-/* Append the hits, or search again: then *again, and the query is another thread's. */
-static int
-answer_or_search(struct text *out, bool *again, struct query *query, struct error *err)
-{
-	*again = false;
-	*err = query->search.err;
-	if (err->code != ERR_NONE ||
-	    add_result(out, again, query, query->request->context, err) != 0)
-		return -1;
-	size_t k =
-	    *again ? api_group_more(query->search.flat.n, query->search.snapshot) : 0;
-	*again = k > 0;
-	return k > 0 ? find_rows(query, k, err) : 0;
-}
-
-static void start(struct query *query);
 
 static void
-answer(struct pool_task *task, unsigned worker)
+queries_free(void *state)
 {
-	struct http_request *request = http_of_task(task);
-	struct query *query = request->state;
-	struct api *api = request->context;
-	struct text out = {0};
-	uint64_t start_ns = clock_ns();
-	struct error err;
-	bool again;
-	(void)worker;
+	struct queries *q = state;
 
-	query->wait_s += query->search.wait_s;
-	query->scan_s += query->search.scan_s;
-	if (query->search.outdated) {
-		start(query);
-		return;
+	end_group(q);
+	api_filter_notes_free(&q->notes);
+	text_free(&q->out);
+	free(q->filters);
+	free(q->all);
+	free(q);
+}
+
+/* In a batch the error says of which search it is. */
+static void
+fail(struct queries *q, size_t i, struct error *err)
+{
+	if (q->is_batch && q->collection)
+		error_prefix(err, "searches[%zu]", i);
+	http_fail(q->request, err);
+}
+
+/* ---- the end ---- */
+
+/* Count what is to be said of the group's texts and filters. */
+static int
+note_group(struct queries *q, struct error *err)
+{
+	if (q->texts.model) {
+		q->noted.api = q->texts.api;
+		q->noted.model = q->texts.model;
+		q->noted.n += q->texts.n;
+		q->noted.n_truncated += q->texts.n_truncated;
+		q->noted.n_unknown += q->texts.n_unknown;
 	}
-	api_begin(&out);
-	int rc = answer_or_search(&out, &again, query, &err);
-	if (rc || again) {
-		text_free(&out);
-		if (rc)
-			http_fail(request, &err);
-		return;
-	}
-	double fetch_s = clock_since(start_ns);
-	metrics_query(api->metrics, METRICS_EMBED, query->embed_s);
-	metrics_query(api->metrics, METRICS_WAIT, query->wait_s);
-	metrics_query(api->metrics, METRICS_SCAN, query->scan_s);
-	metrics_query(api->metrics, METRICS_FETCH, fetch_s);
+	for (size_t i = 0; i < q->n_filters; i++)
+		if (api_filter_note(&q->notes, &q->filters[i], err))
+			return -1;
+	return 0;
+}
+
+static void
+finish(struct queries *q)
+{
 	struct text extra = {0};
-	api_texts_notes(&extra, &query->texts);
+
+	if (q->is_batch)
+		text_string(&q->out, "]");
+	api_texts_notes(&extra, &q->noted);
+	api_filter_notes_print(&extra, &q->notes);
 	text_printf(&extra,
-	    ",\"timing\":{\"embed_s\":%.9f,\"wait_s\":%.9f,\"scan_s\":%.9f,\"fetch_s\":"
-	    "%.9f}",
-	    query->embed_s, query->wait_s, query->scan_s, fetch_s);
-	api_end(request, &out, extra.failed ? NULL : extra.bytes);
+	    ",\"timing\":{\"embed_s\":%.9f,\"filter_s\":%.9f,\"wait_s\":%.9f,"
+	    "\"scan_s\":%.9f,\"fetch_s\":%.9f}",
+	    q->embed_s, q->filter_s, q->wait_s, q->scan_s, q->fetch_s);
+	api_end(q->request, &q->out, extra.failed ? NULL : extra.bytes);
 	text_free(&extra);
+}
+
+/* ---- searching ---- */
+
+static void answer(struct pool_task *task, unsigned worker);
+
+/* A search, or who submits them, is done; after the last the request goes on. */
+static void
+close_one(struct queries *q)
+{
+	if (atomic_fetch_sub(&q->open, 1) == 1)
+		http_continue(q->request, answer);
 }
 
 static void
 on_searched(struct batch_search *search)
 {
-	struct query *query = search->arg;
-	http_continue(query->request, answer);
+	close_one(search->arg);
+}
+
+/* Hand a search to the scan thread, which is to find k rows. */
+static int
+submit(struct queries *q, struct api_query *query, size_t k, struct error *err)
+{
+	const struct api_filter *filter = query->filter;
+
+	store_release(query->search.snapshot);
+	query->search = (struct batch_search){.store = collection_store(q->collection)};
+	free(query->hits);
+	query->hits = array_new(k, sizeof *query->hits);
+	if (!query->hits)
+		return error_set(
+		    err, ERR_MEMORY, "no memory for %zu hits; lower limit", k);
+	query->search.flat = (struct flat_search){.query = query->queries,
+	    .k = k,
+	    .hits = query->hits,
+	    .rows = filter ? filter->rows : NULL};
+	query->search.newest = collection_codes(q->collection)->version;
+	query->search.on_done = on_searched;
+	query->search.arg = q;
+	return api_search(q->request->context, &query->search, err);
+}
+
+/* Search from number q->at to before `end`, for k rows, or as many as they want at
+ * first with k = 0.  From here on the request is another thread's. */
+static void
+search(struct queries *q, size_t end, size_t k)
+{
+	struct error err;
+
+	q->searched = end;
+	atomic_store(&q->open, 1);
+	for (size_t i = q->at; i < end; i++) {
+		struct api_query *query = &q->all[i];
+		atomic_fetch_add(&q->open, 1);
+		size_t rows = k > 0 ? k : api_query_rows(query, q->collection);
+		if (submit(q, query, rows, &err)) {
+			query->search.err = err;
+			close_one(q);
+		}
+	}
+	close_one(q);
+}
+
+static void start_group(struct queries *q);
+
+/* Count the times of what was searched; they overlap. */
+static void
+count_times(struct queries *q)
+{
+	const struct api *api = q->request->context;
+	double wait_s = 0, scan_s = 0;
+
+	for (size_t i = q->at; i < q->searched; i++) {
+		const struct batch_search *search = &q->all[i].search;
+		metrics_query(api->metrics, METRICS_WAIT, search->wait_s);
+		metrics_query(api->metrics, METRICS_SCAN, search->scan_s);
+		if (wait_s < search->wait_s)
+			wait_s = search->wait_s;
+		if (scan_s < search->scan_s)
+			scan_s = search->scan_s;
+	}
+	q->wait_s += wait_s;
+	q->scan_s += scan_s;
+}
+
+/* Append the answers of the group, as far as they are there.  *more > 0: number q->at
+ * is to be searched again for so many rows. */
+static int
+answer_group(struct queries *q, size_t *more, struct error *err)
+{
+	const struct api *api = q->request->context;
+
+	for (*more = 0; q->at < q->end && *more == 0; q->at += *more == 0) {
+		const struct api_query *query = &q->all[q->at];
+		size_t before = q->out.n;
+		uint64_t start_ns = clock_ns();
+		*err = query->search.err;
+		if (err->code != ERR_NONE)
+			return -1;
+		if (q->at > 0)
+			text_string(&q->out, ",");
+		if (api_query_answer(&q->out, more, query, api, q->collection, err))
+			return -1;
+		if (*more > 0)
+			text_cut(&q->out, before);
+		double fetch_s = clock_since(start_ns);
+		metrics_query(api->metrics, METRICS_FETCH, fetch_s);
+		q->fetch_s += fetch_s;
+	}
+	return 0;
+}
+
+static bool
+is_outdated(const struct queries *q)
+{
+	for (size_t i = q->at; i < q->searched; i++)
+		if (q->all[i].search.outdated)
+			return true;
+	return false;
 }
 
 static void
-search(struct query *query)
+answer(struct pool_task *task, unsigned worker)
 {
-	size_t n = query->limit + query->offset + (query->by_id ? 1 : 0);
+	struct queries *q = http_of_task(task)->state;
 	struct error err;
+	size_t more;
+	(void)worker;
 
-	query->embed_s = clock_since(query->start_ns);
-	if (find_rows(query, api_group_rows(n, query->collection), &err))
-		http_fail(query->request, &err);
+	count_times(q);
+	if (is_outdated(q)) {
+		start_group(q);
+	} else if (answer_group(q, &more, &err)) {
+		fail(q, q->at, &err);
+	} else if (more > 0) {
+		search(q, q->at + 1, more);
+	} else if (note_group(q, &err)) {
+		http_fail(q->request, &err);
+	} else if (q->end < q->n) {
+		start_group(q);
+	} else {
+		finish(q);
+	}
+}
+
+/* ---- getting ready ---- */
+
+/* Find the rows of the next filter; behind the last, search. */
+static void
+find_filters(struct pool_task *task, unsigned worker)
+{
+	struct queries *q = http_of_task(task)->state;
+	size_t i = 0;
+	(void)worker;
+
+	while (i < q->n_filters && q->filters[i].rows &&
+	       q->filters[i].err.code == ERR_NONE)
+		i++;
+	if (i == q->n_filters) {
+		for (i = 0; i < q->n_filters; i++)
+			q->filter_s += q->filters[i].find_s;
+		search(q, q->end, 0);
+	} else if (q->filters[i].err.code != ERR_NONE) {
+		http_fail(q->request, &q->filters[i].err);
+	} else {
+		api_filter_find(
+		    &q->filters[i], q->collection, q->request, find_filters);
+	}
+}
+
+/* The queries are made. */
+static void
+find_rows(struct queries *q)
+{
+	const struct api *api = q->request->context;
+	double embed_s = clock_since(q->start_ns);
+
+	metrics_query(api->metrics, METRICS_EMBED, embed_s);
+	q->embed_s += embed_s;
+	find_filters(&q->request->task, 0);
 }
 
 static void
 on_embedded(struct pool_task *task, unsigned worker)
 {
-	struct http_request *request = http_of_task(task);
-	struct query *query = request->state;
+	struct queries *q = http_of_task(task)->state;
 	struct api_coder coder;
 	struct error err;
+	size_t i = q->first;
 	(void)worker;
 
-	int rc = init_coder(&coder, query, &err);
-	if (rc == 0)
-		rc = api_coder_embedded_query(&coder, query->queries, 0, &err);
+	int rc =
+	    api_coder_init(&coder, q->request->context, q->collection, &q->texts, &err);
+	for (; rc == 0 && i < q->end; i += rc == 0) {
+		struct api_query *query = &q->all[i];
+		coder.planes = query->planes;
+		if (query->is_text)
+			rc = api_coder_embedded_query(
+			    &coder, query->queries, query->text, &err);
+	}
 	api_coder_free(&coder);
 	if (rc == 0)
-		search(query);
+		find_rows(q);
 	else
-		http_fail(request, &err);
+		fail(q, i, &err);
 }
 
-/* Look the collection up and make the queries for it: 1 if a text is to be embedded
- * first. */
+/* query->filter := its own, or that of a search before it in the group that says the
+ * same. */
 static int
-prepare(struct query *query, struct error *err)
+read_filter(struct queries *q, struct api_query *query, struct error *err)
 {
-	bool is_id = query->what.type == JSON_NUMBER || query->what.type == JSON_STRING;
-	struct db_txn *txn = NULL;
-	int rc = -1;
+	struct api_filter *filter = &q->filters[q->n_filters];
+	struct json json;
 
-	collection_release(query->collection);
-	query->collection = is_id ? api_collection_now(query->request, &txn, err)
-				  : api_collection(query->request, err);
-	if (query->collection &&
-	    api_select_check(&query->select, query->collection, err) == 0 &&
-	    read_using(query, err) == 0 && read_params(query, err) == 0)
-		rc = make_queries(query, txn, err);
+	query->filter = NULL;
+	if (!json_member(&query->root, "filter", &json) || json.type == JSON_NULL)
+		return 0;
+	for (size_t i = 0; i < q->n_filters && !query->filter; i++)
+		if (q->filters[i].json.len == json.len &&
+		    memcmp(q->filters[i].json.text, json.text, json.len) == 0)
+			query->filter = &q->filters[i];
+	if (query->filter)
+		return 0;
+	if (api_filter_read(filter, &query->root, q->collection, err))
+		return -1;
+	q->n_filters++;
+	query->filter = filter;
+	return 0;
+}
+
+/* Make the queries of the group; *i: the one that cannot be. */
+static int
+prepare_all(struct queries *q, size_t *i, struct db_txn *txn, struct error *err)
+{
+	struct api_coder coder;
+	int rc =
+	    api_coder_init(&coder, q->request->context, q->collection, &q->texts, err);
+
+	for (*i = q->first; rc >= 0 && *i < q->end; *i += rc >= 0) {
+		rc = read_filter(q, &q->all[*i], err);
+		if (rc == 0)
+			rc = api_query_prepare(&q->all[*i], &coder, txn, err);
+	}
+	api_coder_free(&coder);
+	return rc < 0 ? -1 : 0;
+}
+
+/* Look the collection up and make the queries for it. */
+static int
+prepare(struct queries *q, size_t *i, struct error *err)
+{
+	struct db_txn *txn = NULL;
+	bool names_points = false;
+
+	*i = q->first;
+	for (size_t k = q->first; k < q->end; k++)
+		names_points |= api_query_names_points(&q->all[k]);
+	q->collection = names_points ? api_collection_now(q->request, &txn, err)
+				     : api_collection(q->request, err);
+	int rc = q->collection ? prepare_all(q, i, txn, err) : -1;
 	db_end(txn);
 	return rc;
 }
 
-/* From here on again for a collection whose versions of codes changed before the scan:
- * what was made for those before does not fit. */
+/* The searches from number q->at on, as many as a group may have.  It begins here again
+ * for a collection whose versions of codes changed before the scan: what was made for
+ * those before does not fit. */
 static void
-start(struct query *query)
+start_group(struct queries *q)
 {
-	struct http_request *request = query->request;
+	struct error err;
+	size_t i = q->at;
+
+	end_group(q);
+	q->first = q->at;
+	q->end = q->n - q->first < group_max(q) ? q->n : q->first + group_max(q);
+	api_texts_init(&q->texts, q->request->context);
+	q->start_ns = clock_ns();
+	int rc = api_wanted(q->request, &err);
+	if (rc == 0)
+		rc = prepare(q, &i, &err);
+	if (rc == 0 && q->texts.n > 0)
+		rc = api_texts_embed(&q->texts, q->request, on_embedded, &err);
+	else if (rc == 0)
+		find_rows(q);
+	if (rc < 0)
+		fail(q, i, &err);
+}
+
+/* ---- reading ---- */
+
+static int
+room(struct queries *q, size_t n, struct error *err)
+{
+	q->n = n;
+	q->all = array_new(n, sizeof *q->all);
+	q->filters = array_new(group_max(q), sizeof *q->filters);
+	return q->all && q->filters
+		   ? 0
+		   : error_set(err, ERR_MEMORY, "no memory for %zu searches", n);
+}
+
+/* {"searches": [...]} */
+static int
+read_batch(struct queries *q, const struct json *root, enum api_query_form form,
+    struct error *err)
+{
+	const struct config *config = ((struct api *)q->request->context)->config;
+	struct json searches;
+	int has = api_member(&searches, root, "searches", JSON_ARRAY, err);
+
+	if (has == 0)
+		error_set(err, ERR_INPUT, "expected 'searches': an array of searches");
+	if (has <= 0)
+		return -1;
+	size_t n = json_count(&searches);
+	if (n > config->max_searches)
+		return error_set(err, ERR_TOO_LARGE,
+		    "searches: expected at most %llu (max_searches), not %zu",
+		    (unsigned long long)config->max_searches, n);
+	if (room(q, n, err))
+		return -1;
+	struct json_walk walk = json_walk(&searches);
+	for (size_t i = 0; json_next(&walk); i++) {
+		int rc =
+		    walk.value.type == JSON_OBJECT
+			? api_query_read(&q->all[i], &walk.value, form, config, err)
+			: error_set(err, ERR_INPUT, "expected an object, not %s",
+			      json_type_name(walk.value.type));
+		if (rc)
+			return error_prefix(err, "searches[%zu]", i);
+	}
+	return 0;
+}
+
+static int
+read_request(struct queries *q, enum api_query_form form, struct error *err)
+{
+	const struct api *api = q->request->context;
+	struct json root;
+
+	if (api_body(&root, q->request, err))
+		return -1;
+	if (q->is_batch)
+		return read_batch(q, &root, form, err);
+	return room(q, 1, err) ||
+		       api_query_read(&q->all[0], &root, form, api->config, err)
+		   ? -1
+		   : 0;
+}
+
+static void
+begin(struct http_request *request, enum api_query_form form, bool is_batch)
+{
+	struct queries *q = array_new(1, sizeof *q);
 	struct error err;
 
-	api_texts_free(&query->texts);
-	api_texts_init(&query->texts, request->context);
-	query->start_ns = clock_ns();
-	int rc = prepare(query, &err);
-	if (rc == 1)
-		rc = api_texts_embed(&query->texts, request, on_embedded, &err);
-	else if (rc == 0)
-		search(query);
-	if (rc < 0)
+	if (!q) {
+		error_set(&err, ERR_MEMORY, "no memory for a search");
 		http_fail(request, &err);
+		return;
+	}
+	q->request = request;
+	q->is_batch = is_batch;
+	request->state = q;
+	request->state_free = queries_free;
+	if (read_request(q, form, &err)) {
+		http_fail(request, &err);
+		return;
+	}
+	api_begin(&q->out);
+	if (is_batch)
+		text_string(&q->out, "[");
+	start_group(q);
 }
 
 void
 api_query(struct http_request *request, unsigned worker)
 {
-	struct api *api = request->context;
-	struct json value;
-	struct error err;
 	(void)worker;
+	begin(request, API_QUERY_NEW, false);
+}
 
-	struct query *query = array_new(1, sizeof *query);
-	if (!query) {
-		error_set(&err, ERR_MEMORY, "no memory for a query");
-		goto err;
-	}
-	query->request = request;
-	request->state = query;
-	request->state_free = query_free;
-	api_texts_init(&query->texts, api);
-	if (api_body(&query->root, request, &err) ||
-	    check_members(&query->root, &err) ||
-	    read_limits(query, &query->root, api->config, &err) ||
-	    api_select_read(&query->select, &query->root, &err))
-		goto err;
-	if (!json_member(&query->root, "query", &value) || value.type == JSON_NULL) {
-		error_set(&err, ERR_UNSUPPORTED,
-		    "points without a 'query' (scroll) are not served; expected "
-		    "'query': a vector, {\"text\": ...}, a code, or a point id");
-		goto err;
-	}
-	if (read_what(query, &value, &err))
-		goto err;
-	start(query);
-	return;
-err:
-	http_fail(request, &err);
+void
+api_query_batch(struct http_request *request, unsigned worker)
+{
+	(void)worker;
+	begin(request, API_QUERY_NEW, true);
+}
+
+void
+api_points_search(struct http_request *request, unsigned worker)
+{
+	(void)worker;
+	begin(request, API_QUERY_OLD, false);
+}
+
+void
+api_points_search_batch(struct http_request *request, unsigned worker)
+{
+	(void)worker;
+	begin(request, API_QUERY_OLD, true);
 }

@@ -188,3 +188,29 @@ api_select_vector(struct text *out, const struct api_select *select,
 	}
 	text_string(out, s->vector[0] ? "]}" : "]");
 }
+
+int
+api_select_point(struct text *out, const struct api_select *select,
+    struct api_coder *coder, struct db_txn *txn, uint32_t slot,
+    const struct db_record *record, struct error *err)
+{
+	char printed[POINT_ID_PRINT_MAX];
+	struct db_code code;
+	size_t version;
+	bool found;
+
+	point_id_print(printed, &record->id);
+	text_printf(out, "{\"id\":%s", printed);
+	if (api_select_payload(out, select, record, err))
+		return -1;
+	if (select->vector) {
+		if (collection_code(
+			txn, coder->collection, slot, &version, &found, &code, err))
+			return -1;
+		struct api_row row = {code.wire, code.factor, code.norm2, version};
+		if (found)
+			api_select_vector(out, select, coder, &row);
+	}
+	text_string(out, "}");
+	return 0;
+}

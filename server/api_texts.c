@@ -143,14 +143,12 @@ on_embedded(struct embedding_job *job)
 	struct api_texts *texts = job->arg;
 	struct error err;
 
-	if (!atomic_load(&texts->request->given_up)) {
+	/* Some texts of one that was given up may have no vector: nothing must be made
+	 * of the others. */
+	if (api_wanted(texts->request, &err))
+		http_fail(texts->request, &err);
+	else
 		http_continue(texts->request, texts->next);
-		return;
-	}
-	/* Some texts may have no vector: nothing must be made of the others. */
-	error_set(&err, ERR_UNAVAILABLE,
-	    "given up: the client has closed its side, or the server stops");
-	http_fail(texts->request, &err);
 }
 
 /* Count the texts against the limit of all, before they wait. */

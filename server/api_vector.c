@@ -79,9 +79,8 @@ api_coder_free(struct api_coder *coder)
 	*coder = (struct api_coder){.api = NULL};
 }
 
-/* coder->vector := a vector of length 1 for Cosine. */
-static int
-normalise(struct api_coder *coder, struct error *err)
+int
+api_coder_normalise(struct api_coder *coder, struct error *err)
 {
 	const struct collection_settings *s = settings(coder);
 	double sum = 0;
@@ -393,7 +392,9 @@ read_value(struct api_coder *coder, struct reading *reading, const struct json *
 	if (unwrap(coder, &v, err))
 		return -1;
 	if (v.type == JSON_ARRAY)
-		return read_numbers(coder, &v, err) || normalise(coder, err) ? -1 : 0;
+		return read_numbers(coder, &v, err) || api_coder_normalise(coder, err)
+			   ? -1
+			   : 0;
 	if (v.type != JSON_OBJECT || unwrap(coder, &v, err))
 		return v.type == JSON_OBJECT ? -1
 					     : error_set(err, ERR_INPUT,
@@ -409,7 +410,9 @@ read_value(struct api_coder *coder, struct reading *reading, const struct json *
 		    "vector: expected {\"text\"} or {\"object\", \"model\"}");
 	int rc = read_object(&object, coder, reading->role, &v, &inner, err);
 	if (rc == 0 && object.kind == OBJECT_FLOATS) {
-		rc = read_floats(coder, &object, err) || normalise(coder, err) ? -1 : 0;
+		rc = read_floats(coder, &object, err) || api_coder_normalise(coder, err)
+			 ? -1
+			 : 0;
 	} else if (rc == 0) {
 		reading->kind = READ_CODE;
 		reading->norm = object.norm;
@@ -496,7 +499,7 @@ take_embedding(struct api_coder *coder, size_t i, struct error *err)
 	if (!vector)
 		return -1;
 	memcpy(coder->vector, vector, settings(coder)->size * sizeof *vector);
-	return normalise(coder, err);
+	return api_coder_normalise(coder, err);
 }
 
 int

@@ -105,7 +105,11 @@ int api_coder_query(struct api_coder *coder, struct distance_query *queries,
 int api_coder_embedded_query(struct api_coder *coder, struct distance_query *queries,
     size_t i, struct error *err);
 
-/* The same for coder->vector. */
+/* Make coder->vector as vectors of the collection are: of length 1 for Cosine.
+ * ERR_INPUT: it is zero. */
+int api_coder_normalise(struct api_coder *coder, struct error *err);
+
+/* queries := coder->vector, which is so. */
 int api_coder_vector(
     struct api_coder *coder, struct distance_query *queries, struct error *err);
 

@@ -38,7 +38,8 @@ struct config {
 	uint64_t idle_timeout_s;
 	uint64_t stop_timeout_s;
 	uint64_t max_points_per_request;
-	uint64_t max_limit; /* of a query, with its offset */
+	uint64_t max_limit;    /* of a query; also of its offset */
+	uint64_t max_searches; /* of one batch of queries */
 	uint64_t max_payload_bytes;
 	uint64_t max_text_bytes;
 	uint64_t max_passages;      /* of one chunked text */

@@ -96,11 +96,6 @@ assert client.query_points("c", query=big, limit=1, with_vectors=True).points[0]
 assert client.query_points("c", query=hex32, limit=1).points
 refused(404, "777777", client.query_points, "c", query=777777)
 refused(400, "expected 48 dimensions", client.query_points, "c", query=[1.0, 2.0])
-refused(501, "filter", client.query_points, "c", query=vectors[1], query_filter=models.Filter(
-    must=[models.FieldCondition(key="n", match=models.MatchValue(value=1))]))
-refused(501, "filter", client.count, "c", count_filter=models.Filter(
-    must=[models.FieldCondition(key="n", match=models.MatchValue(value=1))]))
-refused(501, "scroll", client.scroll, "c")
 refused(404, "nope", client.query_points, "nope", query=[1.0])
 
 # ---- codes ----
@@ -119,8 +114,6 @@ assert client.delete("c", points_selector=[1, 2, big], wait=True).status == "com
 client.delete("c", points_selector=models.PointIdsList(points=[hex32, name]))
 assert client.retrieve("c", ids=[1, 2, big, hex32, name]) == []
 assert client.count("c").count == 349
-refused(501, "filter", client.delete, "c", points_selector=models.FilterSelector(
-    filter=models.Filter(must=[])))
 
 # ---- the empty name, as LangChain sends it; a name; quantization; text ----
 client.create_collection("named", vectors_config={"": models.VectorParams(size=8, distance="Dot")})

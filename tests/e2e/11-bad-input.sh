@@ -3,7 +3,7 @@
 # expected or which limit it is, and changes nothing.
 . "$(dirname "$0")/common.sh"
 start --max-points-per-request 100 --max-payload-bytes 1KiB --max-text-bytes 200 \
-	--max-limit 50 --max-body-bytes 64KiB --max-inputs 4
+	--max-limit 50 --max-body-bytes 64KiB --max-inputs 4 --max-searches 20
 P=/collections/c/points
 Q=$P/query
 expect "set up" 200 "" PUT /collections/c '{"vectors":{"size":4,"distance":"Cosine"},"codes":{"bits":2}}'
@@ -109,7 +109,8 @@ many=$(printf '{"id":%d,"vector":[1,0,0,0]},' {1..101})
 bad "too many points" 413 "max_points_per_request" PUT $P "{\"points\":[${many%,}]}"
 bad "body over the limit" 413 "max_body_bytes" PUT $P "$(point 3 '[1,0,0,0]' "{\"a\":\"$(head -c 70000 /dev/zero | tr '\0' a)\"}")"
 bad "delete nothing" 400 "points" POST $P/delete '{}'
-bad "delete by filter" 501 "filter" POST $P/delete '{"filter":{"must":[]}}'
+bad "delete by both" 400 "either" POST $P/delete '{"points":[1],"filter":{"must":[]}}'
+bad "delete by a filter that is none" 400 "filter" POST $P/delete '{"filter":[]}'
 bad "retrieve nothing" 400 "ids" POST $P '{}'
 bad "ids a number" 400 "an array" POST $P '{"ids":1}'
 
@@ -119,12 +120,35 @@ bad "limit 0" 400 "from 1 to 50, not 0" POST $Q '{"query":[1,0,0,0],"limit":0}'
 bad "limit -1" 400 "from 1 to 50, not -1" POST $Q '{"query":[1,0,0,0],"limit":-1}'
 bad "limit a string" 400 "limit" POST $Q '{"query":[1,0,0,0],"limit":"3"}'
 bad "limit over the limit" 400 "max_limit" POST $Q '{"query":[1,0,0,0],"limit":51}'
-bad "limit and offset" 400 "max_limit" POST $Q '{"query":[1,0,0,0],"limit":10,"offset":41}'
+bad "offset over the limit" 400 "max_limit" POST $Q '{"query":[1,0,0,0],"limit":10,"offset":51}'
 bad "limit that wraps" 400 "max_limit" POST $Q '{"query":[1,0,0,0],"limit":18446744073709551615,"offset":2}'
-bad "filter" 501 "filter" POST $Q '{"query":[1,0,0,0],"filter":{"must":[{"key":"a","match":{"value":1}}]}}'
-bad "count with filter" 501 "filter" POST $P/count '{"filter":{"must":[{"key":"a","match":{"value":1}}]}}'
+bad "filter an array" 400 "filter" POST $Q '{"query":[1,0,0,0],"filter":[]}'
+bad "filter of no known form" 400 "filter" POST $Q '{"query":[1,0,0,0],"filter":{"must":[{"key":"a","equals":1}]}}'
+bad "filter by place" 501 "geo" POST $Q '{"query":[1,0,0,0],"filter":{"must":[{"key":"a","geo_radius":{}}]}}'
+bad "count with a filter that is none" 400 "filter" POST $P/count '{"filter":1}'
+bad "exact a string" 400 "exact" POST $P/count '{"exact":"yes"}'
 bad "prefetch" 501 "prefetch" POST $Q '{"query":[1,0,0,0],"prefetch":[{"query":[1,0,0,0]}]}'
-bad "recommend" 501 "recommend" POST $Q '{"query":{"recommend":{"positive":[1]}}}'
+bad "recommend by nothing" 400 "positive" POST $Q '{"query":{"recommend":{"negative":[1]}}}'
+bad "recommend by an unknown id" 404 "positive[1]: no point with id 777" POST $Q '{"query":{"recommend":{"positive":[1,777]}}}'
+bad "recommend by scores" 501 "average_vector" POST $Q '{"query":{"recommend":{"positive":[1],"strategy":"best_score"}}}'
+bad "recommend by a text" 501 "texts" POST /collections/t/points/query '{"query":{"recommend":{"positive":[{"text":"a"}]}}}'
+bad "recommend by an object" 400 "vector" POST $Q '{"query":{"recommend":{"positive":[{}]}}}'
+bad "recommend by too many" 400 "1000 examples" POST $Q "{\"query\":{\"recommend\":{\"positive\":[$(printf '1,%.0s' {1..1000})1]}}}"
+bad "search without a vector" 400 "vector" POST $P/search '{"limit":1}'
+bad "search with a query" 400 "query" POST $P/search '{"vector":[1,0,0,0],"query":1}'
+bad "search with another name" 400 "vector name" POST $P/search '{"vector":{"name":"x","vector":[1,0,0,0]}}'
+bad "batch of nothing" 400 "searches" POST $Q/batch '{}'
+bad "batch of numbers" 400 "searches[0]" POST $Q/batch '{"searches":[1]}'
+bad "one of a batch wrong" 400 "searches[1]: limit" POST $Q/batch '{"searches":[{"query":[1,0,0,0]},{"query":[1,0,0,0],"limit":0}]}'
+bad "one of a batch of another size" 400 "searches[1]: vector" POST $Q/batch '{"searches":[{"query":[1,0,0,0]},{"query":[1,0]}]}'
+bad "one of a batch unknown" 404 "searches[1]: query: no point" POST $Q/batch '{"searches":[{"query":[1,0,0,0]},{"query":777}]}'
+bad "too many searches" 413 "max_searches" POST $Q/batch "{\"searches\":[$(printf '{"query":1},%.0s' {1..20}){\"query\":1}]}"
+bad "batch of an unknown collection" 404 "nope" POST /collections/nope/points/query/batch '{"searches":[]}'
+bad "scroll with limit 0" 400 "from 1 to 50, not 0" POST $P/scroll '{"limit":0}'
+bad "scroll from nowhere" 400 "offset" POST $P/scroll '{"offset":-1}'
+bad "scroll in an order" 501 "order_by" POST $P/scroll '{"order_by":"a"}'
+bad "scroll with a filter that is none" 400 "filter" POST $P/scroll '{"filter":"a"}'
+bad "scroll of an unknown collection" 404 "nope" POST /collections/nope/points/scroll '{}'
 bad "fusion" 501 "fusion" POST $Q '{"query":{"fusion":"rrf"}}'
 bad "unknown field of a query" 400 "top" POST $Q '{"query":[1,0,0,0],"top":3}'
 bad "threshold a string" 400 "score_threshold" POST $Q '{"query":[1,0,0,0],"score_threshold":"x"}'
@@ -167,7 +191,7 @@ bad "long name" 400 "name" PUT "/collections/$long" '{"vectors":{"size":4,"dista
 bad "unknown route" 404 "no such route" GET /nothing
 bad "wrong method" 405 "GET" POST /collections '{}'
 bad "wrong method" 405 "PUT" POST /collections/c '{}'
-bad "scroll" 501 "scroll" POST $P/scroll '{}'
+bad "groups" 501 "groups" POST $Q/groups '{}'
 bad "update" 501 "update" PATCH /collections/c '{}'
 bad "payload index" 501 "index" PUT /collections/c/index '{}'
 bad "snapshots" 501 "snapshots" GET /collections/c/snapshots

@@ -15,6 +15,7 @@ port, path = int(sys.argv[1]), sys.argv[2]
 with open(path) as f:
     spec = yaml.safe_load(f)
 C = "/collections/{collection}"
+HAS_A = {"must": [{"key": "a", "match": {"value": 1}}]}
 REQUESTS = [  # method, path of the contract, body, status
     ("GET", "/", None, 200),
     ("PUT", C, {"vectors": {"size": 4, "distance": "Cosine"}, "text_model": None}, 200),
@@ -35,8 +36,25 @@ REQUESTS = [  # method, path of the contract, body, status
     ("POST", C + "/points/query", {"query": [1, 0]}, 400),
     ("POST", C + "/points/query", {"query": [1, 0, 0, 0], "params": {"bits": 1}}, 200),
     ("POST", C + "/points/query", {"query": [1, 0, 0, 0], "params": {"bits": 3}}, 400),
+    ("POST", C + "/points/query", {"query": {"recommend": {"positive": [1], "negative": ["b"]}}}, 200),
+    ("POST", C + "/points/query", {"query": [1, 0, 0, 0], "filter": HAS_A}, 200),
+    ("POST", C + "/points/query", {"query": [1, 0, 0, 0], "filter": {"must": 1}}, 400),
+    ("POST", C + "/points/query/batch", {"searches": [{"query": 1}, {"query": [1, 0, 0, 0], "filter": HAS_A}]}, 200),
+    ("POST", C + "/points/query/batch", {"searches": [{"query": 1, "limit": 0}]}, 400),
+    ("POST", C + "/points/query/batch", {"searches": [{}] * 1001}, 413),
+    ("POST", C + "/points/search", {"vector": [1, 0, 0, 0], "with_payload": True}, 200),
+    ("POST", C + "/points/search", {"query": 1}, 400),
+    ("POST", C + "/points/search/batch", {"searches": [{"vector": [1, 0, 0, 0], "filter": HAS_A}]}, 200),
+    ("POST", C + "/points/search/batch", {"searches": [{}]}, 400),
+    ("POST", C + "/points/scroll", {"limit": 1, "with_vector": True}, 200),
+    ("POST", C + "/points/scroll", {"filter": HAS_A}, 200),
+    ("POST", C + "/points/scroll", {"limit": 0}, 400),
     ("POST", C + "/points/count", {}, 200),
+    ("POST", C + "/points/count", {"filter": HAS_A}, 200),
+    ("POST", C + "/points/count", {"filter": 1}, 400),
     ("POST", C + "/points/delete", {"points": [1]}, 200),
+    ("POST", C + "/points/delete", {"filter": HAS_A}, 200),
+    ("POST", C + "/points/delete", {}, 400),
     ("DELETE", C, None, 200),
     ("PUT", C, {"vectors": {"distance": "Cosine"}, "text_model": "static"}, 200),
     ("PUT", C + "/points", {"points": [{"id": 2, "vector": {"text": "a cat", "chunk": True}}]}, 200),

@@ -149,7 +149,7 @@ brute_force(struct game *g, const struct wish *wish, struct answer *answer)
 	free(hits);
 }
 
-/* As server/api_query.c does it. */
+/* As server/api_query_answer.c does it. */
 static void
 walk(struct game *g, const struct wish *wish, struct answer *answer)
 {
@@ -160,7 +160,7 @@ walk(struct game *g, const struct wish *wish, struct answer *answer)
 	struct error err;
 
 	for (; k > 0; k = counted < end && n_left > 0
-			      ? api_group_more(n_hits, g->snapshot)
+			      ? api_group_more(n_hits, k, g->snapshot)
 			      : 0) {
 		assert_true(n_hits == 0 || k > n_hits);
 		g->n_again += n_hits > 0;
@@ -169,10 +169,11 @@ walk(struct game *g, const struct wish *wish, struct answer *answer)
 		    .query = wish->query, .k = k, .hits = hits};
 		struct api_group group = {.txn = g->txn,
 		    .collection = collection_codes(g->c)->collection,
-		    .without = wish->without};
+		    .without = wish->without,
+		    .n_without = wish->without ? 1 : 0};
 		assert_int_equal(flat_run(&search, 1, g->snapshot, g->flat, &err), 0);
-		assert_int_equal(api_group_init(&group, end, g->snapshot, &err), 0);
 		n_hits = search.n;
+		assert_int_equal(api_group_init(&group, n_hits, g->snapshot, &err), 0);
 		counted = answer->n = 0;
 		for (size_t i = 0; i < n_hits && counted < end && group.n_left > 0;
 		     i++) {

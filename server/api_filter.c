@@ -1,0 +1,188 @@
+#include "server/api_filter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+
+#define STEP_PAYLOADS 10000 /* some milliseconds */
+
+int
+api_filter_read(struct api_filter *filter, const struct json *root,
+    const struct collection *collection, struct error *err)
+{
+	int has = api_member(&filter->json, root, "filter", JSON_OBJECT, err);
+	(void)collection;
+
+	if (has <= 0)
+		return has;
+	filter->filter = filter_new(&filter->json, NULL, 0, err);
+	return filter->filter ? 0 : error_prefix(err, "filter");
+}
+
+/* What was needed to find the rows. */
+static void
+end_finding(struct api_filter *filter)
+{
+	filter_walk_free(filter->walk);
+	filter->walk = NULL;
+	row_set_free(filter->live);
+	filter->live = NULL;
+	db_end(filter->txn);
+	filter->txn = NULL;
+}
+
+void
+api_filter_free(struct api_filter *filter)
+{
+	end_finding(filter);
+	filter_free(filter->filter);
+	row_set_free(filter->rows);
+	store_release(filter->snapshot);
+	*filter = (struct api_filter){.filter = NULL};
+}
+
+/* walk := one over the live rows of the snapshot. */
+static int
+begin_walk(struct api_filter *filter, const struct collection *collection,
+    struct db_txn *txn, struct error *err)
+{
+	struct filter_place place = {
+	    .txn = txn, .collection = collection_codes(collection)->collection};
+
+	filter->live = row_set_live(filter->snapshot, err);
+	if (!filter->live || db_operation(txn, &filter->operation, err))
+		return -1;
+	place.live = filter->live;
+	filter->rows = row_set_new(filter->live->n_slots, err);
+	if (!filter->rows)
+		return -1;
+	filter->walk =
+	    filter_walk_new(filter->rows, filter->filter, &place, &filter->cost, err);
+	return filter->walk ? 0 : -1;
+}
+
+int
+api_filter_narrow(struct api_filter *filter, const struct collection *collection,
+    struct db_txn *txn, struct error *err)
+{
+	filter->snapshot = store_acquire(collection_store(collection));
+	int rc = begin_walk(filter, collection, txn, err);
+	end_finding(filter);
+	return rc;
+}
+
+static void
+take_step(struct pool_task *task, unsigned worker)
+{
+	struct api_filter *filter =
+	    (struct api_filter *)(void *)((char *)task -
+					  offsetof(struct api_filter, task));
+	struct http_request *request = filter->request;
+	struct api *api = request->context;
+	int more = api_wanted(request, &filter->err);
+
+	if (more == 0)
+		more = filter_walk_next(filter->walk, STEP_PAYLOADS, &filter->err);
+	if (more > 0) {
+		pool_submit(api->pool, task);
+		return;
+	}
+	end_finding(filter);
+	filter->find_s = clock_since(filter->start_ns);
+	filter->next(&request->task, worker);
+}
+
+void
+api_filter_find(struct api_filter *filter, const struct collection *collection,
+    struct http_request *request, void (*next)(struct pool_task *task, unsigned worker))
+{
+	struct api *api = request->context;
+
+	filter->err.code = ERR_NONE;
+	if (!filter->filter) {
+		next(&request->task, 0);
+		return;
+	}
+	filter->request = request;
+	filter->next = next;
+	filter->start_ns = clock_ns();
+	filter->task.run = take_step;
+	filter->snapshot = store_acquire(collection_store(collection));
+	filter->txn = db_begin_read(api->db, &filter->err);
+	if (filter->txn &&
+	    begin_walk(filter, collection, filter->txn, &filter->err) == 0) {
+		take_step(&filter->task, 0);
+		return;
+	}
+	end_finding(filter);
+	next(&request->task, 0);
+}
+
+int
+api_filter_holds(const struct api_filter *filter, struct db_txn *txn,
+    uint32_t collection, const struct db_record *record, struct error *err)
+{
+	struct db_record first = *record;
+	bool found = true;
+
+	if (!filter->filter)
+		return 1;
+	if (record->is_passage && record->number > 0 &&
+	    db_record(txn, collection, record->first, &found, &first, err))
+		return -1;
+	if (found && first.operation <= filter->operation)
+		return 1;
+	return found && filter_match(filter->filter, &first.id, first.payload,
+			    first.payload_len);
+}
+
+static int
+note_key(struct api_filter_notes *notes, const char *key, struct error *err)
+{
+	for (size_t i = 0; i < notes->n_keys; i++)
+		if (strcmp(notes->keys[i], key) == 0)
+			return 0;
+	if (notes->n_keys == FILTER_KEYS_MAX)
+		return 0;
+	size_t n = strlen(key) + 1;
+	char *copy = array_new(n, 1);
+	if (!copy)
+		return error_set(err, ERR_MEMORY, "no memory for a key");
+	notes->keys[notes->n_keys++] = memcpy(copy, key, n);
+	return 0;
+}
+
+int
+api_filter_note(
+    struct api_filter_notes *notes, const struct api_filter *filter, struct error *err)
+{
+	notes->n_payloads += filter->cost.n_payloads;
+	for (size_t i = 0; i < filter->cost.n_keys; i++)
+		if (note_key(notes, filter->cost.keys[i], err))
+			return -1;
+	return 0;
+}
+
+void
+api_filter_notes_print(struct text *out, const struct api_filter_notes *notes)
+{
+	if (notes->n_keys == 0)
+		return;
+	text_string(out, ",\"filter\":{\"unindexed\":[");
+	for (size_t i = 0; i < notes->n_keys; i++) {
+		if (i > 0)
+			text_string(out, ",");
+		text_json(out, notes->keys[i], strlen(notes->keys[i]));
+	}
+	text_printf(out, "],\"payloads_read\":%zu}", notes->n_payloads);
+}
+
+void
+api_filter_notes_free(struct api_filter_notes *notes)
+{
+	for (size_t i = 0; i < notes->n_keys; i++)
+		free(notes->keys[i]);
+	notes->n_keys = 0;
+}

@@ -1,0 +1,205 @@
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "server/api.h"
+#include "server/api_filter.h"
+#include "server/api_select.h"
+
+/*
+ * POST /collections/{c}/points/scroll: a page of points in the order of their ids, and
+ * the id that the next page begins with.
+ *
+ * What indexes leave of a filter is a set of rows; ids are walked in one transaction,
+ * in steps, and payloads are read of those in the set until the page is full.  So a
+ * page costs what it walks over, not what the collection has.
+ */
+#define LIMIT_DEFAULT 10
+#define STEP_IDS 10000 /* some milliseconds */
+
+struct scroll {
+	struct collection *collection;
+	struct db_txn *txn;
+	struct api_filter filter;
+	struct api_select select;
+	struct api_coder coder; /* for vectors alone */
+	struct point_id id;     /* where the walk is; len 0: before all */
+	enum db_id_from from;
+	uint64_t limit;
+	uint64_t n; /* points so far */
+	struct text out;
+};
+
+static void
+scroll_free(void *state)
+{
+	struct scroll *scroll = state;
+
+	db_end(scroll->txn);
+	api_filter_free(&scroll->filter);
+	api_coder_free(&scroll->coder);
+	collection_release(scroll->collection);
+	text_free(&scroll->out);
+	free(scroll);
+}
+
+/* Whether the point matches: 1, 0, -1; *record is its first row's. */
+static int
+matches(
+    struct scroll *scroll, struct db_record *record, uint32_t slot, struct error *err)
+{
+	uint32_t collection = collection_codes(scroll->collection)->collection;
+	struct api_filter *filter = &scroll->filter;
+	bool found;
+
+	if (filter->filter && !row_set_has(filter->rows, slot))
+		return 0;
+	if (db_record(scroll->txn, collection, slot, &found, record, err))
+		return -1;
+	if (!found)
+		return error_set(err, ERR_FORMAT, "a point has an id and no record");
+	if (!filter->filter)
+		return 1;
+	filter->cost.n_payloads += filter->cost.n_keys > 0;
+	return filter_match(
+	    filter->filter, &record->id, record->payload, record->payload_len);
+}
+
+/* Append the next points of the page: 1 = go on, 0 = it is full and scroll->id begins
+ * the next one, or no point is left and scroll->id has len 0; -1. */
+static int
+add_points(struct scroll *scroll, const struct api *api, struct error *err)
+{
+	uint32_t collection = collection_codes(scroll->collection)->collection, slot;
+	struct db_record record;
+	bool found;
+
+	for (size_t i = 0; i < STEP_IDS; i++) {
+		if (db_id_next(scroll->txn, collection, scroll->from, &found,
+			&scroll->id, &slot, err))
+			return -1;
+		scroll->from = DB_ID_BEHIND;
+		if (!found) {
+			scroll->id.len = 0;
+			return 0;
+		}
+		int match = matches(scroll, &record, slot, err);
+		if (match < 0)
+			return -1;
+		if (!match)
+			continue;
+		if (scroll->n == scroll->limit)
+			return 0;
+		if (scroll->n++ > 0)
+			text_string(&scroll->out, ",");
+		if (api_select_point(&scroll->out, &scroll->select, &scroll->coder,
+			scroll->txn, slot, &record, err) ||
+		    api_fits(&scroll->out, api, API_SELECT_LESS, err))
+			return -1;
+	}
+	return 1;
+}
+
+static int
+finish(struct http_request *request, struct scroll *scroll, struct error *err)
+{
+	struct api_filter_notes notes = {.n_keys = 0};
+	char printed[POINT_ID_PRINT_MAX];
+	struct text extra = {0};
+
+	if (api_filter_note(&notes, &scroll->filter, err)) {
+		api_filter_notes_free(&notes);
+		return -1;
+	}
+	text_string(&scroll->out, "],\"next_page_offset\":");
+	if (scroll->id.len > 0)
+		point_id_print(printed, &scroll->id);
+	text_string(&scroll->out, scroll->id.len > 0 ? printed : "null");
+	text_string(&scroll->out, "}");
+	api_filter_notes_print(&extra, &notes);
+	api_filter_notes_free(&notes);
+	api_end(request, &scroll->out, extra.bytes);
+	text_free(&extra);
+	return 0;
+}
+
+static void
+walk(struct pool_task *task, unsigned worker)
+{
+	struct http_request *request = http_of_task(task);
+	struct scroll *scroll = request->state;
+	struct error err;
+	int more = api_wanted(request, &err);
+	(void)worker;
+
+	if (more == 0)
+		more = add_points(scroll, request->context, &err);
+	if (more > 0)
+		http_continue(request, walk);
+	else if (more < 0 || finish(request, scroll, &err))
+		http_fail(request, &err);
+}
+
+static int
+read_page(struct scroll *scroll, const struct json *root, const struct config *config,
+    struct error *err)
+{
+	static const char *const not_served[] = {"order_by", "shard_key"};
+	struct json value;
+
+	scroll->limit = LIMIT_DEFAULT;
+	scroll->select.payload = true;
+	for (size_t i = 0; i < sizeof not_served / sizeof *not_served; i++)
+		if (json_member(root, not_served[i], &value) && value.type != JSON_NULL)
+			return error_set(err, ERR_UNSUPPORTED,
+			    "%s is not served; points come in the order of their ids",
+			    not_served[i]);
+	if (json_member(root, "limit", &value) && value.type != JSON_NULL &&
+	    api_count(
+		&scroll->limit, &value, "limit (max_limit)", 1, config->max_limit, err))
+		return -1;
+	if (json_member(root, "offset", &value) && value.type != JSON_NULL &&
+	    point_id_parse(&scroll->id, &value, err))
+		return error_prefix(err, "offset");
+	return api_select_read(&scroll->select, root, err);
+}
+
+static int
+prepare(struct http_request *request, struct scroll *scroll, struct error *err)
+{
+	struct api *api = request->context;
+	struct json root;
+
+	if (api_body(&root, request, err) || read_page(scroll, &root, api->config, err))
+		return -1;
+	scroll->collection = api_collection_now(request, &scroll->txn, err);
+	if (!scroll->collection ||
+	    api_select_check(&scroll->select, scroll->collection, err) ||
+	    api_filter_read(&scroll->filter, &root, scroll->collection, err))
+		return -1;
+	if (scroll->filter.filter &&
+	    api_filter_narrow(&scroll->filter, scroll->collection, scroll->txn, err))
+		return -1;
+	return api_coder_init(&scroll->coder, api, scroll->collection, NULL, err);
+}
+
+void
+api_points_scroll(struct http_request *request, unsigned worker)
+{
+	struct scroll *scroll = array_new(1, sizeof *scroll);
+	struct error err;
+
+	if (!scroll) {
+		error_set(&err, ERR_MEMORY, "no memory for a page");
+		http_fail(request, &err);
+		return;
+	}
+	request->state = scroll;
+	request->state_free = scroll_free;
+	if (prepare(request, scroll, &err)) {
+		http_fail(request, &err);
+		return;
+	}
+	api_begin(&scroll->out);
+	text_string(&scroll->out, "{\"points\":[");
+	walk(&request->task, worker);
+}
