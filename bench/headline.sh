@@ -4,7 +4,8 @@
 # the network, at 1, 32 and 128 clients.  Writes lines of docs/performance.tsv.
 # usage: bench/headline.sh [STEP ...]    (all: vectors import recall load)
 # Steps keep what they have done in FOLDER and may be run one at a time, and again:
-#   VECTORS=F.npy   vectors of an encoder, documents first; else they are made
+#   VECTORS="F.npy .."  NAME="what they are of"    the last 1,000 rows are the queries;
+#                   else vectors are made
 #   ROWS=1000000    DIMS=512 of made ones    FOLDER=build/headline
 #   MINUTES=25      the most that one import into Redis takes; exit 3: run it again
 #   TURNS=3         SECONDS_EACH=10    3 turns of all take 8 minutes
@@ -16,7 +17,7 @@ python=build/peers/bin/python
 bench/peers/install.sh
 "${CC:-gcc}" -std=c11 -D_GNU_SOURCE -I. -O2 -o build/peers/redis_load bench/peers/redis_load.c
 for step in ${*:-vectors import recall load}; do
-	file=
-	[ "$step" != vectors ] || file=${VECTORS:-}
-	"$python" bench/performance/headline.py "$step" ${file:+"$file"}
+	files=()
+	[ "$step" != vectors ] || read -ra files <<<"${VECTORS:-}"
+	"$python" bench/performance/headline.py "$step" "${files[@]}"
 done

@@ -38,13 +38,13 @@ def commit():
     return (name.stdout.strip() or "unknown") + "+" * (changed.returncode == 1)
 
 
-def read(path=PATH):
+def read():
     """Lines as dictionaries of strings; none where there is no file."""
-    if not path.exists():
+    if not PATH.exists():
         return []
-    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    head, *lines = PATH.read_text(encoding="utf-8").splitlines()
     if tuple(head.split("\t")) != COLUMNS:
-        raise SystemExit(f"{path}: expected a first line with {COLUMNS}, tabs between")
+        raise SystemExit(f"{PATH}: expected a first line with {COLUMNS}, tabs between")
     return [dict(zip(COLUMNS, line.split("\t"), strict=True)) for line in lines]
 
 

@@ -1,7 +1,7 @@
 """The same float vectors in Halftone, Redis and pgvector: what a processor's second
 answers over the network, how well, and what memory a document takes.
 
-    headline.py vectors [FILE.npy]   documents, queries and what exact search finds
+    headline.py vectors [FILE.npy ..] documents, queries and what exact search finds
     headline.py import               into each server; Redis in parts of MINUTES
     headline.py recall
     headline.py load                 1, 32, 128 clients, in turns of a new order
@@ -38,6 +38,7 @@ class Data:
         self.documents = np.load(folder / "documents.npy", mmap_mode="r")
         self.queries = np.load(folder / "queries.npy")
         self.n, self.dims = self.documents.shape
+        self.name = (folder / "name").read_text(encoding="utf-8")
         truth = np.load(folder / "truth.npz")
         self.products, self.sign_products = truth["floats"], truth["signs"]
 
@@ -50,16 +51,18 @@ class Data:
         return recall(found, Signs(self.documents), signs(self.queries), self.sign_products)
 
 
-def make_vectors(folder, path=None):
+def make_vectors(folder, paths):
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "truth.npz").exists():
         return
     n = number("ROWS", 1_000_000)
-    if path:
-        take(folder, path, n, QUERIES)
+    if paths:
+        take(folder, paths, n, QUERIES)
     else:
         make(folder, n, number("DIMS", 512), QUERIES)
     documents = np.load(folder / "documents.npy", mmap_mode="r")
+    source = os.environ.get("NAME") or ("vectors of a file" if paths else "made vectors")
+    (folder / "name").write_text(f"{source} of {documents.shape[1]} dims", encoding="utf-8")
     queries = np.load(folder / "queries.npy")
     (folder / "bodies").write_text(
         "\n".join(map(query_body, queries)) + "\n", encoding="ascii"
@@ -111,8 +114,7 @@ def import_pgvector(folder, figures, data):
             figures.add("pgvector", data.n, "import", 1, **clock.figures(data.n))
 
 
-def import_all(folder, figures):
-    data = Data(folder)
+def import_all(folder, figures, data):
     import_ours(folder, figures, data)
     if Pgvector.available():
         import_pgvector(folder, figures, data)
@@ -128,9 +130,7 @@ def recall_of_redis(redis, data):
     return ef, found
 
 
-def measure_recall(folder, figures):
-    data = Data(folder)
-
+def measure_recall(folder, figures, data):
     def add(system, found, **more):
         figures.add(
             system, data.n, "recall", 1, **{"recall@10": data.recall(found)}, **more
@@ -178,9 +178,8 @@ class Systems:
         self.bytes[name] = partial(server.process.memory, "RssAnon")
 
 
-def load_all(folder, figures):
-    data, seconds = Data(folder), number("SECONDS_EACH", 10)
-    rng = random.Random(1)
+def load_all(folder, figures, data):
+    seconds, rng = number("SECONDS_EACH", 10), random.Random(1)
     with ExitStack() as stack:
         systems = Systems(folder, data, stack)
         names = list(systems.loads)
@@ -204,12 +203,13 @@ def main():
     step, *rest = sys.argv[1:]
     folder = Path(os.environ.get("FOLDER") or "build/headline").resolve()
     if step == "vectors":
-        make_vectors(folder, *rest)
+        make_vectors(folder, rest)
         return 0
-    figures = Figures("headline")
+    data = Data(folder)
+    figures = Figures(f"headline, {data.name}")
     if step == "import":
-        return 0 if import_all(folder, figures) else 3
-    {"recall": measure_recall, "load": load_all}[step](folder, figures)
+        return 0 if import_all(folder, figures, data) else 3
+    {"recall": measure_recall, "load": load_all}[step](folder, figures, data)
     return 0
 
 

@@ -16,22 +16,22 @@ def free_port():
         return s.getsockname()[1]
 
 
-def children(pid):
-    return [
-        int(child)
-        for path in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in path.read_text(encoding="ascii").split()
-    ]
+def stat(pid):
+    """(parent, ticks of it and of its children that have ended); None where it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()
+    return int(fields[1]), sum(map(int, fields[11:15]))
 
 
 def cpu_ticks(pid):
-    """Of a process, all its threads, and its children, those that have ended too."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except FileNotFoundError:  # a child that ended: its parent counts it
-        return 0
-    utime, stime, cutime, cstime = map(int, text.rpartition(")")[2].split()[11:15])
-    return utime + stime + cutime + cstime + sum(map(cpu_ticks, children(pid)))
+    """Of a process with all its threads, and of its children (the kernel's own list of
+    them, /proc/PID/task/*/children, leaves some out while they come and go)."""
+    all_of = [stat(int(path.name)) for path in Path("/proc").glob("[0-9]*")]
+    children = sum(ticks for parent, ticks in filter(None, all_of) if parent == pid)
+    return stat(pid)[1] + children
 
 
 class Process:

@@ -34,14 +34,12 @@ def make(folder, n, dims, n_queries):
     np.save(folder / "queries.npy", unit(near + 0.5 * normal(dims, n_queries, 4)))
 
 
-def take(folder, path, n, n_queries):
-    """The first n rows of a file are documents, the last n_queries queries."""
-    rows = np.load(path, mmap_mode="r")
+def take(folder, paths, n, n_queries):
+    """The first n rows of all files are documents, the last n_queries queries."""
+    rows = np.concatenate([np.load(path, mmap_mode="r") for path in paths])
     n = min(n, len(rows) - n_queries)
     if rows.ndim != 2 or n < 1:
-        raise SystemExit(
-            f"{path}: expected a matrix of over {n_queries} rows, not {rows.shape}"
-        )
+        raise SystemExit(f"expected matrices of over {n_queries} rows, not {rows.shape}")
     for name, part in (("documents", rows[:n]), ("queries", rows[-n_queries:])):
         np.save(folder / f"{name}.npy", unit(part.astype(np.float32)))
 
