@@ -4,8 +4,8 @@
 # make test-long   the same with more rounds of kill -9
 # make fuzz        libFuzzer on what reads text and models, FUZZ_SECONDS=60 each (clang)
 # make bench       figures against rivals and limits
-# make bench-headline bench-open_loop bench-growth bench-filters   over the network, beside
-#                  Redis and pgvector, for an hour: the tables of docs/performance.md
+# make bench-headline bench-graphs bench-open_loop bench-growth bench-filters   over the
+#                  network, beside rivals, for hours: the tables of docs/performance.md
 # make bench-binarize   binarizers beside their rivals: the tables of docs/binarizer.md
 # make training    build/training.so: what makes training on processors fast
 # make lint        format, layers, names, sizes, clang-tidy
@@ -143,7 +143,7 @@ bench:
 	tools/deps.sh build bench
 	+$(BUILD) all bench-programs
 	bench/run.sh $(OBJ)
-OVER_HTTP := headline open_loop growth filters
+OVER_HTTP := headline graphs open_loop growth filters
 $(OVER_HTTP:%=bench-%): bench-%:
 	tools/deps.sh build bench peers
 	+$(BUILD) all

@@ -35,7 +35,7 @@ class Seen:
 
     def text(self, system, rows, figure):
         """Of the case `recall`, whatever it is."""
-        return self.values.get((system, rows, "recall", figure), [""])[0]
+        return self.values.get((system, rows, "recall", figure), [""])[-1]
 
     def rows(self):
         return sorted({rows for _, rows, _, _ in self.values})
@@ -213,8 +213,28 @@ def filters(seen, slug):
                              set(series))  # fmt: skip
 
 
+def graphs(seen, _):
+    for rows in seen.rows():
+        lines = []
+        for name in seen.systems(rows, "search", "queries/CPU s"):
+            plain = name.split(",")[0] if name.startswith("Halftone") else name
+            lines.append([
+                named(seen, plain, name, rows),
+                seen.value(plain, rows, "recall", "recall@10"),
+                seen.value(plain, rows, "build", "CPU s"),
+                seen.value(plain, rows, "build", "bytes a row"),
+                seen.value(name, rows, "search", "queries/CPU s"),
+            ])  # fmt: skip
+        yield f"\n{rows:,} documents:\n"
+        yield from table(
+            ["index", "recall@10", "build, CPU s", "bytes a document", "queries/CPU s"],
+            lines,
+        )
+
+
 SECTIONS = (
     ("headline", "Beside Redis and pgvector", headline),
+    ("graphs", "Beside graphs in process", graphs),
     ("open loop", "At a rate", open_loop),
     ("growth", "Growth", growth),
     ("filters", "Filters", filters),

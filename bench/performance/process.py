@@ -34,6 +34,13 @@ def cpu_ticks(pid):
     return stat(pid)[1] + children
 
 
+def status_bytes(pid, part):
+    """RssAnon, RssFile or RssShmem."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    line = next(line for line in status.splitlines() if line.startswith(part + ":"))
+    return int(line.split()[1]) * 1024
+
+
 class Process:
     """A program whose output goes to a file; it is stopped where a `with` ends."""
 
@@ -62,10 +69,7 @@ class Process:
         return cpu_ticks(self.popen.pid) / TICKS
 
     def memory(self, part):
-        """Bytes of RssAnon, RssFile or RssShmem."""
-        status = Path(f"/proc/{self.popen.pid}/status").read_text(encoding="utf-8")
-        line = next(line for line in status.splitlines() if line.startswith(part + ":"))
-        return int(line.split()[1]) * 1024
+        return status_bytes(self.popen.pid, part)
 
     def stop(self, how=signal.SIGTERM):
         if self.popen.poll() is None:
