@@ -94,7 +94,7 @@ queries_init(struct queries *q, enum distance_kind kind, struct code_shape shape
 		else
 			distance_query_int8(&q->query[i], values, 1, shape, terms);
 		q->searches[i] =
-		    (struct flat_search){&q->query[i], K, q->hits[i], 0, NULL};
+		    (struct flat_search){&q->query[i], K, q->hits[i], 0, NULL, NULL};
 	}
 }
 

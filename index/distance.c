@@ -123,11 +123,8 @@ query_init(struct distance_query *q, enum distance_kind kind, struct code_shape 
 	q->terms.bases = NULL;
 	if (kind == DISTANCE_HAMMING)
 		return;
-	for (uint32_t c = 0; c < shape.centres; c++) {
+	for (uint32_t c = 0; c < shape.centres; c++)
 		q->bases[c] = terms.bases[c];
-		if (!(q->bases[c] <= q->base_most))
-			q->base_most = q->bases[c];
-	}
 }
 
 void

@@ -105,7 +105,6 @@ struct distance_query {
 	float scale;   /* score per unit of dot */
 	struct distance_terms terms; /* without its bases */
 	float bases[CODE_CENTRES_MAX];
-	float base_most; /* the largest of them, at least 0 */
 };
 
 /* *q := the query whose vector is scale * values (shape.dims signed bytes, already
@@ -145,23 +144,13 @@ struct distance_rows {
 /* Between what the numbers of a chunk's rows lie.  They only widen. */
 struct distance_bounds {
 	float factor_min, factor_max;
-	float share_max; /* of places; >= 0 */
+	float share_min, share_max; /* of places; >= 0 */
 	float norm2_min;
 };
-#define DISTANCE_BOUNDS_NONE                     \
-	{                                        \
-		INFINITY, -INFINITY, 0, INFINITY \
+#define DISTANCE_BOUNDS_NONE                               \
+	{                                                  \
+		INFINITY, -INFINITY, INFINITY, 0, INFINITY \
 	} /* of no rows */
-
-/* What a row must reach to matter: the score, and the integer that no row within the
- * bounds can be below if its score is to.  So most rows are told apart by one compare.
- */
-struct distance_least {
-	int32_t dot;
-	float score;
-};
-struct distance_least distance_least(
-    const struct distance_query *q, const struct distance_bounds *bounds, float score);
 
 /* Queries that meet codes together, all of one kind, shape and mask. */
 struct distance_batch {
@@ -190,16 +179,22 @@ struct distance_kernel {
 	void (*reach)(
 	    uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least);
 
+	/* The same of rows at centres, each of which has a least dot of its own. */
+	void (*reach_at)(uint16_t *reached, const int32_t *dots, size_t n_blocks,
+	    const int32_t *least, const struct code_place *places);
+
 	/* Batches: from how many queries like this one on they pay; the bytes of
 	 * batch->prepared for n of them; fill it, once; and dots (batch->n,
-	 * 16 * n_blocks), 64-byte aligned, := what the functions above give of each
+	 * 16 * n_blocks), those of a query `stride` (a multiple of 16) behind those of
+	 * the one before, 64-byte aligned, := what the functions above give of each
 	 * query, n_blocks <= DISTANCE_BATCH_BLOCKS, with DISTANCE_WORK_BYTES of the
 	 * thread's, 64-byte aligned. */
 	size_t (*batch_least)(const struct distance_query *like);
 	size_t (*batch_bytes)(const struct distance_query *like, size_t n);
 	void (*batch_prepare)(const struct distance_batch *batch);
-	void (*batch_dots)(int32_t *dots, const struct distance_batch *batch,
-	    const uint8_t *blocks, size_t n_blocks, void *work);
+	void (*batch_dots)(int32_t *dots, size_t stride,
+	    const struct distance_batch *batch, const uint8_t *blocks, size_t n_blocks,
+	    void *work);
 };
 
 /* The kernels of exactly this level; NULL if this build or this processor lacks
@@ -224,11 +219,19 @@ distance_dots(const struct distance_kernel *kernel, int32_t *dots,
 		by_field[distance_field(q->shape.bits)](dots, q, blocks, n_blocks);
 }
 
-/* found (room for 16 * n_blocks) := the live rows whose score is at least least.score,
- * rows ascending, with slot = row counted from the first block; returns how many.  A
- * score that is NaN is never found. */
+/* found (room for 16 * n_blocks) := the live rows whose score is at least `least`, rows
+ * ascending, with slot = row counted from the first block; returns how many.  A score
+ * that is NaN is never found.  Most rows are told apart by their integers alone: by
+ * what a row within the bounds must have to reach the score; with bounds NULL every
+ * live row is scored, which is cheaper for few. */
 size_t distance_select(const struct distance_kernel *kernel, struct hit *found,
     const int32_t *dots, const struct distance_query *q,
-    const struct distance_rows *rows, size_t n_blocks, struct distance_least least);
+    const struct distance_rows *rows, size_t n_blocks,
+    const struct distance_bounds *bounds, float least);
+
+/* least (centres, or 1 without) := what the integer of a row within the bounds must be
+ * at least for its score to reach `score`.  No row is lost, a few are let through. */
+void distance_least(int32_t *least, const struct distance_query *q,
+    const struct distance_bounds *bounds, float score);
 
 #endif /* INDEX_DISTANCE_H */

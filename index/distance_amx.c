@@ -236,12 +236,12 @@ next_of(size_t slot, size_t slots)
 }
 
 INLINE void
-products(int32_t *dots, const struct distance_batch *batch, const uint8_t *blocks,
-    size_t n_blocks, uint8_t *ring, unsigned field)
+products(int32_t *dots, size_t stride, const struct distance_batch *batch,
+    const uint8_t *blocks, size_t n_blocks, uint8_t *ring, unsigned field)
 {
 	const struct distance_query *q = batch->queries[0];
 	const struct tiles tiles = tiles_of(batch->n);
-	const size_t stride = n_blocks * DISTANCE_ROWS, steps = q->shape.dims / STEP;
+	const size_t steps = q->shape.dims / STEP;
 	const size_t apart = tile_bytes(&tiles, q->shape.dims);
 	const size_t slots = tiles.n > 2 ? steps + AHEAD : AHEAD + 1;
 	struct reader reader = {blocks, n_blocks, distance_block_bytes(q->shape), steps,
@@ -289,17 +289,17 @@ products(int32_t *dots, const struct distance_batch *batch, const uint8_t *block
 }
 
 static void
-batch_dots(int32_t *dots, const struct distance_batch *batch, const uint8_t *blocks,
-    size_t n_blocks, void *work)
+batch_dots(int32_t *dots, size_t stride, const struct distance_batch *batch,
+    const uint8_t *blocks, size_t n_blocks, void *work)
 {
 	const uint32_t field = distance_field(batch->queries[0]->shape.bits);
 
 	if (field == 1)
-		products(dots, batch, blocks, n_blocks, work, 1);
+		products(dots, stride, batch, blocks, n_blocks, work, 1);
 	else if (field == 2)
-		products(dots, batch, blocks, n_blocks, work, 2);
+		products(dots, stride, batch, blocks, n_blocks, work, 2);
 	else
-		products(dots, batch, blocks, n_blocks, work, 4);
+		products(dots, stride, batch, blocks, n_blocks, work, 4);
 }
 
 const struct distance_kernel distance_amx = {
@@ -310,6 +310,7 @@ const struct distance_kernel distance_amx = {
     .dot2 = distance_avx512_dot2,
     .dot4 = distance_avx512_dot4,
     .reach = distance_avx512_reach,
+    .reach_at = distance_avx512_reach_at,
     .batch_least = batch_least,
     .batch_bytes = batch_bytes,
     .batch_prepare = batch_prepare,

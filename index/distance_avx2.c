@@ -156,6 +156,31 @@ reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 	}
 }
 
+/* Of 8 rows, whether the dot is below what their centres ask for. */
+static inline int
+below_at(const int32_t *dots, const int32_t *least, const struct code_place *places)
+{
+	/* The centre is the lower half of a place. */
+	__m256i centre = _mm256_loadu_si256((const void *)places);
+	centre = _mm256_and_si256(centre, _mm256_set1_epi32(0xFFFF));
+	__m256i want = _mm256_i32gather_epi32(least, centre, 4);
+	__m256i below = _mm256_cmpgt_epi32(want, _mm256_load_si256((const void *)dots));
+	return _mm256_movemask_ps(_mm256_castsi256_ps(below));
+}
+
+static void
+reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks, const int32_t *least,
+    const struct code_place *places)
+{
+	for (size_t b = 0; b < n_blocks; b++) {
+		int low = below_at(dots, least, places);
+		int high = below_at(dots + 8, least, places + 8);
+		reached[b] = (uint16_t) ~(high << 8 | low);
+		dots += DISTANCE_ROWS;
+		places += DISTANCE_ROWS;
+	}
+}
+
 const struct distance_kernel distance_avx2 = {
     .level = CPU_AVX2,
     .name = "avx2",
@@ -164,6 +189,7 @@ const struct distance_kernel distance_avx2 = {
     .dot2 = dot2,
     .dot4 = dot4,
     .reach = reach,
+    .reach_at = reach_at,
     .batch_least = distance_avx2_batch_least,
     .batch_bytes = distance_avx2_batch_bytes,
     .batch_prepare = distance_avx2_batch_prepare,

@@ -355,8 +355,8 @@ put_rows(int32_t *dots, bool both, const struct wide *sum, const struct wide *mo
 }
 
 static void
-tables_dots(int32_t *dots, const struct distance_batch *batch, const uint8_t *blocks,
-    size_t n_blocks, __m256i *nibbles)
+tables_dots(int32_t *dots, size_t stride, const struct distance_batch *batch,
+    const uint8_t *blocks, size_t n_blocks, __m256i *nibbles)
 {
 	const struct prepared *p = batch->prepared;
 	const struct stream *streams = streams_of(batch);
@@ -373,13 +373,12 @@ tables_dots(int32_t *dots, const struct distance_batch *batch, const uint8_t *bl
 		for (size_t r = 0; 2 * r < n_blocks; r++) {
 			bool both = 2 * r + 1 < n_blocks;
 			size_t row = 2 * r * DISTANCE_ROWS;
-			put_rows(dots + a->query * n_blocks * DISTANCE_ROWS + row, both,
-			    &sums[0][r], one ? &sums[1][r] : &none[r], LOW_BITS,
+			put_rows(dots + a->query * stride + row, both, &sums[0][r],
+			    one ? &sums[1][r] : &none[r], LOW_BITS,
 			    offsets_of(batch)[a->query]);
 			if (!one)
-				put_rows(
-				    dots + b->query * n_blocks * DISTANCE_ROWS + row,
-				    both, &sums[1][r], &none[r], LOW_BITS,
+				put_rows(dots + b->query * stride + row, both,
+				    &sums[1][r], &none[r], LOW_BITS,
 				    offsets_of(batch)[b->query]);
 		}
 	}
@@ -490,11 +489,10 @@ multiply_block(int32_t *dots, size_t stride, const struct distance_batch *batch,
 }
 
 static void
-products_dots(int32_t *dots, const struct distance_batch *batch, const uint8_t *blocks,
-    size_t n_blocks, __m256i *levels)
+products_dots(int32_t *dots, size_t stride, const struct distance_batch *batch,
+    const uint8_t *blocks, size_t n_blocks, __m256i *levels)
 {
 	const struct code_shape shape = batch->queries[0]->shape;
-	const size_t stride = n_blocks * DISTANCE_ROWS;
 
 	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
 		if (shape.bits == 2)
@@ -506,15 +504,16 @@ products_dots(int32_t *dots, const struct distance_batch *batch, const uint8_t *
 }
 
 void
-distance_avx2_batch_dots(int32_t *dots, const struct distance_batch *batch,
-    const uint8_t *blocks, size_t n_blocks, void *work)
+distance_avx2_batch_dots(int32_t *dots, size_t stride,
+    const struct distance_batch *batch, const uint8_t *blocks, size_t n_blocks,
+    void *work)
 {
 	const struct prepared *p = batch->prepared;
 
 	if (p->n_streams > 0)
-		tables_dots(dots, batch, blocks, n_blocks, work);
+		tables_dots(dots, stride, batch, blocks, n_blocks, work);
 	else
-		products_dots(dots, batch, blocks, n_blocks, work);
+		products_dots(dots, stride, batch, blocks, n_blocks, work);
 }
 
 #endif /* __x86_64__ */

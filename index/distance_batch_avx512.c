@@ -118,11 +118,10 @@ count_group(int32_t *dots, size_t stride, const struct distance_query *const *qu
 }
 
 static void
-hamming(int32_t *dots, const struct distance_batch *batch, const uint8_t *blocks,
-    size_t n_blocks)
+hamming(int32_t *dots, size_t stride, const struct distance_batch *batch,
+    const uint8_t *blocks, size_t n_blocks)
 {
 	const struct distance_query *first = batch->queries[0];
-	const size_t stride = n_blocks * DISTANCE_ROWS;
 	const size_t block_bytes = distance_block_bytes(first->shape);
 	size_t n;
 
@@ -164,12 +163,11 @@ multiply_group(int32_t *dots, size_t stride,
 /* Two blocks at a time, whose levels stay in the first-level cache: 16 KiB of 512
  * dimensions. */
 INLINE void
-products(int32_t *dots, const struct distance_batch *batch, const uint8_t *blocks,
-    size_t n_blocks, uint8_t *levels, unsigned field)
+products(int32_t *dots, size_t stride, const struct distance_batch *batch,
+    const uint8_t *blocks, size_t n_blocks, uint8_t *levels, unsigned field)
 {
 	const struct distance_query *first = batch->queries[0];
 	const struct distance_turns turns = distance_turns(first);
-	const size_t stride = n_blocks * DISTANCE_ROWS;
 	const size_t block_bytes = distance_block_bytes(first->shape);
 
 	for (size_t b = 0; b < n_blocks; b += 2) {
@@ -194,19 +192,20 @@ distance_avx512_batch_least(const struct distance_query *like)
 }
 
 void
-distance_avx512_batch_dots(int32_t *dots, const struct distance_batch *batch,
-    const uint8_t *blocks, size_t n_blocks, void *work)
+distance_avx512_batch_dots(int32_t *dots, size_t stride,
+    const struct distance_batch *batch, const uint8_t *blocks, size_t n_blocks,
+    void *work)
 {
 	const struct distance_query *first = batch->queries[0];
 
 	if (first->kind == DISTANCE_HAMMING)
-		hamming(dots, batch, blocks, n_blocks);
+		hamming(dots, stride, batch, blocks, n_blocks);
 	else if (first->shape.bits == 1)
-		products(dots, batch, blocks, n_blocks, work, 1);
+		products(dots, stride, batch, blocks, n_blocks, work, 1);
 	else if (first->shape.bits == 2)
-		products(dots, batch, blocks, n_blocks, work, 2);
+		products(dots, stride, batch, blocks, n_blocks, work, 2);
 	else
-		products(dots, batch, blocks, n_blocks, work, 4);
+		products(dots, stride, batch, blocks, n_blocks, work, 4);
 }
 
 #endif /* __x86_64__ */

@@ -18,24 +18,31 @@ extern const struct distance_kernel distance_neon;
 size_t distance_avx2_batch_least(const struct distance_query *like);
 size_t distance_avx2_batch_bytes(const struct distance_query *like, size_t n);
 void distance_avx2_batch_prepare(const struct distance_batch *batch);
-void distance_avx2_batch_dots(int32_t *dots, const struct distance_batch *batch,
-    const uint8_t *blocks, size_t n_blocks, void *work);
+void distance_avx2_batch_dots(int32_t *dots, size_t stride,
+    const struct distance_batch *batch, const uint8_t *blocks, size_t n_blocks,
+    void *work);
 
 /* Tiles are for batches: one query is left to these. */
 distance_dots_fn distance_avx512_hamming, distance_avx512_dot1, distance_avx512_dot2,
     distance_avx512_dot4;
 void distance_avx512_reach(
     uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least);
+void distance_avx512_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
+    const int32_t *least, const struct code_place *places);
 size_t distance_avx512_batch_least(const struct distance_query *like);
-void distance_avx512_batch_dots(int32_t *dots, const struct distance_batch *batch,
-    const uint8_t *blocks, size_t n_blocks, void *work);
+void distance_avx512_batch_dots(int32_t *dots, size_t stride,
+    const struct distance_batch *batch, const uint8_t *blocks, size_t n_blocks,
+    void *work);
 #endif
 
+void distance_scalar_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
+    const int32_t *least, const struct code_place *places);
 size_t distance_scalar_batch_least(const struct distance_query *like);
 size_t distance_scalar_batch_bytes(const struct distance_query *like, size_t n);
 void distance_scalar_batch_prepare(const struct distance_batch *batch);
-void distance_scalar_batch_dots(int32_t *dots, const struct distance_batch *batch,
-    const uint8_t *blocks, size_t n_blocks, void *work);
+void distance_scalar_batch_dots(int32_t *dots, size_t stride,
+    const struct distance_batch *batch, const uint8_t *blocks, size_t n_blocks,
+    void *work);
 
 /* Whether the kernel agrees with the scalar one on a few small shapes with every field,
  * kind, metric and tail, alone and in batches. */

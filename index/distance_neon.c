@@ -223,12 +223,11 @@ batch_least(const struct distance_query *like)
 }
 
 static void
-batch_dots(int32_t *dots, const struct distance_batch *batch, const uint8_t *blocks,
-    size_t n_blocks, void *work)
+batch_dots(int32_t *dots, size_t stride, const struct distance_batch *batch,
+    const uint8_t *blocks, size_t n_blocks, void *work)
 {
 	const struct distance_query *first = batch->queries[0];
 	const struct shifts shifts = shifts_of(first);
-	const size_t stride = n_blocks * DISTANCE_ROWS;
 	const size_t block_bytes = distance_block_bytes(first->shape);
 	const bool counts = first->kind == DISTANCE_HAMMING;
 
@@ -260,6 +259,7 @@ const struct distance_kernel distance_neon = {
     .dot2 = dot2,
     .dot4 = dot4,
     .reach = reach,
+    .reach_at = distance_scalar_reach_at,
     .batch_least = batch_least,
     .batch_bytes = distance_scalar_batch_bytes,
     .batch_prepare = distance_scalar_batch_prepare,

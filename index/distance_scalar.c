@@ -85,6 +85,20 @@ reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 	}
 }
 
+void
+distance_scalar_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
+    const int32_t *least, const struct code_place *places)
+{
+	for (size_t b = 0; b < n_blocks; b++) {
+		unsigned bits = 0;
+		for (size_t r = 0; r < DISTANCE_ROWS; r++) {
+			size_t row = b * DISTANCE_ROWS + r;
+			bits |= (unsigned)(dots[row] >= least[places[row].centre]) << r;
+		}
+		reached[b] = (uint16_t)bits;
+	}
+}
+
 size_t
 distance_scalar_batch_least(const struct distance_query *like)
 {
@@ -107,11 +121,12 @@ distance_scalar_batch_prepare(const struct distance_batch *batch)
 }
 
 void
-distance_scalar_batch_dots(int32_t *dots, const struct distance_batch *batch,
-    const uint8_t *blocks, size_t n_blocks, void *work)
+distance_scalar_batch_dots(int32_t *dots, size_t stride,
+    const struct distance_batch *batch, const uint8_t *blocks, size_t n_blocks,
+    void *work)
 {
 	(void)work;
-	for (size_t i = 0; i < batch->n; i++, dots += DISTANCE_ROWS * n_blocks)
+	for (size_t i = 0; i < batch->n; i++, dots += stride)
 		distance_dots(
 		    &distance_scalar, dots, batch->queries[i], blocks, n_blocks);
 }
@@ -124,6 +139,7 @@ const struct distance_kernel distance_scalar = {
     .dot2 = dot2,
     .dot4 = dot4,
     .reach = reach,
+    .reach_at = distance_scalar_reach_at,
     .batch_least = distance_scalar_batch_least,
     .batch_bytes = distance_scalar_batch_bytes,
     .batch_prepare = distance_scalar_batch_prepare,

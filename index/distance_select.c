@@ -1,5 +1,4 @@
 #include <math.h>
-#include <string.h>
 
 #include "index/distance_kernels.h"
 
@@ -25,41 +24,59 @@ least_hamming(uint32_t dims, float threshold)
 	return dot;
 }
 
-/* The same of the other kinds, for any row within the bounds:
- *     base + f (at + scale dot) >= score   (euclid: 2 (..) - norm2 >= score)
- * with the f that makes most of the sum's sign, and less a little for what floats
- * round.  All dots where the bounds say nothing. */
-static int32_t
-least_dot(const struct distance_query *q, const struct distance_bounds *b, float score)
-{
-	double at = (double)q->base_most * (double)b->share_max;
-	double want = score;
+#define LEAST_MAX 1e9f /* beyond every dot */
 
-	if (q->terms.metric == DISTANCE_EUCLID)
-		want = (want + (double)b->norm2_min) / 2;
-	double over = want - (double)q->terms.base;
-	double f = (double)(over > 0 ? b->factor_max : b->factor_min);
-	double round =
-	    1e-6 * (fabs(want) + fabs((double)q->terms.base) + fabs(over) + f * at);
-	double dot = ((over - round) / f - at) / (double)q->scale;
-	dot -= 2 + 1e-6 * fabs(dot);
-	if (!((double)b->factor_min >= 0 && f > 0 && (double)q->scale > 0) ||
-	    !(dot > -INT32_MAX))
-		return -INT32_MAX;
-	return dot < INT32_MAX ? (int32_t)floor(dot) : INT32_MAX;
+/* Rounded down, and one less. */
+static inline int32_t
+whole(float dot)
+{
+	dot = dot > -LEAST_MAX ? dot : -LEAST_MAX;
+	return (int32_t)(dot < LEAST_MAX ? dot : LEAST_MAX) - 1;
 }
 
-struct distance_least
-distance_least(
-    const struct distance_query *q, const struct distance_bounds *bounds, float score)
+/* least (centres) := `rest` less what the centre counts. */
+static void
+least_at_centres(int32_t *least, const struct distance_query *q,
+    const struct distance_bounds *b, float rest)
 {
-	struct distance_least least = {0, score};
+	const float most = b->share_max / q->scale * (1 + 1e-5f);
+	const float fewest = b->share_min / q->scale * (1 - 1e-5f);
 
-	if (q->kind == DISTANCE_HAMMING)
-		least.dot = least_hamming(q->shape.dims, score);
-	else
-		least.dot = least_dot(q, bounds, score);
-	return least;
+#pragma omp simd
+	for (uint32_t c = 0; c < q->shape.centres; c++) {
+		float x = q->bases[c] * most, y = q->bases[c] * fewest;
+		least[c] = whole(rest - (x > y ? x : y));
+	}
+}
+
+/* Of the other kinds, for any row within the bounds:
+ *     base + f (at + scale dot) >= score   (euclid: 2 (..) - norm2 >= score)
+ * with the f that makes most of the sum's sign, and less a little for what floats
+ * round, here and in scores. */
+void
+distance_least(int32_t *least, const struct distance_query *q,
+    const struct distance_bounds *b, float score)
+{
+	double want = score, base = q->terms.base;
+
+	if (q->kind == DISTANCE_HAMMING) {
+		*least = least_hamming(q->shape.dims, score);
+		return;
+	}
+	if (q->terms.metric == DISTANCE_EUCLID)
+		want = (want + (double)b->norm2_min) / 2;
+	double over = want - base;
+	double f = (double)(over > 0 ? b->factor_max : b->factor_min);
+	double all = (over - 1e-6 * (fabs(want) + fabs(base))) / f / (double)q->scale;
+	bool fine = (double)b->factor_min >= 0 && f > 0 && (double)q->scale > 0 &&
+		    isfinite(all);
+	const float rest = fine ? (float)(all - 2 - 1e-6 * fabs(all)) : -LEAST_MAX;
+
+	*least = whole(rest);
+	if (q->shape.centres > 0 && fine)
+		least_at_centres(least, q, b, rest);
+	for (uint32_t c = 1; c < q->shape.centres && !fine; c++)
+		least[c] = *least;
 }
 
 static float
@@ -79,27 +96,37 @@ score_of(int32_t dot, const struct distance_query *q, const struct distance_rows
 	return score;
 }
 
+#define STEP 8 /* blocks */
+
 size_t
 distance_select(const struct distance_kernel *kernel, struct hit *found,
     const int32_t *dots, const struct distance_query *q,
-    const struct distance_rows *rows, size_t n_blocks, struct distance_least least)
+    const struct distance_rows *rows, size_t n_blocks,
+    const struct distance_bounds *bounds, float least)
 {
-	uint16_t reached[DISTANCE_BATCH_BLOCKS];
+	const bool centres = bounds && rows->place && q->kind != DISTANCE_HAMMING;
+	int32_t least_dots[CODE_CENTRES_MAX];
+	uint16_t reached[STEP];
 	size_t n = 0;
 
-	for (size_t b = 0; b < n_blocks; b += DISTANCE_BATCH_BLOCKS) {
-		size_t m = n_blocks - b < DISTANCE_BATCH_BLOCKS ? n_blocks - b
-								: DISTANCE_BATCH_BLOCKS;
-		kernel->reach(reached, dots + b * DISTANCE_ROWS, m, least.dot);
-		for (size_t i = 0; i < m; i++) {
-			uint32_t rest = reached[i] & rows->live[b + i];
-			for (; rest; rest &= rest - 1) {
-				size_t row = (b + i) * DISTANCE_ROWS +
-					     (size_t)__builtin_ctz(rest);
-				float score = score_of(dots[row], q, rows, row);
-				if (score >= least.score)
-					found[n++] = (struct hit){score, (uint32_t)row};
-			}
+	if (bounds)
+		distance_least(least_dots, q, bounds, least);
+	else
+		least_dots[0] = -INT32_MAX;
+	for (size_t b = 0; b < n_blocks; b++) {
+		const size_t i = b % STEP, row = b * DISTANCE_ROWS;
+		const size_t m = n_blocks - b < STEP ? n_blocks - b : STEP;
+		if (i == 0 && centres)
+			kernel->reach_at(
+			    reached, dots + row, m, least_dots, rows->place + row);
+		else if (i == 0)
+			kernel->reach(reached, dots + row, m, least_dots[0]);
+		uint32_t rest = reached[i] & rows->live[b];
+		for (; rest; rest &= rest - 1) {
+			size_t at = row + (size_t)__builtin_ctz(rest);
+			float score = score_of(dots[at], q, rows, at);
+			if (score >= least)
+				found[n++] = (struct hit){score, (uint32_t)at};
 		}
 	}
 	return n;

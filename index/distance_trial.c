@@ -52,7 +52,12 @@ same_reached(const struct distance_kernel *kernel, const int32_t *dots, size_t n
 		if (memcmp(want, got, n_blocks * sizeof *want) != 0)
 			return false;
 	}
-	return true;
+	struct code_place places[DISTANCE_BATCH_BLOCKS * DISTANCE_ROWS];
+	for (size_t r = 0; r < n_blocks * DISTANCE_ROWS; r++)
+		places[r] = (struct code_place){(uint16_t)(r % 3), (uint16_t)~r};
+	distance_scalar.reach_at(want, dots, n_blocks, dots + 5, places);
+	kernel->reach_at(got, dots, n_blocks, dots + 5, places);
+	return memcmp(want, got, n_blocks * sizeof *want) == 0;
 }
 
 static bool
@@ -72,7 +77,8 @@ same_dots(struct trial *t, const struct distance_kernel *kernel, size_t n_querie
 	}
 	const struct distance_batch batch = {queries, n_queries, prepared};
 	kernel->batch_prepare(&batch);
-	kernel->batch_dots(t->dots, &batch, t->blocks, n_blocks, t->work);
+	kernel->batch_dots(
+	    t->dots, n_blocks * DISTANCE_ROWS, &batch, t->blocks, n_blocks, t->work);
 	for (size_t i = 0; i < n_queries; i++)
 		if (memcmp(t->dots + i * n_blocks * DISTANCE_ROWS, t->want[i], bytes) !=
 		    0)

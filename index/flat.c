@@ -8,18 +8,17 @@
 
 #include "base/alloc.h"
 #include "index/flat_internal.h"
-
-#define BATCH_DOTS ((size_t)FLAT_BATCH_MAX * DISTANCE_BATCH_BLOCKS * DISTANCE_ROWS)
+#include "index/progressive.h"
 
 static int
 thread_init(struct flat_thread *t)
 {
-	size_t n = BATCH_DOTS > STORE_CHUNK_ROWS ? BATCH_DOTS : STORE_CHUNK_ROWS;
-
-	t->dots = array_new_aligned(n, sizeof *t->dots);
+	t->dots = array_new_aligned(
+	    (size_t)FLAT_BATCH_MAX * STORE_CHUNK_ROWS, sizeof *t->dots);
+	t->some_dots = array_new_aligned(STORE_CHUNK_ROWS, sizeof *t->some_dots);
 	t->found = array_new_aligned(STORE_CHUNK_ROWS, sizeof *t->found);
 	t->work = array_new_aligned(DISTANCE_WORK_BYTES, 1);
-	return t->dots && t->found && t->work ? 0 : -1;
+	return t->dots && t->some_dots && t->found && t->work ? 0 : -1;
 }
 
 struct flat_scratch *
@@ -58,47 +57,48 @@ flat_scratch_free(struct flat_scratch *scratch)
 		return;
 	for (size_t t = 0; t < scratch->n_threads; t++) {
 		free(scratch->threads[t].dots);
+		free(scratch->threads[t].some_dots);
 		free(scratch->threads[t].found);
 		free(scratch->threads[t].work);
 	}
 	free(scratch->threads);
 	free(scratch->groups);
 	free(scratch->heaps);
-	free(scratch->least);
 	free(scratch->hits);
 	free(scratch->queries);
 	free(scratch->order);
 	free(scratch->sparse);
+	free(scratch->taught);
+	free(scratch->scanning);
+	free(scratch->coarse);
 	free(scratch->prepared);
 	free(scratch);
 }
 
-/* An array of the scratch, of n items by now; false: memory is short. */
-static bool
-grow(void *array, size_t n, size_t size)
+bool
+flat_grow(void *array, size_t n, size_t size)
 {
 	void **place = array;
-	void *more = array_new(n, size);
 
-	if (!more)
-		return false;
 	free(*place);
-	*place = more;
-	return true;
+	*place = array_new_aligned(n, size);
+	return *place != NULL;
 }
 
 static int
 reserve(struct flat_scratch *s, size_t n, size_t n_hits, struct error *err)
 {
 	if (n > s->searches_max) {
-		if (!grow(&s->heaps, s->n_threads * n, sizeof *s->heaps) ||
-		    !grow(&s->least, s->n_threads * n, sizeof *s->least) ||
-		    !grow(&s->sparse, n, sizeof *s->sparse))
+		s->searches_max = 0;
+		if (!flat_grow(&s->heaps, s->n_threads * n, sizeof *s->heaps) ||
+		    !flat_grow(&s->sparse, n, sizeof *s->sparse) ||
+		    !flat_grow(&s->taught, n, sizeof *s->taught))
 			goto err;
 		s->searches_max = n;
 	}
 	if (n_hits > s->hits_max) {
-		if (!grow(&s->hits, n_hits, sizeof *s->hits))
+		s->hits_max = 0;
+		if (!flat_grow(&s->hits, n_hits, sizeof *s->hits))
 			goto err;
 		s->hits_max = n_hits;
 	}
@@ -117,7 +117,6 @@ heaps_init(struct flat_scratch *s, size_t k_max)
 
 	for (size_t t = 0; t < s->active; t++) {
 		s->threads[t].heaps = s->heaps + t * s->n;
-		s->threads[t].least = s->least + t * s->n;
 		for (size_t i = 0; i < s->n; i++) {
 			size_t k = s->searches[i].k;
 			k = k < k_max ? k : k_max;
@@ -199,7 +198,11 @@ flat_end(struct flat_scratch *s)
 				heap_push(heap, other->hits[j]);
 		}
 		heap_sort(heap);
-		s->searches[i].n = heap->n;
+		struct flat_search *search = &s->searches[i];
+		search->n = heap->n;
+		if (search->progressive && !search->rows && !s->taught[i])
+			progressive_learn(search->progressive, s->kernel, search->query,
+			    search->hits, search->n, s->snapshot);
 	}
 }
 

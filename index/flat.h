@@ -16,7 +16,8 @@
  * without a row that counts are passed over.
  *
  * The hits and the bits of their scores do not depend on the number of threads, the
- * kernel or the split into batches; of equal scores the lower slot comes first.
+ * kernel or the split into batches; of equal scores the lower slot comes first.  (Which
+ * hits a progressive search loses depends on the order that rows are seen in.)
  *
  * flat_step and flat_run open OpenMP regions: one thread of the program calls them
  * (libgomp keeps a team for each calling thread).  A scratch serves one pass at a time.
@@ -28,6 +29,10 @@ struct flat_search {
 	size_t n;                   /* out: min(k, rows that count) */
 	const struct row_set *rows; /* NULL: every live row counts; else of those the
 				       ones in the set, which may be of fewer slots */
+	struct progressive *progressive; /* NULL: exact; else plane 0 decides whose
+					    whole codes are read, in parts that have it
+					    and where it is known well enough
+					    (index/progressive.h) */
 };
 
 struct flat_scratch;

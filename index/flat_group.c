@@ -1,7 +1,7 @@
 #include <stdlib.h>
 
-#include "base/alloc.h"
 #include "index/flat_internal.h"
+#include "index/progressive.h"
 
 /* Blocks of a small set are scanned one by one, each query alone: that is cheaper than
  * to take it into a batch while fewer than one of so many has a row. */
@@ -24,102 +24,134 @@ is_sparse(const struct row_set *rows, size_t n_slots)
 	return rows && n * DISTANCE_ROWS * SPARSE_SHARE < n_slots;
 }
 
+/* scanning := of every search and part; coarse ones are made on the way. */
+static void
+choose_queries(struct flat_scratch *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		const struct flat_search *search = &s->searches[i];
+		s->sparse[i] = is_sparse(search->rows, s->snapshot->n_slots);
+		s->taught[i] = false;
+		for (size_t p = 0; p < s->snapshot->n_parts; p++) {
+			const struct store_part *part = &s->snapshot->parts[p];
+			const size_t at = p * s->n + i;
+			s->scanning[at] = &search->query[p];
+			if (!search->progressive || s->sparse[i] ||
+			    !progressive_coarse(&s->coarse[at], search->progressive,
+				part, &search->query[p]))
+				continue;
+			s->scanning[at] = &s->coarse[at];
+			s->taught[i] = true;
+		}
+	}
+}
+
 /* Whether two queries for a part can be in a batch. */
 static bool
 is_like(const struct distance_query *a, const struct distance_query *b)
 {
-	return a->kind == b->kind && a->mask == b->mask;
+	return a->kind == b->kind && a->mask == b->mask &&
+	       a->shape.bits == b->shape.bits;
 }
 
-/* A group := searches order[0 .. n-1]; returns how many bytes the kernel prepares. */
 static size_t
+prepared_bytes(const struct flat_scratch *s, const struct flat_group *g)
+{
+	if (!g->together)
+		return 0;
+	return (s->kernel->batch_bytes(g->batch.queries[0], g->batch.n) + 63) / 64 * 64;
+}
+
+/* A group := the part's searches order[0 .. n-1]. */
+static void
 make_group(struct flat_scratch *s, struct flat_group *g, const size_t *order, size_t n,
     size_t part)
 {
 	const struct distance_query **queries = s->queries + (order - s->order);
-	const struct distance_query *first = &s->searches[order[0]].query[part];
-	const bool batch = n >= s->kernel->batch_least(first);
 
-	*g = (struct flat_group){
-	    .batch = {queries, batch ? n : 0, NULL}, .searches = order, .n = n};
 	for (size_t j = 0; j < n; j++)
-		queries[j] = &s->searches[order[j]].query[part];
-	return batch ? (s->kernel->batch_bytes(queries[0], n) + 63) / 64 * 64 : 0;
+		queries[j] = s->scanning[part * s->n + order[j]];
+	*g = (struct flat_group){
+	    .batch = {queries, n, NULL},
+	    .together = n >= s->kernel->batch_least(queries[0]),
+	    .coarse = queries[0]->shape.bits != s->snapshot->parts[part].shape.bits,
+	    .searches = order,
+	};
 }
 
 /* Sort the searches of a part into groups of like queries, from order[0] on. */
-static size_t
+static void
 group_part(struct flat_scratch *s, size_t part, size_t *order)
 {
+	const struct distance_query **scanning = s->scanning + part * s->n;
 	struct flat_part *of = &s->parts[part];
-	size_t done = 0, bytes = 0;
+	size_t n = 0;
 
 	for (size_t i = 0; i < s->n; i++)
 		if (!s->sparse[i])
-			order[done++] = i;
-	for (size_t begin = 0, end; begin < done; begin = end) {
-		const struct distance_query *q = &s->searches[order[begin]].query[part];
+			order[n++] = i;
+	for (size_t begin = 0, end; begin < n; begin = end) {
+		const struct distance_query *first = scanning[order[begin]];
 		end = begin + 1;
-		for (size_t i = end; i < done && end - begin < FLAT_BATCH_MAX; i++) {
+		for (size_t i = end; i < n && end - begin < FLAT_BATCH_MAX; i++) {
 			size_t other = order[i];
-			if (!is_like(q, &s->searches[other].query[part]))
+			if (!is_like(first, scanning[other]))
 				continue;
 			order[i] = order[end];
 			order[end++] = other;
 		}
-		bytes += make_group(
-		    s, &s->groups[of->first + of->n], order + begin, end - begin, part);
-		of->n++;
+		make_group(s, &s->groups[of->first + of->n++], order + begin,
+		    end - begin, part);
 	}
-	return bytes;
 }
 
 static int
-reserve(struct flat_scratch *s, size_t n_groups, struct error *err)
+reserve(struct flat_scratch *s, struct error *err)
 {
-	if (n_groups <= s->groups_max)
-		return 0;
-	/* A group for each query, at most. */
-	void *groups = array_new(n_groups, sizeof *s->groups);
-	void *queries = array_new(n_groups, sizeof *s->queries);
-	void *order = array_new(n_groups, sizeof *s->order);
-	if (!groups || !queries || !order) {
-		free(groups);
-		free(queries);
-		free(order);
-		return no_memory(err);
+	const size_t n = s->n * s->snapshot->n_parts; /* groups, too, at most */
+	bool progressive = false;
+
+	for (size_t i = 0; i < s->n; i++)
+		progressive |= s->searches[i].progressive != NULL;
+	if (progressive && n > s->coarse_max) {
+		s->coarse_max = 0;
+		if (!flat_grow(&s->coarse, n, sizeof *s->coarse))
+			return no_memory(err);
+		s->coarse_max = n;
 	}
-	free(s->groups);
-	free(s->queries);
-	free(s->order);
-	s->groups = groups;
-	s->queries = queries;
-	s->order = order;
-	s->groups_max = n_groups;
+	if (n <= s->queries_max)
+		return 0;
+	s->queries_max = 0;
+	if (!flat_grow(&s->scanning, n, sizeof *s->scanning) ||
+	    !flat_grow(&s->queries, n, sizeof *s->queries) ||
+	    !flat_grow(&s->order, n, sizeof *s->order) ||
+	    !flat_grow(&s->groups, n, sizeof *s->groups))
+		return no_memory(err);
+	s->queries_max = n;
 	return 0;
 }
 
-/* Memory for what the kernel prepares, and prepare it. */
+/* What the kernel prepares for the groups. */
 static int
-prepare(struct flat_scratch *s, size_t n_groups, size_t bytes, struct error *err)
+prepare(struct flat_scratch *s, size_t n_groups, struct error *err)
 {
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < n_groups; i++)
+		bytes += prepared_bytes(s, &s->groups[i]);
 	if (bytes > s->prepared_max) {
-		uint8_t *prepared = array_new_aligned(bytes, 1);
-		if (!prepared)
+		s->prepared_max = 0;
+		if (!flat_grow(&s->prepared, bytes, 1))
 			return no_memory(err);
-		free(s->prepared);
-		s->prepared = prepared;
 		s->prepared_max = bytes;
 	}
 	uint8_t *at = s->prepared;
 	for (size_t i = 0; i < n_groups; i++) {
-		struct distance_batch *batch = &s->groups[i].batch;
-		if (batch->n == 0)
+		if (!s->groups[i].together)
 			continue;
-		batch->prepared = at;
-		s->kernel->batch_prepare(batch);
-		at += (s->kernel->batch_bytes(batch->queries[0], batch->n) + 63) / 64 *
-		      64;
+		s->groups[i].batch.prepared = at;
+		s->kernel->batch_prepare(&s->groups[i].batch);
+		at += prepared_bytes(s, &s->groups[i]);
 	}
 	return 0;
 }
@@ -127,16 +159,15 @@ prepare(struct flat_scratch *s, size_t n_groups, size_t bytes, struct error *err
 int
 flat_group_searches(struct flat_scratch *s, struct error *err)
 {
-	size_t n_groups = 0, bytes = 0;
+	size_t n_groups = 0;
 
-	if (reserve(s, s->n * s->snapshot->n_parts, err) != 0)
+	if (reserve(s, err) != 0)
 		return -1;
-	for (size_t i = 0; i < s->n; i++)
-		s->sparse[i] = is_sparse(s->searches[i].rows, s->snapshot->n_slots);
+	choose_queries(s);
 	for (size_t p = 0; p < s->snapshot->n_parts; p++) {
 		s->parts[p] = (struct flat_part){n_groups, 0};
-		bytes += group_part(s, p, s->order + p * s->n);
+		group_part(s, p, s->order + p * s->n);
 		n_groups += s->parts[p].n;
 	}
-	return prepare(s, n_groups, bytes, err);
+	return prepare(s, n_groups, err);
 }

@@ -11,19 +11,19 @@
 
 /* What a thread works with. */
 struct flat_thread {
-	int32_t *dots;      /* (FLAT_BATCH_MAX, rows of DISTANCE_BATCH_BLOCKS), or of a
-			       whole chunk */
+	int32_t *dots;      /* (FLAT_BATCH_MAX, STORE_CHUNK_ROWS) */
+	int32_t *some_dots; /* (STORE_CHUNK_ROWS) */
 	struct hit *found;  /* (STORE_CHUNK_ROWS) */
 	void *work;         /* DISTANCE_WORK_BYTES */
 	struct heap *heaps; /* (n searches) */
-	struct distance_least *least; /* (n searches), of the chunk at hand */
 };
 
-/* Searches whose queries for a part meet its codes together. */
+/* Searches whose queries for a part meet its codes, or plane 0 of them, together. */
 struct flat_group {
-	struct distance_batch batch; /* n = 0: by no batch, but one by one */
-	const size_t *searches;      /* (n), their numbers */
-	size_t n;
+	struct distance_batch batch;
+	bool together;          /* by the kernel's batch; else one by one */
+	bool coarse;            /* plane 0, and whole codes of what survives */
+	const size_t *searches; /* (batch.n), their numbers */
 };
 
 /* The groups of a part are groups[first .. first + n - 1]; searches in none of them
@@ -44,18 +44,30 @@ struct flat_scratch {
 	size_t next;   /* chunk */
 	size_t active; /* threads that take part */
 	struct flat_part parts[STORE_PARTS_MAX];
-	struct flat_group *groups;
+	bool *sparse; /* (n): of few rows */
+	bool *taught; /* (n): by plane 0 in some part, so that nothing is learned */
 
-	/* Grown as searches ask for it: */
-	struct heap *heaps;           /* (n_threads, n) */
-	struct distance_least *least; /* (n_threads, n) */
-	struct hit *hits; /* of all threads but the first, whose are the searches' */
-	const struct distance_query **queries; /* in the order of groups */
+	/* (parts, n): the query that meets every row: the search's own, or one of
+	 * `coarse`. */
+	const struct distance_query **scanning;
+	struct distance_query *coarse;
+	/* In the order of groups, (parts, n) too: */
+	const struct distance_query **queries;
 	size_t *order;
-	bool *sparse; /* (n) */
+	struct flat_group *groups;
 	uint8_t *prepared;
-	size_t searches_max, hits_max, groups_max, prepared_max;
+
+	/* (n_threads, n), and the hits of all threads but the first, whose are the
+	 * searches' own. */
+	struct heap *heaps;
+	struct hit *hits;
+
+	size_t searches_max, hits_max, queries_max, coarse_max, prepared_max;
 };
+
+/* An array of the scratch, of n items by now, whose content is gone; false: memory is
+ * short. */
+bool flat_grow(void *array, size_t n, size_t size);
 
 /* Every query into a group, where its set of rows is not so small that most blocks are
  * passed over.  ERR_MEMORY. */

@@ -265,9 +265,20 @@ stage_table(struct store *store, uint32_t slot, struct error *err)
 	return 0;
 }
 
+/* The staged part's chunks are one more, or one less. */
+static void
+count_chunk(struct store_part *of, const struct store_chunk *chunk, int by)
+{
+	if (!chunk)
+		return;
+	of->n_present += (size_t)by;
+	if (chunk->plane0)
+		of->n_plane0 += (size_t)by;
+}
+
 /* A chunk of the staged table := a new one, or a copy of itself. */
 static struct store_chunk *
-copy_chunk(struct store *store, const struct store_part *of, struct store_chunk **place,
+copy_chunk(struct store *store, struct store_part *of, struct store_chunk **place,
     struct error *err)
 {
 	struct store_chunk *chunk = store_chunk_new(store, of, *place);
@@ -277,6 +288,8 @@ copy_chunk(struct store *store, const struct store_part *of, struct store_chunk 
 		return NULL;
 	}
 	chunk->generation = store->staged->generation;
+	count_chunk(of, *place, -1);
+	count_chunk(of, chunk, 1);
 	store_chunk_drop(of, *place);
 	*place = chunk;
 	return chunk;
@@ -290,7 +303,7 @@ stage_chunk(struct store *store, size_t part, uint32_t slot, struct error *err)
 		return NULL;
 	struct store_snapshot *s = store->staged;
 	assert(part < s->n_parts);
-	const struct store_part *of = &s->parts[part];
+	struct store_part *of = &s->parts[part];
 	struct store_chunk **place = &of->chunks[slot / STORE_CHUNK_ROWS];
 	if (*place && (*place)->generation == s->generation)
 		return *place;
@@ -310,6 +323,7 @@ clear_row(struct store *store, size_t part, uint32_t slot)
 	of->n_live--;
 	s->n_live--;
 	if (chunk_is_empty(*place)) {
+		count_chunk(of, *place, -1);
 		store_chunk_drop(of, *place);
 		*place = NULL;
 	}
@@ -325,9 +339,11 @@ widen_bounds(struct store_chunk *chunk, size_t r)
 	b->factor_max = fmaxf(b->factor_max, chunk->factor[r]);
 	if (chunk->norm2)
 		b->norm2_min = fminf(b->norm2_min, chunk->norm2[r]);
-	if (chunk->place)
-		b->share_max =
-		    fmaxf(b->share_max, code_share_value(chunk->place[r].share));
+	if (chunk->place) {
+		float share = code_share_value(chunk->place[r].share);
+		b->share_min = fminf(b->share_min, share);
+		b->share_max = fmaxf(b->share_max, share);
+	}
 }
 
 int
@@ -457,9 +473,9 @@ store_step_plane0(bool *done, struct store *store, size_t n, struct error *err)
 	*done = false;
 	if (stage(store, err) != 0)
 		return -1;
-	const struct store_snapshot *s = store->staged;
+	struct store_snapshot *s = store->staged;
 	for (size_t p = 0; p < s->n_parts; p++) {
-		const struct store_part *part = &s->parts[p];
+		struct store_part *part = &s->parts[p];
 		for (size_t i = 0; i < s->n_chunks; i++) {
 			const struct store_chunk *chunk = part->chunks[i];
 			if (!chunk || (chunk->plane0 != NULL) == part->plane0)

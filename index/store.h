@@ -73,6 +73,7 @@ struct store_part {
 	uint32_t n_extra;            /* of them: see store_add_extra */
 	struct store_chunk **chunks; /* (n_chunks of the snapshot); NULL: no row */
 	bool plane0;                 /* chunks that are written get one */
+	size_t n_present, n_plane0;  /* chunks that are there, and that have one */
 	struct slab *slab, *slab0;   /* of chunks and of their plane 0 (NULL: none had
 					one yet): the store's own business */
 };
@@ -135,6 +136,13 @@ int store_add_part(
 /* Stage the end of a part that has no rows and is not the last: those behind it move
  * up.  ERR_MEMORY. */
 int store_drop_part(struct store *store, uint32_t number, struct error *err);
+
+/* Whether all rows of a part have plane 0 by itself. */
+static inline bool
+store_has_plane0(const struct store_part *part)
+{
+	return part->n_plane0 > 0 && part->n_plane0 == part->n_present;
+}
 
 /* The shape of plane 0 kept by itself. */
 static inline struct code_shape

@@ -1,11 +1,11 @@
 /*
- * flat_run, and a pass in steps, give, bit for bit, what sorting the score of every live
- * row gives: for any shape, kind, metric, kernel, number of threads, k (0, 1, n, beyond
- * n) and split into batches, with few different codes so that ties are everywhere, with
- * removed rows, with rows in up to three parts of different shapes, some of which have
- * centres, for queries that read the first planes alone, and for those among the rows
- * of a set.  The twin computes each score from levels by the formulas of
- * index/distance.h.
+ * flat_run, and a pass in steps, give, bit for bit, what sorting the score of every
+ * live row gives: for any shape, kind, metric, kernel, number of threads, k (0, 1, n,
+ * beyond n) and split into batches, with few different codes so that ties are
+ * everywhere, with removed rows, with rows in up to three parts of different shapes,
+ * some of which have centres, for queries that read the first planes alone, and for
+ * those among the rows of a set.  The twin computes each score from levels by the
+ * formulas of index/distance.h.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -249,9 +249,9 @@ check(struct world *w, const struct distance_kernel *kernel, size_t threads,
 		for (size_t i = 0; i < n; i++) {
 			size_t k = ks[rng_below(&w->rng, sizeof ks / sizeof *ks)];
 			sets[i] = random_set(w);
-			searches[i] =
-			    (struct flat_search){&w->queries[(done + i) * w->n_parts],
-				k, guard_new(k * sizeof(struct hit)), 99, sets[i]};
+			searches[i] = (struct flat_search){
+			    &w->queries[(done + i) * w->n_parts], k,
+			    guard_new(k * sizeof(struct hit)), 99, sets[i], NULL};
 		}
 		run(w, searches, n, scratch);
 		for (size_t i = 0; i < n; i++) {

@@ -92,6 +92,27 @@ differs(const struct world *w, const struct distance_kernel *kernel, const char 
 	    w->n_queries, w->n_blocks);
 }
 
+/* Which rows reach a dot of their centre's, one or another of the first four. */
+static bool
+same_at_centres(
+    const struct world *w, const struct distance_kernel *kernel, const int32_t *dots)
+{
+	const size_t rows = w->n_blocks * DISTANCE_ROWS;
+	const size_t bytes = rows * sizeof(struct code_place);
+	struct code_place *places = guard_new(bytes);
+	int32_t *least = guard_copy(dots, 4 * sizeof *least);
+	uint16_t want[DISTANCE_BATCH_BLOCKS], got[DISTANCE_BATCH_BLOCKS];
+
+	for (size_t r = 0; r < rows; r++)
+		places[r] = (struct code_place){
+		    (uint16_t)rng_below(w->rng, 4), (uint16_t)rng_u64(w->rng)};
+	distance_find(CPU_SCALAR)->reach_at(want, dots, w->n_blocks, least, places);
+	kernel->reach_at(got, dots, w->n_blocks, least, places);
+	guard_free(places, bytes);
+	guard_free(least, 4 * sizeof *least);
+	return memcmp(got, want, w->n_blocks * sizeof *got) == 0;
+}
+
 /* The first query by itself, and which rows reach its third dot. */
 static int
 compare_one(
@@ -110,6 +131,8 @@ compare_one(
 	kernel->reach(got, dots, w->n_blocks, w->want[2]);
 	if (memcmp(got, want, w->n_blocks * sizeof *got) != 0)
 		result = differs(w, kernel, "the reached rows", err);
+	if (!same_at_centres(w, kernel, dots))
+		result = differs(w, kernel, "the reached rows at centres", err);
 	guard_free(dots, bytes);
 	return result;
 }
@@ -129,7 +152,8 @@ compare_batch(
 	for (size_t i = 0; i < w->n_queries; i++)
 		queries[i] = &w->query[i];
 	kernel->batch_prepare(&batch);
-	kernel->batch_dots(dots, &batch, w->blocks, w->n_blocks, w->work);
+	kernel->batch_dots(
+	    dots, w->n_blocks * DISTANCE_ROWS, &batch, w->blocks, w->n_blocks, w->work);
 	if (memcmp(dots, w->want, bytes) != 0)
 		result = differs(w, kernel, "the dots of a batch", err);
 	guard_free(dots, bytes);

@@ -318,9 +318,11 @@ score_of(const struct distance_query *q, const uint8_t *wire, float factor)
 	memset(block, 0, sizeof block);
 	distance_pack(block, 0, wire, q->shape);
 	distance_dots(distance_best(), dots, q, block, 1);
-	const struct distance_least least = {-INT32_MAX, -INFINITY};
+	const struct distance_bounds any = {
+	    -INFINITY, INFINITY, 0, INFINITY, -INFINITY};
 	assert_int_equal(
-	    distance_select(distance_best(), found, dots, q, &rows, 1, least), 1);
+	    distance_select(distance_best(), found, dots, q, &rows, 1, &any, -INFINITY),
+	    1);
 	return found[0].score;
 }
 

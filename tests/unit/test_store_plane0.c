@@ -36,6 +36,13 @@ check(const struct store_snapshot *s, bool with)
 	for (size_t p = 0; p < s->n_parts; p++) {
 		const struct store_part *part = &s->parts[p];
 		const struct code_shape shape0 = store_plane0(part->shape);
+		size_t present = 0, have = 0;
+		for (size_t i = 0; i < s->n_chunks; i++) {
+			present += part->chunks[i] != NULL;
+			have += part->chunks[i] && part->chunks[i]->plane0;
+		}
+		assert_int_equal(part->n_present, present);
+		assert_int_equal(part->n_plane0, have);
 		for (uint32_t slot = 0; slot < s->n_slots; slot++) {
 			struct store_chunk *c = part->chunks[slot / STORE_CHUNK_ROWS];
 			if (slot % STORE_CHUNK_ROWS == 0 && c && part->shape.bits > 1)
