@@ -33,11 +33,13 @@ static const char help[] =
     "  --bits B           read the first B bits of each dimension of the codes alone\n"
     "                     (default: all): what a collection of B bits would find, or\n"
     "                     less; not faster\n"
+    "  --filter JSON      among the documents that match alone, as the server's API has\n"
+    "                     it: '{\"must\": {\"key\": \"year\", \"range\": {\"gte\": 2020}}}'\n"
     "  --json             print the server's result as it is, on one line\n"
     "\n"
     "Exit codes: 0 searched (even if nothing is there), 1 failed, 2 wrong use.\n";
 
-enum { OPT_COLLECTION = 256, OPT_URL, OPT_KEY, OPT_LIMIT, OPT_BITS, OPT_JSON };
+enum { OPT_COLLECTION = 256, OPT_URL, OPT_KEY, OPT_LIMIT, OPT_BITS, OPT_FILTER, OPT_JSON };
 
 static const struct option long_options[] = {
     {"collection", required_argument, NULL, OPT_COLLECTION},
@@ -45,6 +47,7 @@ static const struct option long_options[] = {
     {"api-key-file", required_argument, NULL, OPT_KEY},
     {"limit", required_argument, NULL, OPT_LIMIT},
     {"bits", required_argument, NULL, OPT_BITS},
+    {"filter", required_argument, NULL, OPT_FILTER},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -56,10 +59,27 @@ struct arguments {
 	const char *key_path;
 	struct remote_address address;
 	const char *text;
+	const char *filter; /* NULL = none */
 	uint32_t limit;
 	uint32_t bits; /* 0 = all */
 	bool json;
 };
+
+/* What it says is the server's to judge. */
+static int
+check_filter(const char *filter, struct error *err)
+{
+	struct json root;
+
+	if (filter == NULL)
+		return 0;
+	if (json_check(&root, filter, strlen(filter), err) == -1)
+		return error_prefix(err, "--filter");
+	if (root.type != JSON_OBJECT)
+		return error_set(err, ERR_INPUT, "--filter: expected an object, not %s",
+		    json_type_name(root.type));
+	return 0;
+}
 
 /* OPTIONS_OK, or the exit code after a message or the help (*done). */
 static int
@@ -88,6 +108,9 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 				&a->bits, "--bits", optarg, 1, CODE_BITS_MAX))
 				return OPTIONS_USAGE;
 			break;
+		case OPT_FILTER:
+			a->filter = optarg;
+			break;
 		case OPT_JSON:
 			a->json = true;
 			break;
@@ -105,7 +128,8 @@ parse(struct arguments *a, int argc, char **argv, bool *done)
 		    "expected one query text, not %d; put it in quotes", argc - optind);
 	if (optind == argc || argv[optind][0] == '\0')
 		return options_usage("expected a query text that is not empty");
-	if (remote_address_read(&a->address, a->url, a->key_path, &err) == -1)
+	if (check_filter(a->filter, &err) == -1 ||
+	    remote_address_read(&a->address, a->url, a->key_path, &err) == -1)
 		return options_refused(&err);
 	a->text = argv[optind];
 	*done = false;
@@ -289,6 +313,10 @@ search(const struct arguments *a, size_t *n, struct error *err)
 	text_printf(&body, "},\"limit\":%u,\"with_payload\":true", a->limit);
 	if (a->bits > 0)
 		text_printf(&body, ",\"params\":{\"bits\":%u}", a->bits);
+	if (a->filter != NULL) {
+		text_string(&body, ",\"filter\":");
+		text_string(&body, a->filter);
+	}
 	text_string(&body, "}");
 
 	struct remote *remote = remote_open(&a->address, err);

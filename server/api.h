@@ -114,6 +114,9 @@ struct collection *api_collection_now(
  * now and then. */
 int api_wanted(const struct http_request *request, struct error *err);
 
+/* What is long to do gives its worker to others every so often. */
+#define API_STEP_S 0.01
+
 /* *settings := what the body of a creation says, without the name; defaults stay 0
  * and "".  After success free its mean.  ERR_INPUT, ERR_UNSUPPORTED, ERR_MEMORY. */
 int api_settings(

@@ -167,9 +167,11 @@ writer_metrics(struct text *out, struct api *api)
 		waiting = batch_waiting(api->batch);
 	pthread_mutex_unlock(&api->lock);
 	text_printf(out,
+	    "# TYPE halftone_requests_in_flight gauge\n"
+	    "halftone_requests_in_flight %zu\n"
 	    "# TYPE halftone_queries_waiting gauge\nhalftone_queries_waiting %zu\n"
 	    "# TYPE halftone_tasks_waiting gauge\nhalftone_tasks_waiting %zu\n",
-	    waiting, pool_waiting(api->pool));
+	    http_in_flight(api->http), waiting, pool_waiting(api->pool));
 	text_printf(out,
 	    "# TYPE halftone_writer_queued_operations gauge\n"
 	    "halftone_writer_queued_operations %zu\n"

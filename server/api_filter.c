@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 
-#define STEP_PAYLOADS 10000 /* some milliseconds */
+#define LOOK_PAYLOADS 64 /* between looks at the clock */
 
 int
 api_filter_read(struct api_filter *filter, const struct json *root,
@@ -81,10 +81,11 @@ take_step(struct pool_task *task, unsigned worker)
 					  offsetof(struct api_filter, task));
 	struct http_request *request = filter->request;
 	struct api *api = request->context;
-	int more = api_wanted(request, &filter->err);
+	uint64_t start_ns = clock_ns();
+	int more = api_wanted(request, &filter->err) == 0 ? 1 : -1;
 
-	if (more == 0)
-		more = filter_walk_next(filter->walk, STEP_PAYLOADS, &filter->err);
+	while (more > 0 && clock_since(start_ns) < API_STEP_S)
+		more = filter_walk_next(filter->walk, LOOK_PAYLOADS, &filter->err);
 	if (more > 0) {
 		pool_submit(api->pool, task);
 		return;

@@ -16,7 +16,7 @@
  * point in every newer snapshot.  Who reads points later than that asks
  * api_filter_holds of each.
  *
- * Payloads are read in steps of some milliseconds.  Between them the worker serves
+ * Payloads are read in steps.  Between them the worker serves
  * others, and a request for whose answer nobody waits any more ends there.
  *
  * Part of a request's state, owner only.  Start from {0}.

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "server/api.h"
 #include "server/api_filter.h"
 #include "server/api_select.h"
@@ -14,7 +15,7 @@
  * page costs what it walks over, not what the collection has.
  */
 #define LIMIT_DEFAULT 10
-#define STEP_IDS 10000 /* some milliseconds */
+#define LOOK_IDS 64 /* between looks at the clock */
 
 struct scroll {
 	struct collection *collection;
@@ -73,7 +74,7 @@ add_points(struct scroll *scroll, const struct api *api, struct error *err)
 	struct db_record record;
 	bool found;
 
-	for (size_t i = 0; i < STEP_IDS; i++) {
+	for (size_t i = 0; i < LOOK_IDS; i++) {
 		if (db_id_next(scroll->txn, collection, scroll->from, &found,
 			&scroll->id, &slot, err))
 			return -1;
@@ -128,10 +129,11 @@ walk(struct pool_task *task, unsigned worker)
 	struct http_request *request = http_of_task(task);
 	struct scroll *scroll = request->state;
 	struct error err;
-	int more = api_wanted(request, &err);
+	uint64_t start_ns = clock_ns();
+	int more = api_wanted(request, &err) == 0 ? 1 : -1;
 	(void)worker;
 
-	if (more == 0)
+	while (more > 0 && clock_since(start_ns) < API_STEP_S)
 		more = add_points(scroll, request->context, &err);
 	if (more > 0)
 		http_continue(request, walk);

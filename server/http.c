@@ -289,6 +289,12 @@ http_stop(struct http *http)
 	atomic_store(&http->stopping, true); /* the next sweep sees it */
 }
 
+size_t
+http_in_flight(const struct http *http)
+{
+	return atomic_load(&http->n_in_flight);
+}
+
 bool
 http_stopping(struct http *http)
 {

@@ -137,6 +137,9 @@ void http_stop(struct http *http);
 /* From a signal or http_stop on.  Any thread. */
 bool http_stopping(struct http *http);
 
+/* Requests that are being answered.  Any thread. */
+size_t http_in_flight(const struct http *http);
+
 /* Answer; takes the bytes of *body and leaves it {0}.  `type` is static.  Where this
  * would bring the answers that are not sent yet over answers_max_bytes, 429 is sent in
  * its place.  Any thread. */

@@ -49,7 +49,7 @@ struct http {
 	char address[64]; /* ADDRESS_TEXT_MAX */
 	struct http_connection *connections;
 	size_t n_connections;
-	size_t n_in_flight;
+	atomic_size_t n_in_flight;
 	uint64_t bodies;          /* bytes of bodies announced and not yet answered */
 	_Atomic uint64_t answers; /* bytes of answers made and not yet sent */
 	bool paused;

@@ -46,6 +46,17 @@ search --json 'quotes " and \ and
 a newline'
 check "escapes" test $RC = 0
 
+search --filter '{"must":{"key":"n","match":{"value":3}}}' "young cat"
+check "filter" grep -Eq '^  1 .*  two$' <<<"$SAID"
+check "filter: one hit" grep -q '^1 hit' "$WORK/err"
+search --filter '{"must":{"key":"n","equals":3}}' x
+check "filter that is none" test $RC = 1
+check "filter that is none: text" grep -q '400.*filter' "$WORK/err"
+search --filter '{"must":' x
+check "filter that is no JSON" test $RC = 2
+search --filter '[]' x
+check "filter that is no object" grep -q 'expected an object' "$WORK/err"
+
 SAID=$("$HALFTONE" search --url "$URL" --collection nowhere x 2>&1)
 check "no collection: exit" test $? = 1
 check "no collection: text" grep -q '404.*nowhere' <<<"$SAID"
