@@ -68,8 +68,9 @@ pgvector() {
 	unpack pgvector || return 1
 	make -C "$peers/source/pgvector" PG_CONFIG="$config" >>"$log" 2>&1 || return 1
 	cp "$peers/source/pgvector/vector.so" "$peers/"
-	# CREATE EXTENSION would need it in the system's folders.
-	sed "s|MODULE_PATHNAME|$peers/vector|; /^.echo/d" \
+	# CREATE EXTENSION would need it in the system's folders; the server's
+	# dynamic_library_path needs not.
+	sed "s|MODULE_PATHNAME|vector|; /^.echo/d" \
 		"$peers/source/pgvector/sql/vector.sql" >"$peers/vector.sql"
 	sed -n "s/^default_version *= *'\(.*\)'/\1/p" \
 		"$peers/source/pgvector/vector.control" >"$peers/vector.version"

@@ -30,6 +30,7 @@ max_parallel_maintenance_workers = {workers}
 jit = off
 client_min_messages = warning
 hnsw.ef_search = 64
+dynamic_library_path = '$libdir:{peers}'
 """
 
 
@@ -57,9 +58,9 @@ class Pgvector:
         self.data = folder / "data"
         if not self.data.exists():
             self.make(folder)
+        workers = (os.cpu_count() or 2) - 1
         (self.data / "postgresql.auto.conf").write_text(
-            SETTINGS.format(port=self.port, workers=(os.cpu_count() or 2) - 1),
-            encoding="ascii",
+            SETTINGS.format(port=self.port, workers=workers, peers=PEERS), encoding="utf-8"
         )
         self.process = Process(
             [self.bin / "postgres", "-D", self.data], self.data / "log", **self.user
@@ -105,14 +106,16 @@ class Pgvector:
         out = self.psql("-At", "-F", "\t", input=text, stdout=subprocess.PIPE).stdout
         return [line.split("\t") for line in out.splitlines()]
 
-    def has(self, name):
-        return self.sql(f"SELECT to_regclass('{name}') IS NOT NULL") == [["t"]]
+    def has(self, name, kind="class"):
+        return self.sql(f"SELECT to_reg{kind}('{name}') IS NOT NULL") == [["t"]]
 
     def load(self, documents, queries):
         """Whatever is not there yet."""
-        if not self.has("documents"):
-            self.sql((PEERS / "vector.sql").read_text(encoding="utf-8"))
-            for name, rows in (("queries", queries), ("documents", documents)):
+        if not self.has("halfvec", "type"):
+            types = (PEERS / "vector.sql").read_text(encoding="utf-8")
+            self.sql(f"BEGIN;\n{types};\nCOMMIT")
+        for name, rows in (("queries", queries), ("documents", documents)):
+            if not self.has(name):
                 self.copy(name, rows)
         if not self.has("graph"):
             # CONCURRENTLY is for tables in use; a plain one is all or nothing.

@@ -42,11 +42,13 @@ def status_bytes(pid, part):
 
 
 class Process:
-    """A program whose output goes to a file; it is stopped where a `with` ends."""
+    """A program whose output goes to a file; it is stopped where a `with` ends, and when
+    this process is."""
 
     def __init__(self, command, log, **options):
         self.log = log
         with open(log, "ab") as out:
+            command = ["setpriv", "--pdeathsig", "TERM", *command]
             self.popen = subprocess.Popen(command, stdout=out, stderr=out, **options)
 
     def __enter__(self):

@@ -1,7 +1,6 @@
 """Redis 8 with a vector set: signs of the vectors in a graph (BIN, M = 16)."""
 
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -12,6 +11,7 @@ from process import Process, free_port
 PEERS = Path("build/peers")
 KEY = b"bench"
 PIPELINE = 32
+SAVE_EVERY = 50_000
 
 
 class Redis:
@@ -37,7 +37,7 @@ class Redis:
         return self
 
     def __exit__(self, *_):
-        self.process.stop(signal.SIGKILL)  # what is to stay has been saved
+        self.process.stop()
 
     def is_ready(self):
         try:
@@ -79,15 +79,19 @@ class Redis:
         """Add what is not there yet, until that time; whether all are."""
         first = self.count()
         while first < len(documents) and time.monotonic() < until:
-            n = min(PIPELINE, len(documents) - first)
-            for row in range(first, first + n):
-                self.send(b"VADD", KEY, b"FP32", documents[row].tobytes(), row,
-                          b"BIN", b"EF", self.ef_build, b"M", 16)  # fmt: skip
-            for _ in range(n):
-                self.reply()
-            first += n
-        self.ask(b"SAVE")
+            end = min(first + SAVE_EVERY, len(documents))
+            for start in range(first, end, PIPELINE):
+                self.add(documents, start, min(start + PIPELINE, end))
+            first = end
+            self.ask(b"SAVE")
         return first == len(documents)
+
+    def add(self, documents, start, end):
+        for row in range(start, end):
+            self.send(b"VADD", KEY, b"FP32", documents[row].tobytes(), row,
+                      b"BIN", b"EF", self.ef_build, b"M", 16)  # fmt: skip
+        for _ in range(start, end):
+            self.reply()
 
     def find(self, vector, ef):
         found = self.ask(b"VSIM", KEY, b"FP32", vector.tobytes(), b"COUNT", 10, b"EF", ef)
