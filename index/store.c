@@ -54,7 +54,7 @@ add_part(struct store *store, struct store_snapshot *s, uint32_t number,
 	};
 	if (!part->slab || !part->chunks)
 		goto err;
-	if (s->n_parts > 0 && (part - 1)->plane0 && want_plane0(part) != 0)
+	if (s->wants_plane0 && want_plane0(part) != 0)
 		goto err;
 	s->n_parts++;
 	return 0;
@@ -464,6 +464,7 @@ store_want_plane0(struct store *store, bool want, struct error *err)
 			return store_no_memory(err, "plane 0 of codes");
 	for (size_t p = 0; !want && p < s->n_parts; p++)
 		s->parts[p].plane0 = false;
+	s->wants_plane0 = want;
 	return 0;
 }
 

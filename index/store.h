@@ -83,6 +83,7 @@ struct store_snapshot {
 	uint32_t n_live;     /* of all parts */
 	uint32_t n_extra;    /* of them: see store_add_extra */
 	uint64_t generation; /* counts publishes */
+	bool wants_plane0;   /* of parts that will come, too */
 	size_t n_chunks;
 	size_t n_parts;
 	struct store_part parts[STORE_PARTS_MAX];

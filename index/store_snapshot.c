@@ -155,6 +155,7 @@ store_snapshot_new(struct store *store, const struct store_snapshot *from)
 	s->n_slots = from->n_slots;
 	s->n_live = from->n_live;
 	s->n_extra = from->n_extra;
+	s->wants_plane0 = from->wants_plane0;
 	s->generation = from->generation + 1;
 	s->n_chunks = s->chunks_max = from->n_chunks;
 	for (size_t p = 0; p < from->n_parts; p++) {

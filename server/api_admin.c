@@ -144,6 +144,7 @@ collection_metrics(
 			continue;
 		const char *series_name = "halftone_collection_bytes";
 		series(out, series_name, name, "memory_codes", b.memory_codes);
+		series(out, series_name, name, "memory_plane0", b.memory_plane0);
 		series(out, series_name, name, "memory_factors", b.memory_factors);
 		series(out, series_name, name, "memory_tables", b.memory_tables);
 		series(out, series_name, name, "disk_codes", b.disk_codes);

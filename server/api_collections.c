@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "binarize/recurrent.h"
+#include "index/progressive.h"
 #include "server/api.h"
 #include "server/api_change.h"
 
@@ -67,8 +68,10 @@ add_codes(struct text *out, const struct collection *collection)
 	    s->shape.dims, s->shape.bits, s->shape.centres,
 	    collection_code_distance_name(s->code_distance));
 	text_json(out, s->binarizer, strlen(s->binarizer));
-	text_printf(out, ",\"binarizer_id\":\"%s\",\"packing\":\"planes, MSB first\"}",
-	    collection_binarizer_id(collection));
+	text_printf(out,
+	    ",\"binarizer_id\":\"%s\",\"packing\":\"planes, MSB first\","
+	    "\"progressive\":%s}",
+	    collection_binarizer_id(collection), s->progressive ? "true" : "false");
 	if (s->text_model[0]) {
 		text_string(out, ",\"text_model\":");
 		text_json(out, s->text_model, strlen(s->text_model));
@@ -77,6 +80,23 @@ add_codes(struct text *out, const struct collection *collection)
 		text_string(out, ",\"query_model\":");
 		text_json(out, s->query_model, strlen(s->query_model));
 	}
+}
+
+/* What is known of a version's plane 0, as a member. */
+static void
+add_progressive(struct text *out, const struct collection *collection,
+    const struct collection_version *v)
+{
+	struct progressive *p = collection_progressive(collection);
+
+	if (!p)
+		return;
+	struct progressive_info info = progressive_info(p, v->codes.version);
+	text_printf(out,
+	    ",\"progressive\":{\"known\":%s,\"samples\":%zu,\"slope\":%.6g,"
+	    "\"margin\":%.6g,\"kept\":%.6g}",
+	    info.n_samples == PROGRESSIVE_SAMPLES ? "true" : "false", info.n_samples,
+	    (double)info.slope, (double)info.margin, PROGRESSIVE_KEPT);
 }
 
 /* "versions": [...], of the codes: those that hold documents, and the newest. */
@@ -101,6 +121,7 @@ add_versions(struct text *out, const struct collection *collection)
 		    v->shape.centres);
 		text_json(out, v->binarizer, strlen(v->binarizer));
 		text_printf(out, ",\"binarizer_id\":\"%s\"", recurrent_id(v->model));
+		add_progressive(out, collection, v);
 		if (v->text_model[0]) {
 			text_string(out, ",\"text_model\":");
 			text_json(out, v->text_model, strlen(v->text_model));
@@ -156,11 +177,12 @@ add_info(struct text *out, const struct collection *collection,
 	text_string(out, ",");
 	add_versions(out, collection);
 	text_printf(out,
-	    ",\"bytes\":{\"memory_codes\":%zu,\"memory_factors\":%zu,\"memory_tables\":"
-	    "%zu,\"disk_codes\":%" PRIu64 ",\"disk_ids\":%" PRIu64
-	    ",\"disk_points\":%" PRIu64 "}},",
-	    bytes->memory_codes, bytes->memory_factors, bytes->memory_tables,
-	    bytes->disk_codes, bytes->disk_ids, bytes->disk_points);
+	    ",\"bytes\":{\"memory_codes\":%zu,\"memory_plane0\":%zu,"
+	    "\"memory_factors\":%zu,\"memory_tables\":%zu,\"disk_codes\":%" PRIu64
+	    ",\"disk_ids\":%" PRIu64 ",\"disk_points\":%" PRIu64 "}},",
+	    bytes->memory_codes, bytes->memory_plane0, bytes->memory_factors,
+	    bytes->memory_tables, bytes->disk_codes, bytes->disk_ids,
+	    bytes->disk_points);
 	text_string(out,
 	    "\"hnsw_config\":{\"m\":0,\"ef_construct\":4,\"full_scan_threshold\":0},"
 	    "\"optimizer_config\":{\"deleted_threshold\":0.0,\"vacuum_min_vector_"

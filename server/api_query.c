@@ -159,7 +159,10 @@ submit(struct queries *q, struct api_query *query, size_t k, struct error *err)
 	query->search.flat = (struct flat_search){.query = query->queries,
 	    .k = k,
 	    .hits = query->hits,
-	    .rows = filter ? filter->rows : NULL};
+	    .rows = filter ? filter->rows : NULL,
+	    .progressive = query->exact || query->planes > 0
+			       ? NULL
+			       : collection_progressive(q->collection)};
 	query->search.newest = collection_codes(q->collection)->version;
 	query->search.on_done = on_searched;
 	query->search.arg = q;

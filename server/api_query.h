@@ -39,6 +39,7 @@ struct api_query {
 
 	/* For the collection as it is by now: */
 	uint32_t planes;          /* of the codes that are read; 0 = all */
+	bool exact;               /* whole codes of all rows, in any case */
 	struct point_id *without; /* (n_without): points that are no hits */
 	size_t n_without;
 	struct distance_query *queries; /* one for each version of its codes */

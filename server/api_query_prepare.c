@@ -25,7 +25,8 @@ check_using(const struct api_query *query, const struct collection *collection,
 	return 0;
 }
 
-/* "params": {"bits": b}; its other members steer what does not exist here. */
+/* "params": {"bits": b, "exact": true}; its other members steer what does not exist
+ * here. */
 static int
 read_params(
     struct api_query *query, const struct collection *collection, struct error *err)
@@ -36,8 +37,16 @@ read_params(
 	int has = api_member(&params, &query->root, "params", JSON_OBJECT, err);
 
 	query->planes = 0;
+	query->exact = false;
 	if (has <= 0)
 		return has;
+	if (json_member(&params, "exact", &value) && value.type != JSON_NULL) {
+		if (value.type != JSON_TRUE && value.type != JSON_FALSE)
+			return error_set(err, ERR_INPUT,
+			    "params.exact: expected true or false, not %s",
+			    json_type_name(value.type));
+		query->exact = value.type == JSON_TRUE;
+	}
 	if (!json_member(&params, "bits", &value) || value.type == JSON_NULL)
 		return 0;
 	if (api_count(

@@ -231,11 +231,19 @@ read_codes(struct collection_settings *s, const struct json *codes, struct error
 		} else if (json_equals(&walk.key, "mean")) {
 			if (read_mean(s, value, err))
 				return -1;
+		} else if (json_equals(&walk.key, "progressive")) {
+			if (value->type != JSON_TRUE && value->type != JSON_FALSE)
+				return error_set(err, ERR_INPUT,
+				    "codes.progressive: expected true or false, not %s",
+				    json_type_name(value->type));
+			s->progressive = value->type == JSON_TRUE;
 		} else if (!json_equals(&walk.key, "binarizer_id") &&
 			   !json_equals(&walk.key, "centres") &&
 			   !json_equals(&walk.key, "packing")) {
 			return unknown(&walk.key, "codes",
-			    "'dims', 'bits', 'distance', 'binarizer' and 'mean'", err);
+			    "'dims', 'bits', 'distance', 'binarizer', 'mean' and "
+			    "'progressive'",
+			    err);
 		}
 	}
 	return 0;
@@ -378,7 +386,8 @@ int
 api_settings_change(struct collection_settings *settings,
     const struct collection_settings *now, const struct json *root, struct error *err)
 {
-	struct collection_settings s = {.code_distance = now->code_distance};
+	struct collection_settings s = {
+	    .code_distance = now->code_distance, .progressive = now->progressive};
 	struct json value;
 
 	if (check_change(root, err))
@@ -394,6 +403,13 @@ api_settings_change(struct collection_settings *settings,
 		error_set(err, ERR_INPUT,
 		    "codes.mean: expected the name of a binarizer instead; a mean is "
 		    "for a new collection");
+		goto fail;
+	}
+	if (s.progressive != now->progressive) {
+		error_set(err, ERR_UNSUPPORTED,
+		    "codes.progressive: expected %s, which stays, or nothing; it is "
+		    "chosen when a collection is made",
+		    now->progressive ? "true" : "false");
 		goto fail;
 	}
 	if (s.code_distance != now->code_distance) {

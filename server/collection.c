@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "index/progressive.h"
 #include "server/collection_internal.h"
 
 /* The store of a collection and of those that followed it. */
 struct shared {
 	struct store *store;
+	struct progressive *progressive; /* NULL: it is not */
 	atomic_size_t n_owners;
 };
 
@@ -97,6 +99,39 @@ check_hamming(const struct collection *c, struct error *err)
 	    c->settings.binarizer);
 }
 
+/* A store whose first part is for the codes of a version. */
+static int
+make_store(struct collection *c, const struct collection_version *v, struct error *err)
+{
+	struct shared *shared = c->shared;
+
+	shared->store = store_new(v->codes.version, v->shape, v->codes.has_norm2, err);
+	if (!shared->store)
+		return -1;
+	if (!c->settings.progressive)
+		return 0;
+	shared->progressive = progressive_new(err);
+	if (!shared->progressive || store_want_plane0(shared->store, true, err) != 0)
+		return -1;
+	store_publish(shared->store);
+	return 0;
+}
+
+/* Plane 0 comes first where there are others, and is worth more than a sign. */
+static int
+check_progressive(const struct collection *c, struct error *err)
+{
+	if (!c->settings.progressive ||
+	    (c->settings.code_distance != DISTANCE_HAMMING &&
+		c->settings.shape.bits > 1))
+		return 0;
+	return error_set(err, ERR_INPUT,
+	    "codes.progressive looks at plane 0 before the others: expected codes of "
+	    "2 bits or more and the distance int8 or sdc, not %u and %s",
+	    c->settings.shape.bits,
+	    collection_code_distance_name(c->settings.code_distance));
+}
+
 /* What the settings say of the newest version. */
 static struct collection_version
 newest_version(const struct collection_settings *s, uint32_t number)
@@ -114,7 +149,6 @@ collection_make(
     const struct collection_settings *settings, const char *path, struct error *err)
 {
 	struct collection_version version = newest_version(settings, 1);
-	bool euclid = settings->distance == COLLECTION_EUCLID;
 	struct collection *c = make(settings, NULL, err);
 
 	if (!c)
@@ -123,8 +157,8 @@ collection_make(
 	if (!c->binarizers[0])
 		goto fail;
 	const struct collection_version *v = add_version(c, &version);
-	c->shared->store = store_new(v->codes.version, v->shape, euclid, err);
-	if (!c->shared->store || check_hamming(c, err) != 0)
+	if (check_hamming(c, err) != 0 || check_progressive(c, err) != 0 ||
+	    make_store(c, v, err) != 0)
 		goto fail;
 	c->versions[0].searching = v->model;
 	return c;
@@ -276,12 +310,11 @@ load_version(struct collection *c, const struct collection_stored *stored, size_
 		return -1;
 	const struct collection_version *added = add_version(c, &v->version);
 	uint32_t number = added->codes.version;
-	struct store **store = &c->shared->store;
-	if (n == 0)
-		*store = store_new(number, added->shape, added->codes.has_norm2, err);
-	if (n == 0 ? !*store : store_add_part(*store, number, added->shape, err) != 0)
+	if (n == 0 ? make_store(c, added, err) != 0
+		   : store_add_part(c->shared->store, number, added->shape, err) != 0)
 		return -1;
-	struct loading loading = {.store = *store, .part = n, .shape = added->shape};
+	struct loading loading = {
+	    .store = c->shared->store, .part = n, .shape = added->shape};
 	if (db_codes_each(txn, &added->codes, on_code, &loading, err) != 0)
 		return -1;
 	return load_extra(c, n, loading.n_rows, txn, err);
@@ -343,6 +376,7 @@ collection_release(struct collection *c)
 		collection_binarizer_release(c->binarizers[i]);
 	if (atomic_fetch_sub(&c->shared->n_owners, 1) == 1) {
 		store_free(c->shared->store);
+		progressive_free(c->shared->progressive);
 		free(c->shared);
 	}
 	cJSON_free(c->text);
@@ -359,6 +393,12 @@ struct store *
 collection_store(const struct collection *c)
 {
 	return c->shared->store;
+}
+
+struct progressive *
+collection_progressive(const struct collection *c)
+{
+	return c->shared->progressive;
 }
 
 size_t
@@ -527,6 +567,7 @@ collection_bytes(struct collection_bytes *bytes, const struct collection *c,
 	uint64_t all = sizes.n_rows > n ? sizes.n_rows : n;
 	*bytes = (struct collection_bytes){
 	    .memory_codes = memory.codes,
+	    .memory_plane0 = memory.plane0,
 	    .memory_factors = memory.factors,
 	    .memory_tables = memory.tables,
 	    .disk_codes = codes,

@@ -11,6 +11,7 @@
 #include "index/store.h"
 #include "server/db.h"
 
+struct progressive;
 struct recurrent;
 struct models;
 struct text;
@@ -65,7 +66,8 @@ struct collection_settings {
 	char text_model[COLLECTION_NAME_MAX + 1];  /* "" = vectors only */
 	char query_model[COLLECTION_NAME_MAX + 1]; /* of texts in queries, of the same
 						      coordinates; "" = text_model */
-	uint64_t created_s;                        /* Unix time; 0 = now */
+	bool progressive;   /* plane 0 is kept by itself and searched first */
+	uint64_t created_s; /* Unix time; 0 = now */
 
 	/* For collection_new alone, which copies it: the mean of the rotation, of
 	 * vectors as they are coded (normalised for Cosine).  NULL = none. */
@@ -135,6 +137,10 @@ void collection_release(struct collection *collection); /* NULL is fine */
 const struct collection_settings *collection_settings(const struct collection *c);
 struct store *collection_store(const struct collection *c);
 
+/* What its searches know of plane 0 (index/progressive.h), for the scan thread; NULL of a
+ * collection that is not progressive. */
+struct progressive *collection_progressive(const struct collection *c);
+
 /* Versions, oldest first, 1 .. STORE_PARTS_MAX.  The codes of number i are part i of
  * the store, as long as store_newest is codes.version of the last; the part that has
  * its number for ever. */
@@ -175,6 +181,7 @@ size_t collection_count(const struct collection *c);
  * of these databases. */
 struct collection_bytes {
 	size_t memory_codes;
+	size_t memory_plane0;
 	size_t memory_factors;
 	size_t memory_tables;
 	uint64_t disk_codes;

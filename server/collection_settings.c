@@ -224,6 +224,7 @@ collection_settings_print(const struct collection *c, struct error *err)
 		collection_code_distance_name(s->code_distance)) &&
 	    add_version(object, collection_newest(c)) &&
 	    (!s->query_model[0] || add_text(object, "query_model", s->query_model)) &&
+	    (!s->progressive || cJSON_AddTrueToObject(object, "progressive")) &&
 	    add_number(object, "created", (double)s->created_s) && add_older(object, c))
 		text = cJSON_PrintUnformatted(object);
 	cJSON_Delete(object);
@@ -365,6 +366,8 @@ collection_settings_read(struct collection_settings *s,
 	    &stored->versions[stored->n - 1].version;
 	s->size = newest->size;
 	s->shape = newest->shape;
+	s->progressive =
+	    json_member(&root, "progressive", &value) && value.type == JSON_TRUE;
 	memcpy(s->binarizer, newest->binarizer, sizeof s->binarizer);
 	memcpy(s->text_model, newest->text_model, sizeof s->text_model);
 	if (collection_distance_parse(&s->distance, distance, err) != 0 ||
