@@ -2,7 +2,7 @@
 # Claim: filters select, in queries, batches, counts, pages and deletions alike, the points
 # that a naive evaluator selects; what is found among them is what the ranking of all
 # points has of them; bad filters are refused and unknown keys match nothing; a client
-# that hangs up leaves nothing behind.
+# that hangs up leaves nothing behind; a large batch leaves others their turns.
 . "$(dirname "$0")/common.sh"
 start
 check "filters" python3 "$(dirname "$0")/filter_probe.py" "$PORT"
@@ -46,5 +46,8 @@ expect "what it cost" 200 '"filter":{"unindexed":["n"],"payloads_read":3}' POST 
 	'{"filter":{"must":[{"key":"n","match":{"value":1}}]}}'
 expect "delete all" 200 "completed" POST $C/points/delete '{"filter":{}}'
 expect "all are gone" 200 '"count":0' POST $C/points/count
+stop
+start --max-batch 4
+check "turns" python3 "$(dirname "$0")/filter_probe.py" "$PORT" 4
 stop
 finish

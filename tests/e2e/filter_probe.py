@@ -1,6 +1,9 @@
 """Filters of random points against a naive evaluator, and what else is asked of a collection.
 
-usage: filter_probe.py PORT     ($SEED repeats a run)
+usage: filter_probe.py PORT [TURNS]     ($SEED repeats a run)
+
+TURNS is the server's max_batch: then it is seen that a batch of a thousand searches has no
+more of them in the scan's queue at once, and that others are answered beside it.
 """
 
 import http.client
@@ -348,6 +351,27 @@ def check_hang_up():
     same(ask("POST", "/collections/long/points/count")["count"], 5000)
 
 
+def check_turns(most):
+    make("turns")
+    put("turns", [{"id": i, "vector": vector(), "payload": {"n": i}} for i in range(5000)])
+    searches = [{"query": vector(), "limit": 50, "filter": {"must": {"has_id": list(range(i, 5000, 7))}}} for i in range(1000)]
+    waiting, alone, results = [], 0, []
+    thread = threading.Thread(target=lambda: results.extend(
+        ask("POST", "/collections/turns/points/query/batch", {"searches": searches})))
+    thread.start()
+    while thread.is_alive():
+        waiting.append(metric("halftone_queries_waiting"))
+        alone += len(ask("POST", "/collections/turns/points/query", {"query": vector()})["points"]) == 10
+    thread.join()
+    same([[h["id"] % 7 for h in r["points"]] for r in results], [[i % 7] * 50 for i in range(1000)])
+    assert max(waiting) <= most, (max(waiting), most)
+    assert alone > 10, alone
+    print(f"{len(waiting)} looks: at most {max(waiting)} searches waited; {alone} queries of others beside them")
+
+
+if len(sys.argv) > 2:
+    check_turns(int(sys.argv[2]))
+    sys.exit(0)
 payloads = {i: random_payload() for i in range(N)}
 some_filters = 0
 for name, distance in (("cosine", "Cosine"), ("euclid", "Euclid")):
