@@ -70,6 +70,7 @@ api_change_check(const struct api *api, size_t n, struct error *err)
 void
 api_change_answer(struct api_change *change)
 {
+	struct api_filter_notes notes = {.n_keys = 0};
 	struct text out = {0}, extra = {0};
 
 	if (change->err.code != ERR_NONE) {
@@ -77,6 +78,10 @@ api_change_answer(struct api_change *change)
 		return;
 	}
 	api_texts_notes(&extra, &change->texts);
+	/* What is done is done: a note that memory is short for is left out. */
+	if (api_filter_note(&notes, &change->filter, &change->err) == 0)
+		api_filter_notes_print(&extra, &notes);
+	api_filter_notes_free(&notes);
 	api_begin(&out);
 	text_printf(&out, "{\"operation_id\":%llu,\"status\":\"completed\"}",
 	    (unsigned long long)change->number);

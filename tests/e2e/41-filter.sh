@@ -44,6 +44,8 @@ expect "past the end" 200 '"points":[]' POST $Q '{"query":[1,0,0,0],"offset":100
 expect "past the end" 200 '"points":[],"next_page_offset":null' POST $C/points/scroll '{"offset":4}'
 expect "what it cost" 200 '"filter":{"unindexed":["n"],"payloads_read":3}' POST $C/points/count \
 	'{"filter":{"must":[{"key":"n","match":{"value":1}}]}}'
+expect "what a deletion cost" 200 '"filter":{"unindexed":["n"],"payloads_read":3}' POST $C/points/delete \
+	'{"filter":{"must":[{"key":"n","match":{"value":77}}]}}'
 expect "delete all" 200 "completed" POST $C/points/delete '{"filter":{}}'
 expect "all are gone" 200 '"count":0' POST $C/points/count
 stop
