@@ -145,11 +145,8 @@ int
 api_search(struct api *api, struct batch_search *search, struct error *err)
 {
 	pthread_mutex_lock(&api->lock);
-	int rc = 0;
-	if (api->batch)
-		batch_submit(api->batch, search);
-	else
-		rc = error_set(err, ERR_UNAVAILABLE, "the server is stopping");
+	int rc = api->batch ? batch_submit(api->batch, search, err)
+			    : error_set(err, ERR_UNAVAILABLE, "the server is stopping");
 	pthread_mutex_unlock(&api->lock);
 	return rc;
 }

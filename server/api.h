@@ -60,7 +60,7 @@ void api_free(struct api *api);
 void api_stop(struct api *api);
 
 /* Hand over to the writer or the scan thread.  ERR_UNAVAILABLE when stopping, else as
- * writer_submit. */
+ * writer_submit and batch_submit. */
 int api_write(struct api *api, struct writer_operation *operation, struct error *err);
 int api_search(struct api *api, struct batch_search *search, struct error *err);
 

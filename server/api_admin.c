@@ -159,20 +159,25 @@ writer_metrics(struct text *out, struct api *api)
 	struct db_sizes sizes;
 	struct error err;
 	struct writer_stats stats = {0};
-	size_t waiting = 0;
+	struct batch_stats batch = {0};
 
 	pthread_mutex_lock(&api->lock);
 	if (api->writer)
 		stats = writer_stats(api->writer);
 	if (api->batch)
-		waiting = batch_waiting(api->batch);
+		batch = batch_stats(api->batch);
 	pthread_mutex_unlock(&api->lock);
 	text_printf(out,
 	    "# TYPE halftone_requests_in_flight gauge\n"
 	    "halftone_requests_in_flight %zu\n"
 	    "# TYPE halftone_queries_waiting gauge\nhalftone_queries_waiting %zu\n"
+	    "# TYPE halftone_queries_refused_total counter\n"
+	    "halftone_queries_refused_total %" PRIu64 "\n"
+	    "# TYPE halftone_queries_given_up_total counter\n"
+	    "halftone_queries_given_up_total %" PRIu64 "\n"
 	    "# TYPE halftone_tasks_waiting gauge\nhalftone_tasks_waiting %zu\n",
-	    http_in_flight(api->http), waiting, pool_waiting(api->pool));
+	    http_in_flight(api->http), batch.waiting, batch.refused, batch.given_up,
+	    pool_waiting(api->pool));
 	text_printf(out,
 	    "# TYPE halftone_writer_queued_operations gauge\n"
 	    "halftone_writer_queued_operations %zu\n"

@@ -163,6 +163,7 @@ submit(struct queries *q, struct api_query *query, size_t k, struct error *err)
 	    .progressive = query->exact || query->planes > 0
 			       ? NULL
 			       : collection_progressive(q->collection)};
+	query->search.given_up = &q->request->given_up;
 	query->search.newest = collection_codes(q->collection)->version;
 	query->search.on_done = on_searched;
 	query->search.arg = q;

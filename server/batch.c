@@ -20,11 +20,11 @@ struct batch {
 	struct batch_search **taken;  /* (batch_max) */
 	struct flat_search *searches; /* (batch_max) */
 	pthread_t thread;
-	pthread_mutex_t lock; /* guards first, last, n_waiting, stop */
+	pthread_mutex_t lock; /* guards first, last, stats, stop */
 	pthread_cond_t wake;
 	struct batch_search *first;
 	struct batch_search **last;
-	size_t n_waiting;
+	struct batch_stats stats;
 	bool stop;
 };
 
@@ -47,8 +47,37 @@ take(struct batch *batch)
 	}
 	if (!*link)
 		batch->last = link;
-	batch->n_waiting -= n;
+	batch->stats.waiting -= n;
 	return n;
+}
+
+static bool
+is_given_up(const struct batch_search *search)
+{
+	return search->given_up && atomic_load(search->given_up);
+}
+
+/* End those of taken[0 .. n-1] that nobody waits for; returns how many are left. */
+static size_t
+drop_given_up(struct batch *batch, size_t n)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct batch_search *search = batch->taken[i];
+		if (!is_given_up(search)) {
+			batch->taken[left++] = search;
+			continue;
+		}
+		search->flat.n = 0;
+		error_set(&search->err, ERR_UNAVAILABLE,
+		    "given up: nobody waits for this search any more");
+		search->on_done(search); /* from here it may be gone */
+	}
+	pthread_mutex_lock(&batch->lock);
+	batch->stats.given_up += n - left;
+	pthread_mutex_unlock(&batch->lock);
+	return left;
 }
 
 /* Give each of taken[0 .. n-1] a reference to one and the same snapshot, the newest. */
@@ -89,6 +118,9 @@ answer(struct batch *batch, size_t n)
 	uint64_t start_ns = clock_ns();
 	size_t n_run = 0;
 
+	n = drop_given_up(batch, n);
+	if (n == 0)
+		return;
 	acquire(batch, n);
 	const struct store_snapshot *snapshot = batch->taken[0]->snapshot;
 	for (size_t i = 0; i < n; i++) {
@@ -160,6 +192,8 @@ batch_start(const struct batch_options *options, struct error *err)
 		return NULL;
 	}
 	batch->options = *options;
+	if (batch->options.waiting_max == 0)
+		batch->options.waiting_max = BATCH_WAITING_DEFAULT;
 	batch->last = &batch->first;
 	pthread_mutex_init(&batch->lock, NULL);
 	pthread_cond_init(&batch->wake, NULL);
@@ -198,24 +232,36 @@ batch_stop(struct batch *batch)
 	batch_free(batch);
 }
 
-void
-batch_submit(struct batch *batch, struct batch_search *search)
+int
+batch_submit(struct batch *batch, struct batch_search *search, struct error *err)
 {
+	int rc = 0;
+
 	search->next = NULL;
+	search->snapshot = NULL;
 	search->submitted_ns = clock_ns();
 	pthread_mutex_lock(&batch->lock);
-	*batch->last = search;
-	batch->last = &search->next;
-	batch->n_waiting++;
-	pthread_cond_signal(&batch->wake);
+	if (batch->stats.waiting >= batch->options.waiting_max) {
+		batch->stats.refused++;
+		rc = error_set(err, ERR_BUSY,
+		    "%zu searches wait already, the most that may "
+		    "(max_queued_searches): try again in a moment",
+		    batch->stats.waiting);
+	} else {
+		*batch->last = search;
+		batch->last = &search->next;
+		batch->stats.waiting++;
+		pthread_cond_signal(&batch->wake);
+	}
 	pthread_mutex_unlock(&batch->lock);
+	return rc;
 }
 
-size_t
-batch_waiting(struct batch *batch)
+struct batch_stats
+batch_stats(struct batch *batch)
 {
 	pthread_mutex_lock(&batch->lock);
-	size_t n = batch->n_waiting;
+	struct batch_stats stats = batch->stats;
 	pthread_mutex_unlock(&batch->lock);
-	return n;
+	return stats;
 }

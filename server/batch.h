@@ -1,6 +1,7 @@
 #ifndef SERVER_BATCH_H
 #define SERVER_BATCH_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +17,11 @@
  * store, up to batch_max, and answers them in one pass over the newest snapshot
  * (index/flat.h).  While it scans, the next batch gathers.  It is the only thread of
  * the server that opens OpenMP regions.
+ *
+ * A search whose client has left is not begun.
  */
+#define BATCH_WAITING_DEFAULT 4096
+
 struct batch_search;
 typedef void batch_on_done(struct batch_search *search);
 
@@ -27,14 +32,16 @@ struct batch_search {
 	struct flat_search flat; /* query, k, hits: filled by the caller; n: out */
 	uint32_t newest;         /* number of the store's last part when flat.query was
 				    made for all of them */
-	batch_on_done *on_done;  /* on the scan thread, exactly once; must be quick */
-	void *arg;               /* the caller's */
+	const atomic_bool *given_up; /* true: nobody waits for it; may be NULL */
+	batch_on_done *on_done; /* on the scan thread, exactly once; must be quick */
+	void *arg;              /* the caller's */
 
 	/* Out.  The snapshot that was searched: the caller releases it when it has
 	 * read what the hits' slots hold (until then no slot is reused).  NULL of an
-	 * outdated search. */
+	 * outdated search and of one given up. */
 	struct store_snapshot *snapshot;
-	struct error err; /* code ERR_NONE: the hits are there */
+	struct error err; /* code ERR_NONE: the hits are there; ERR_UNAVAILABLE: it was
+			     given up */
 	bool outdated;    /* nothing was searched: the store has other parts by now */
 	double wait_s;
 	double scan_s;
@@ -47,6 +54,7 @@ struct batch_options {
 	const struct distance_kernel *kernel;
 	size_t threads;          /* of OpenMP */
 	size_t batch_max;        /* searches of one pass */
+	size_t waiting_max;      /* searches that may wait; 0 = default */
 	struct metrics *metrics; /* NULL: nothing is counted */
 };
 
@@ -59,10 +67,16 @@ struct batch *batch_start(const struct batch_options *options, struct error *err
  * fine. */
 void batch_stop(struct batch *batch);
 
-/* Queue a search.  Any thread. */
-void batch_submit(struct batch *batch, struct batch_search *search);
+/* Queue a search.  ERR_BUSY, and on_done is never called: as many wait as may.  Any
+ * thread. */
+int batch_submit(struct batch *batch, struct batch_search *search, struct error *err);
 
-/* Searches that wait now.  Any thread. */
-size_t batch_waiting(struct batch *batch);
+/* For /metrics.  Any thread. */
+struct batch_stats {
+	size_t waiting;    /* searches, now */
+	uint64_t refused;  /* ERR_BUSY */
+	uint64_t given_up; /* not begun, or not finished */
+};
+struct batch_stats batch_stats(struct batch *batch);
 
 #endif /* SERVER_BATCH_H */

@@ -76,6 +76,8 @@ static const struct key keys[] = {
     {"max_texts_bytes", SIZE, AT(max_texts_bytes), "256MiB", KIB(1), GIB(64),
 	"N  of all texts that are being embedded, with their vectors; more get 429"},
     {"max_batch", NUMBER, AT(max_batch), "64", 1, 64, "N  queries that share one scan"},
+    {"max_queued_searches", NUMBER, AT(max_queued_searches), "4096", 64, 1000000,
+	"N  searches waiting for a scan; more get 429"},
     {"max_queued_writes", NUMBER, AT(max_queued_writes), "65536", 1, 1000000,
 	"N  writes waiting for the disk; more get 429"},
     {"max_queued_bytes", SIZE, AT(max_queued_bytes), "256MiB", KIB(1), GIB(64),

@@ -42,13 +42,14 @@ struct config {
 	uint64_t max_searches; /* of one batch of queries */
 	uint64_t max_payload_bytes;
 	uint64_t max_text_bytes;
-	uint64_t max_passages;      /* of one chunked text */
-	uint64_t max_inputs;        /* texts of one embeddings request */
-	uint64_t max_texts_bytes;   /* of all being embedded, with their vectors */
-	uint64_t max_batch;         /* queries that share one scan */
-	uint64_t max_queued_writes; /* waiting for the disk; more get 429 */
-	uint64_t max_queued_bytes;  /* of all of them */
-	uint64_t map_bytes;         /* address space of the store, its largest size */
+	uint64_t max_passages;        /* of one chunked text */
+	uint64_t max_inputs;          /* texts of one embeddings request */
+	uint64_t max_texts_bytes;     /* of all being embedded, with their vectors */
+	uint64_t max_batch;           /* queries that share one scan */
+	uint64_t max_queued_searches; /* waiting for the scan thread; more get 429 */
+	uint64_t max_queued_writes;   /* waiting for the disk; more get 429 */
+	uint64_t max_queued_bytes;    /* of all of them */
+	uint64_t map_bytes;           /* address space of the store, its largest size */
 };
 
 enum config_action {

@@ -131,6 +131,7 @@ load(struct api *api, struct error *err)
 	struct batch_options batch = {.kernel = distance_best(),
 	    .threads = config->threads ? config->threads : processors(),
 	    .batch_max = config->max_batch,
+	    .waiting_max = config->max_queued_searches,
 	    .metrics = api->metrics};
 	struct writer_options writer = {.queue_bytes_max = config->max_queued_bytes,
 	    .queue_operations_max = config->max_queued_writes};

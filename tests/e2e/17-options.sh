@@ -60,25 +60,33 @@ stop
 mkdir "$WORK/none/half"
 : >"$WORK/none/half/model.safetensors"
 refused "half a model" 1 "config.json" "$SERVER" --data "$DATA" --models "$WORK/none" --listen 127.0.0.1:0
-start --max-queued-writes 1
+start --max-queued-writes 1 --max-queued-searches 64
 expect "create" 200 "" PUT /collections/c '{"vectors":{"size":4,"distance":"Dot"}}'
 cat >"$WORK/burst.py" <<'PY'
 import http.client, sys, threading, time
+port, limit, method, path, body = sys.argv[1:]
 end, busy = time.time() + 10, []
 def client():
-    c = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
+    c = http.client.HTTPConnection("127.0.0.1", int(port))
     while time.time() < end and not busy:
-        c.request("PUT", "/collections/c/points", '{"points":[{"id":1,"vector":[1,2,3,4]}]}')
+        c.request(method, "/collections/c/points" + path, body)
         r = c.getresponse()
         text = r.read()
         if r.status != 200:
-            busy.append((r.status, text))
+            busy.append((r.status, text, r.getheader("retry-after")))
 threads = [threading.Thread(target=client) for _ in range(16)]
 for t in threads: t.start()
 for t in threads: t.join()
-sys.exit(not (busy and all(s == 429 and b"max_queued_writes" in t for s, t in busy)))
+sys.exit(not (busy and all(s == 429 and limit.encode() in t and later for s, t, later in busy)))
 PY
-check "a full queue names its limit" python3 "$WORK/burst.py" "$PORT"
+check "a full queue of writes names its limit" python3 "$WORK/burst.py" "$PORT" \
+	max_queued_writes PUT "" '{"points":[{"id":1,"vector":[1,2,3,4]}]}'
+search='{"query":[1,2,3,4],"limit":1}'
+check "a full queue of searches names its limit" python3 "$WORK/burst.py" "$PORT" \
+	max_queued_searches POST /query/batch \
+	"{\"searches\":[$search$(printf ",$search%.0s" $(seq 63))]}"
+expect "what was refused is counted" 200 "halftone_queries_refused_total" GET /metrics
+check "more than none" grep -q '^halftone_queries_refused_total [1-9]' <<<"$ANSWER"
 port=$PORT
 stop
 refused "healthcheck of nothing" 1 "127.0.0.1:$port" "$SERVER" --healthcheck --listen "127.0.0.1:$port"

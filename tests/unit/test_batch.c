@@ -5,7 +5,9 @@
  * - concurrent searches of several stores, while a writer changes one of them, get the
  *   hits that flat_run finds in the snapshot that comes with them;
  * - one with too few queries for the parts of its store is told so, and the others of
- * its batch are answered.
+ *   its batch are answered;
+ * - no more searches wait than may;
+ * - one that nobody waits for any more is ended without a scan.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -168,7 +170,7 @@ client(void *arg)
 		    .newest = 1,
 		    .on_done = on_done,
 		    .arg = &waiter};
-		batch_submit(bench->batch, &search);
+		assert_int_equal(batch_submit(bench->batch, &search, &err), 0);
 		pthread_mutex_lock(&waiter.lock);
 		while (!waiter.done)
 			pthread_cond_wait(&waiter.done_cond, &waiter.lock);
@@ -224,7 +226,7 @@ test_batch(void **state)
 		pthread_join(clients[i], NULL);
 	atomic_store(&bench.stop, 1);
 	pthread_join(changing, NULL);
-	assert_int_equal(batch_waiting(bench.batch), 0);
+	assert_int_equal(batch_stats(bench.batch).waiting, 0);
 	batch_stop(bench.batch);
 	for (int s = 0; s < N_STORES; s++)
 		store_free(bench.stores[s]);
@@ -263,7 +265,7 @@ test_stop(void **state)
 		    .newest = 1,
 		    .on_done = on_counted,
 		    .arg = &answered};
-		batch_submit(batch, &searches[i]);
+		assert_int_equal(batch_submit(batch, &searches[i], &err), 0);
 	}
 	batch_stop(batch);
 	assert_int_equal(answered, 50);
@@ -324,7 +326,7 @@ test_outdated(void **state)
 			    .newest = 1 + (uint32_t)i,
 			    .on_done = on_batched,
 			    .arg = &done};
-			batch_submit(batch, &searches[i]);
+			assert_int_equal(batch_submit(batch, &searches[i], &err), 0);
 		}
 		for (int k = 0; k < 2; k++)
 			while (sem_wait(&done) != 0)
@@ -342,6 +344,82 @@ test_outdated(void **state)
 	free(queries);
 }
 
+/* The scan thread is held in the first search's end, while others queue. */
+struct held {
+	sem_t entered, go;
+};
+
+static void
+on_held(struct batch_search *search)
+{
+	struct held *held = search->arg;
+
+	store_release(search->snapshot);
+	sem_post(&held->entered);
+	while (sem_wait(&held->go) != 0)
+		continue;
+}
+
+#define N_WAITING 5
+
+static void
+test_bounded(void **state)
+{
+	static struct hit hits[N_WAITING + 2][K];
+	static struct batch_search searches[N_WAITING + 2];
+	struct distance_query *query = array_new_aligned(1, sizeof *query);
+	atomic_bool left = true;
+	atomic_int answered = 0;
+	struct held held;
+	struct error err;
+	struct rng rng;
+	(void)state;
+
+	rng_init(&rng, test_seed(), 6);
+	make_query(query, &rng);
+	sem_init(&held.entered, 0, 0);
+	sem_init(&held.go, 0, 0);
+	struct store *store = store_new(1, shape, false, &err);
+	put_random(store, 0, &rng);
+	store_publish(store);
+	struct batch_options options = {.kernel = distance_best(),
+	    .threads = 1,
+	    .batch_max = 64,
+	    .waiting_max = N_WAITING};
+	struct batch *batch = batch_start(&options, &err);
+	for (int i = 0; i < N_WAITING + 2; i++) {
+		searches[i] = (struct batch_search){.store = store,
+		    .flat = {.query = query, .k = K, .hits = hits[i], .n = 77},
+		    .newest = 1,
+		    .given_up = i % 2 ? &left : NULL,
+		    .on_done = i == 0 ? on_held : on_counted,
+		    .arg = i == 0 ? (void *)&held : &answered};
+		int rc = batch_submit(batch, &searches[i], &err);
+		assert_int_equal(rc, i <= N_WAITING ? 0 : -1);
+		while (i == 0 && sem_wait(&held.entered) != 0)
+			continue;
+	}
+	assert_int_equal(err.code, ERR_BUSY);
+	assert_non_null(strstr(err.text, "max_queued_searches"));
+	assert_int_equal(batch_stats(batch).waiting, N_WAITING);
+	assert_int_equal(batch_stats(batch).refused, 1);
+	sem_post(&held.go);
+	while (atomic_load(&answered) < N_WAITING)
+		usleep(1000);
+	assert_int_equal(batch_stats(batch).given_up, (N_WAITING + 1) / 2);
+	batch_stop(batch);
+	for (int i = 1; i <= N_WAITING; i++) {
+		assert_int_equal(
+		    searches[i].err.code, i % 2 ? ERR_UNAVAILABLE : ERR_NONE);
+		assert_int_equal(searches[i].flat.n, i % 2 ? 0 : 1);
+		assert_int_equal(searches[i].snapshot == NULL, i % 2);
+	}
+	sem_destroy(&held.entered);
+	sem_destroy(&held.go);
+	store_free(store);
+	free(query);
+}
+
 int
 main(void)
 {
@@ -350,6 +428,7 @@ main(void)
 	    cmocka_unit_test(test_batch),
 	    cmocka_unit_test(test_stop),
 	    cmocka_unit_test(test_outdated),
+	    cmocka_unit_test(test_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

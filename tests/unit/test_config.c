@@ -57,6 +57,7 @@ test_defaults(void **state)
 	assert_int_equal(config.max_texts_bytes, 256 << 20);
 	assert_int_equal(config.max_queued_writes, 65536);
 	assert_int_equal(config.max_queued_bytes, 256 << 20);
+	assert_int_equal(config.max_queued_searches, 4096);
 	assert_false(config.insecure);
 }
 
@@ -156,6 +157,7 @@ test_refused(void **state)
 	    {"--max-body-bytes", "99999999999GiB", NULL, NULL, "max_body_bytes"},
 	    {"--max-limit", "0", NULL, NULL, "max_limit"},
 	    {"--max-queued-writes", "0", NULL, NULL, "max_queued_writes"},
+	    {"--max-queued-searches", "63", NULL, NULL, "max_queued_searches"},
 	    {"--max-queued-bytes", "1023", NULL, NULL, "max_queued_bytes"},
 	    {"--insecure=maybe", NULL, NULL, NULL, "true or false"},
 	    {"--log-level", "loud", NULL, NULL, "debug"},
