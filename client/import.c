@@ -49,6 +49,8 @@ static const char help[] =
     "For a collection that is made:\n"
     "  --bits B           bits of a dimension, 1 to 4\n"
     "  --dims M           dimensions of a code, a multiple of 64\n"
+    "  --progressive      searches read the first bit of a dimension first: several\n"
+    "                     times faster, one hit in some hundred may be lost\n"
     "  --text-model NAME  what embeds text (default: " OPTIONS_TEXT_MODEL ")\n"
     "  --distance D       Cosine, Dot or Euclid (default Cosine)\n"
     "\n"
@@ -62,6 +64,7 @@ enum {
 	OPT_FORMAT,
 	OPT_BITS,
 	OPT_DIMS,
+	OPT_PROGRESSIVE,
 	OPT_MODEL,
 	OPT_DISTANCE,
 	OPT_BATCH,
@@ -77,6 +80,7 @@ static const struct option long_options[] = {
     {"format", required_argument, NULL, OPT_FORMAT},
     {"bits", required_argument, NULL, OPT_BITS},
     {"dims", required_argument, NULL, OPT_DIMS},
+    {"progressive", no_argument, NULL, OPT_PROGRESSIVE},
     {"text-model", required_argument, NULL, OPT_MODEL},
     {"distance", required_argument, NULL, OPT_DISTANCE},
     {"batch", required_argument, NULL, OPT_BATCH},
@@ -154,6 +158,9 @@ set_option(struct import_settings *s, struct arguments *a, int option)
 		return options_number(&s->bits, "--bits", optarg, 1, CODE_BITS_MAX);
 	case OPT_DIMS:
 		return set_dims(s, optarg);
+	case OPT_PROGRESSIVE:
+		s->progressive = true;
+		return true;
 	case OPT_MODEL:
 		s->text_model = optarg;
 		return true;

@@ -102,6 +102,10 @@ compose(struct text *body, const struct import_job *job, enum import_kind kind,
 		text_printf(body, "%s\"bits\":%u", comma, s->bits);
 		comma = ",";
 	}
+	if (s->progressive) {
+		text_printf(body, "%s\"progressive\":true", comma);
+		comma = ",";
+	}
 	if (mean->n > 0) {
 		text_string(body, comma);
 		text_bytes(body, mean->bytes, mean->n);
@@ -152,6 +156,19 @@ check_number(const struct json *codes, const char *name, uint32_t want,
 }
 
 static int
+check_progressive(
+    const struct json *codes, const struct import_settings *s, struct error *err)
+{
+	struct json value;
+	if (!s->progressive || !json_member(codes, "progressive", &value) ||
+	    value.type == JSON_TRUE)
+		return 0;
+	return error_set(err, ERR_EXISTS,
+	    "the collection \"%s\" is there already, and not progressive",
+	    s->collection);
+}
+
+static int
 check_existing(const struct import_settings *s, const struct remote_answer *answer,
     struct error *err)
 {
@@ -163,7 +180,8 @@ check_existing(const struct import_settings *s, const struct remote_answer *answ
 	    !json_member(&codes, "params", &codes) ||
 	    !json_member(&codes, "codes", &codes))
 		return 0;
-	if (check_number(&codes, "dims", s->dims, s->collection, err) == -1)
+	if (check_number(&codes, "dims", s->dims, s->collection, err) == -1 ||
+	    check_progressive(&codes, s, err) == -1)
 		return -1;
 	return check_number(&codes, "bits", s->bits, s->collection, err);
 }

@@ -55,6 +55,7 @@ struct import_settings {
 	const char *distance;   /* "Cosine", "Dot", "Euclid"; NULL = not named */
 	uint32_t bits;          /* 0 = not named */
 	uint32_t dims;          /* 0 = not named */
+	bool progressive;       /* false = not named */
 	uint32_t batch;
 	uint32_t connections;
 	bool keep_text;

@@ -24,9 +24,15 @@ expect "hamming" 400 "int8 or sdc" PUT /collections/x \
 	'{"vectors":{"size":64,"distance":"Cosine"},"codes":{"bits":2,"distance":"hamming","progressive":true}}'
 expect "no boolean" 400 "true or false" PUT /collections/x \
 	'{"vectors":{"size":64,"distance":"Cosine"},"codes":{"bits":2,"progressive":1}}'
-expect "made" 200 true PUT $C \
-	'{"vectors":{"size":64,"distance":"Cosine"},"codes":{"bits":4,"progressive":true}}'
-check "import" "$HALFTONE" import --collection c --url "$URL" "$WORK/v.npy" 2>"$WORK/err"
+check "import makes it" "$HALFTONE" import --collection c --url "$URL" --bits 4 \
+	--progressive "$WORK/v.npy" 2>"$WORK/err"
+expect "made" 200 true PUT /collections/plain \
+	'{"vectors":{"size":64,"distance":"Cosine"},"codes":{"bits":4}}'
+rc=0
+"$HALFTONE" import --collection plain --url "$URL" --progressive "$WORK/v.npy" \
+	2>"$WORK/err" || rc=$?
+check "import does not take another for one" [ $rc = 1 ]
+check "it says why" grep -q "not progressive" "$WORK/err"
 
 bytes() {
 	expect "bytes" 200 "" GET $C
