@@ -8,7 +8,7 @@
 #                   else vectors are made
 #   ROWS=1000000    DIMS=512 of made ones    FOLDER=build/headline
 #   MINUTES=25      the most that one import into Redis takes; exit 3: run it again
-#   TURNS=3         SECONDS_EACH=10    3 turns of all take 8 minutes
+#   TURNS=3         SECONDS_EACH=10    3 turns of all take 10 minutes
 #   REDIS_EF_BUILD=200
 # All servers run at once on one machine, with the client; only one of them is asked.
 set -eu

@@ -1,19 +1,18 @@
 """What was asked of the figures, beside what was seen."""
 
+from halftone import WAYS
+
 LEVELS = {"amx": "AMX", "avx512": "AVX-512", "avx2": "AVX2"}
 CLIENTS = ("32 clients", "128 clients")
-# (level, rival, clients, at least so many times its queries a second of processor time)
+# (way, level, rival, clients, at least so many times its queries a second of processor time)
 AHEAD = (
-    ("amx", "Redis", "32 clients", 1.3),
-    ("amx", "Redis", "128 clients", 1.8),
-    *(("avx512", "Redis", clients, 1.2) for clients in CLIENTS),
-    *(("avx512", "pgvector", clients, 1.5) for clients in CLIENTS),
-    *(
-        ("avx2", rival, clients, None)
-        for rival in ("Redis", "pgvector")
-        for clients in CLIENTS
-    ),
-)
+    ("Halftone", "amx", "Redis", "32 clients", 1.3),
+    ("Halftone", "amx", "Redis", "128 clients", 1.8),
+    *(("Halftone progressive", "avx512", rival, clients, least)
+      for rival, least in (("Redis", 1.2), ("pgvector", 1.5)) for clients in CLIENTS),
+    *((way, "avx2", rival, clients, None)
+      for way in WAYS for rival in ("Redis", "pgvector") for clients in CLIENTS),
+)  # fmt: skip
 RECALL_AHEAD, SCAN_MAX, OPEN_MAX, FILTERED_MAX = 0.15, 1.3, 3, 1.2
 FASTER = {"50 %": None, "10 %": None, "1 %": 5, "0.1 %": 10}
 
@@ -32,62 +31,65 @@ def ratio(a, b):
     return a / b if a and b else None
 
 
+def asked_ahead(way, level, rival, clients, least):
+    asked = f"at least {least}" if least else "reported"
+    return f"{way}, {LEVELS[level]}: queries/CPU s, of {rival}'s, {clients}: {asked}"
+
+
 def of_headline(seen):
+    measured = set(ours_of(seen))
     for rows in seen.rows():
         where = f"{rows:,} documents"
-        ours = seen.value("Halftone", rows, "recall", "recall@10")
-        theirs = seen.value("Redis", rows, "recall", "recall@10")
-        ahead = ours - theirs if ours and theirs else None
-        yield row(f"recall@10, 2 bits, above Redis BIN: at least {RECALL_AHEAD}", where, ahead,
-                  ahead and ahead >= RECALL_AHEAD, "{:+.3f}")  # fmt: skip
-        for level, rival, clients, least in AHEAD:
-            name = f"Halftone, {level}"
+        for way in WAYS:
+            ours = seen.value(way, rows, "recall", "recall@10")
+            theirs = seen.value("Redis", rows, "recall", "recall@10")
+            ahead = ours - theirs if ours and theirs else None
+            yield row(f"{way}, 2 bits: recall@10 above Redis BIN: at least {RECALL_AHEAD}",
+                      where, ahead, ahead and ahead >= RECALL_AHEAD, "{:+.3f}")  # fmt: skip
+        for way, level, rival, clients, least in AHEAD:
+            name = f"{way}, {level}"
             times = ratio(seen.value(name, rows, clients, "queries/CPU s"),
                           seen.value(rival, rows, clients, "queries/CPU s"))  # fmt: skip
-            asked = f"at least {least}" if least else "reported"
-            what = f"{LEVELS[level]}: queries/CPU s, of {rival}'s, {clients}: {asked}"
-            if level in levels_of(seen):
-                yield row(what, where, times, least and times and times >= least)
-        for level in levels_of(seen):
-            name = f"Halftone, {level}"
+            if name in measured:
+                yield row(asked_ahead(way, level, rival, clients, least), where, times,
+                          least and times and times >= least)  # fmt: skip
+        for name in ours_of(seen):
             times = ratio(seen.value(name, rows, "scan", "p50 ms"),
                           seen.value(name, rows, "scan", "scan p50 ms"))  # fmt: skip
-            yield row(f"one client: p50 of its scan alone: at most {SCAN_MAX}",
-                      f"{where}, {LEVELS[level]}", times,
-                      times and times <= SCAN_MAX)  # fmt: skip
+            yield row(f"{name}, one client: p50 of its scan alone: at most {SCAN_MAX}",
+                      where, times, times and times <= SCAN_MAX)  # fmt: skip
 
 
-def levels_of(seen):
+def ours_of(seen):
     """Those that were measured here."""
     systems = {system for system, *_ in seen.values}
-    return [level for level in LEVELS if f"Halftone, {level}" in systems]
+    names = (f"{way}, {level}" for level in LEVELS for way in WAYS)
+    return [name for name in names if name in systems]
 
 
 def of_open_loop(seen):
     for rows in seen.rows():
-        for level in levels_of(seen):
-            name = f"Halftone, {level}"
+        for name in ours_of(seen):
             times = ratio(seen.value(name, rows, "70 % of peak", "p99 ms"),
                           seen.value(name, rows, "idle", "p50 ms"))  # fmt: skip
-            yield row(f"p99 at 70 % of peak, of the idle p50: at most {OPEN_MAX}",
-                      f"{rows:,} documents, {LEVELS[level]}", times,
-                      times and times <= OPEN_MAX)  # fmt: skip
+            yield row(f"{name}: p99 at 70 % of peak, of the idle p50: at most {OPEN_MAX}",
+                      f"{rows:,} documents", times, times and times <= OPEN_MAX)  # fmt: skip
 
 
 def of_filters(seen):
     for rows in seen.rows():
-        for level in levels_of(seen):
-            name, where = f"Halftone, {level}", f"{rows:,} documents, {LEVELS[level]}"
+        for name in ours_of(seen):
+            where = f"{rows:,} documents"
             whole = seen.value(name, rows, "unfiltered, 1 clients", "p50 ms")
             for share, least in FASTER.items():
                 some = seen.value(name, rows, f"{share}, 1 clients", "p50 ms")
                 faster, slower = ratio(whole, some), ratio(some, whole)
                 if least:
-                    yield row(f"filter that leaves {share}: at least {least} times as fast",
-                              where, faster, faster and faster >= least)  # fmt: skip
+                    yield row(f"{name}, filter that leaves {share}: at least {least} times "
+                              "as fast", where, faster, faster and faster >= least)  # fmt: skip
                 else:
-                    yield row(f"filter that leaves {share}: time of unfiltered, at most "
-                              f"{FILTERED_MAX}", where, slower,
+                    yield row(f"{name}, filter that leaves {share}: time of unfiltered: at "
+                              f"most {FILTERED_MAX}", where, slower,
                               slower and slower <= FILTERED_MAX)  # fmt: skip
 
 
@@ -96,15 +98,15 @@ KINDS = (("headline", of_headline), ("open loop", of_open_loop), ("filters", of_
 
 def bars(benches):
     """Rows of a table, of what these benches were asked for."""
-    measured = {level for seen in benches.values() for level in levels_of(seen)}
+    measured = {name for seen in benches.values() for name in ours_of(seen)}
     for start, rows_of in KINDS:
-        found = [seen for bench, seen in benches.items() if bench.startswith(start)]
-        for seen in found:
-            yield from rows_of(seen)
+        found = {bench: seen for bench, seen in benches.items() if bench.startswith(start)}
+        for bench, seen in found.items():
+            of = bench.removeprefix(start)  # whose vectors, where it says so
+            yield from ((what, where + of, *rest) for what, where, *rest in rows_of(seen))
         if not found:
             yield f"{start}: all", "", "not measured", ""
-    for level, name in LEVELS.items():
-        if level not in measured:
-            for _, rival, clients, least in (bar for bar in AHEAD if bar[0] == level):
-                yield (f"{name}: queries/CPU s, of {rival}'s, {clients}: at least {least}", "",
-                       f"not measured: no {name} on this machine", "")  # fmt: skip
+    for bar in AHEAD:
+        way, level, *_ = bar
+        if f"{way}, {level}" not in measured:
+            yield asked_ahead(*bar), "", f"not measured: no {LEVELS[level]} here", ""

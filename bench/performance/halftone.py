@@ -15,6 +15,16 @@ PROGRAMS = Path(os.environ.get("HALFTONE_BUILD") or "build")
 LUA = Path(__file__).with_name("post.lua")
 
 
+# How a collection is searched: what `halftone import` is told when it makes it.
+WAYS = {"Halftone": (), "Halftone progressive": ("--progressive",)}
+LEARNING = 100  # searches after which a progressive collection knows its margins
+
+
+def place(folder, way):
+    """Of its store."""
+    return folder / way.lower().replace(" ", "-")
+
+
 def levels():
     """Instruction sets to compare: those of which this processor has all."""
     flags = Path("/proc/cpuinfo").read_text(encoding="ascii").split()
@@ -94,6 +104,10 @@ class Halftone:
     def find(self, vector):
         answer = self.ask("POST", "/points/query", query_body(vector))
         return [point["id"] for point in answer["result"]["points"]]
+
+    def learn(self, queries):
+        for query in queries[:LEARNING]:
+            self.find(query)
 
     def run(self, bodies, clients, seconds, scan=False):
         """wrk's (requests, seconds, p50 ms, p99 ms, errors); the scan's p50 ms behind

@@ -10,6 +10,7 @@ Each step keeps what it has done in FOLDER and goes on where it was stopped.
 ROWS, DIMS (of made vectors), TURNS, SECONDS_EACH, MINUTES, FOLDER: see headline.sh.
 """
 
+import itertools
 import os
 import random
 import shutil
@@ -22,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from figures import Figures, number
-from halftone import Halftone, levels, query_body
+from halftone import WAYS, Halftone, levels, place, query_body
 from pgvector import Pgvector
 from process import measured
 from redis_server import Redis
@@ -85,11 +86,12 @@ class Import:
 
 
 def import_ours(folder, figures, data):
-    with Halftone(folder / "halftone") as ours:
-        if ours.count() < data.n:
-            clock = Import(ours)
-            ours.load("--bits", 2, folder / "documents.npy")
-            figures.add("Halftone", data.n, "import", 1, **clock.figures(data.n))
+    for way, options in WAYS.items():
+        with Halftone(place(folder, way)) as ours:
+            if ours.count() < data.n:
+                clock = Import(ours)
+                ours.load("--bits", 2, *options, folder / "documents.npy")
+                figures.add(way, data.n, "import", 1, **clock.figures(data.n))
 
 
 def import_redis(folder, figures, data):
@@ -136,8 +138,10 @@ def measure_recall(folder, figures, data):
             system, data.n, "recall", 1, **{"recall@10": data.recall(found)}, **more
         )
 
-    with Halftone(folder / "halftone") as ours:
-        add("Halftone", [ours.find(query) for query in data.queries])
+    for way in WAYS:
+        with Halftone(place(folder, way)) as ours:
+            ours.learn(data.queries)
+            add(way, [ours.find(query) for query in data.queries])
     if Pgvector.available():
         with Pgvector(folder / "pgvector") as postgres:
             found = [postgres.find(i) for i in range(len(data.queries))]
@@ -156,13 +160,14 @@ class Systems:
 
     def __init__(self, folder, data, stack):
         self.processes, self.loads, self.ours, self.bytes = {}, {}, {}, {}
-        for simd in levels():  # each on its own copy of the store
-            copy = folder / f"halftone-{simd}"
+        for simd, way in itertools.product(levels(), WAYS):  # each on its own copy
+            copy = folder / "copies" / f"{place(folder, way).name}-{simd}"
             shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(folder / "halftone" / "data", copy / "data")
+            shutil.copytree(place(folder, way) / "data", copy / "data")
             server = stack.enter_context(Halftone(copy, simd))
-            self.ours[f"Halftone, {simd}"] = server
-            self.add(f"Halftone, {simd}", server, partial(server.run, folder / "bodies"))
+            server.learn(data.queries)
+            self.ours[f"{way}, {simd}"] = server
+            self.add(f"{way}, {simd}", server, partial(server.run, folder / "bodies"))
         if Redis.available():
             server = stack.enter_context(Redis(folder / "redis"))
             ef = (folder / "ef").read_text(encoding="ascii")

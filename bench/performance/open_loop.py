@@ -7,13 +7,16 @@ the time of twenty.
 """
 
 import base64
+import itertools
 import json
 import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
+
 from figures import Figures, number
-from halftone import Halftone, levels
+from halftone import WAYS, Halftone, levels, place
 
 VEGETA = Path("build/peers/vegeta")
 CLIENTS, SHARES = 128, {"idle": 0.05, "70 % of peak": 0.7}
@@ -59,9 +62,11 @@ def measure(server, name, folder, figures):
 def main():
     folder = Path(os.environ.get("FOLDER") or "build/headline").resolve()
     figures = Figures("open loop")
-    for simd in levels():
-        with Halftone(folder / "halftone", simd) as server:
-            measure(server, f"Halftone, {simd}", folder, figures)
+    queries = np.load(folder / "queries.npy")
+    for simd, way in itertools.product(levels(), WAYS):
+        with Halftone(place(folder, way), simd) as server:
+            server.learn(queries)
+            measure(server, f"{way}, {simd}", folder, figures)
 
 
 if __name__ == "__main__":
