@@ -28,6 +28,7 @@ shared_buffers = 2GB
 maintenance_work_mem = 3GB
 max_parallel_maintenance_workers = {workers}
 jit = off
+autovacuum = off
 client_min_messages = warning
 hnsw.ef_search = 64
 dynamic_library_path = '$libdir:{peers}'
