@@ -85,3 +85,7 @@ for source in bench/bench_*.c; do # the others print a table each, in a folder f
 		bench/restart.sh build/halftone-server "$work/$name/million" 1000000
 	rm -rf "$work/$name"
 done
+
+echo
+echo "over the network, as docs/performance.tsv has it (make bench-headline and the others):"
+python3 bench/performance/page.py bars

@@ -109,4 +109,7 @@ def bars(benches):
     for bar in AHEAD:
         way, level, *_ = bar
         if f"{way}, {level}" not in measured:
-            yield asked_ahead(*bar), "", f"not measured: no {LEVELS[level]} here", ""
+            why = f": no {LEVELS[level]} here" * bool(
+                measured
+            )  # benches take all there are
+            yield asked_ahead(*bar), "", "not measured" + why, ""

@@ -1,11 +1,13 @@
 """docs/performance.md and its pictures, from docs/performance.tsv.
 
-    page.py      writes what stands between the lines BEGIN and END, and performance-*.svg
+    page.py         writes what stands between the lines BEGIN and END, and performance-*.svg
+    page.py bars    prints what was asked beside what was seen on this machine
 
 Every figure is the median of its turns; what was measured several times at other sizes
 stands at each of them.
 """
 
+import sys
 from collections import defaultdict
 from statistics import median
 
@@ -241,16 +243,25 @@ SECTIONS = (
 )
 
 
-def page(lines):
-    by = defaultdict(list)
+def by_machine(lines):
+    """{machine: {bench: Seen}}"""
+    out = defaultdict(lambda: defaultdict(list))
     for line in lines:
-        by[line["machine"], line["bench"]].append(line)
+        out[line["machine"]][line["bench"]].append(line)
+    return {machine: {bench: Seen(some) for bench, some in benches.items()}
+            for machine, benches in out.items()}  # fmt: skip
+
+
+def asked_and_seen(benches):
+    yield from table(("asked", "on", "seen", ""), bars(benches))
+
+
+def page(lines):
     for old in DOCS.glob("performance-*.svg"):
         old.unlink()
-    for number, machine in enumerate(dict.fromkeys(machine for machine, _ in by)):
-        benches = {b: Seen(some) for (m, b), some in by.items() if m == machine}
+    for number, (machine, benches) in enumerate(by_machine(lines).items()):
         yield f"\n## Measured on: {machine}\n"
-        yield from table(("asked", "on", "seen", ""), bars(benches))
+        yield from asked_and_seen(benches)
         for start, title, section in SECTIONS:
             for bench, seen in benches.items():
                 if not bench.startswith(start):
@@ -272,6 +283,10 @@ def kernels():
 
 
 def main():
+    if sys.argv[1:] == ["bars"]:
+        here = by_machine(figures.read()).get(figures.machine(), {})
+        print("\n".join(asked_and_seen(here)))
+        return
     path = DOCS / "performance.md"
     before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN + "\n")
     _, end, after = rest.partition(END)
