@@ -13,11 +13,12 @@ api_filter_read(struct api_filter *filter, const struct json *root,
     const struct collection *collection, struct error *err)
 {
 	int has = api_member(&filter->json, root, "filter", JSON_OBJECT, err);
-	(void)collection;
+	size_t n;
+	const struct db_field *fields = collection_fields(collection, &n);
 
 	if (has <= 0)
 		return has;
-	filter->filter = filter_new(&filter->json, NULL, 0, err);
+	filter->filter = filter_new(&filter->json, fields, n, err);
 	return filter->filter ? 0 : error_prefix(err, "filter");
 }
 

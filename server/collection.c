@@ -25,26 +25,32 @@ struct collection {
 	struct collection_binarizer *binarizers[STORE_PARTS_MAX];
 	size_t n_versions;
 	struct shared *shared;
+	struct collection_fields *fields;
 	char *text; /* settings as JSON, from collection_row */
 	atomic_size_t n_owners;
 };
 
-/* A collection without versions and binarizers, and the store of `before`, or none yet
- * where that is NULL. */
+/* A collection without versions and binarizers, with the store and the payload indexes
+ * of `before`, or none yet where that is NULL. */
 static struct collection *
 make(const struct collection_settings *settings, const struct collection *before,
     struct error *err)
 {
 	struct collection *c = array_new(1, sizeof *c);
 	struct shared *shared = before ? before->shared : array_new(1, sizeof *shared);
+	struct collection_fields *fields =
+	    before ? collection_fields_retain(before->fields)
+		   : collection_fields_new(err);
 
-	if (!c || !shared) {
+	if (!c || !shared || !fields) {
 		free(c);
 		if (!before)
 			free(shared);
+		collection_fields_release(fields);
 		error_set(err, ERR_MEMORY, "out of memory for a collection");
 		return NULL;
 	}
+	c->fields = fields;
 	if (!before)
 		atomic_init(&shared->n_owners, 0);
 	atomic_fetch_add(&shared->n_owners, 1);
@@ -248,6 +254,25 @@ fail:
 	return NULL;
 }
 
+struct collection *
+collection_make_like(const struct collection *before, struct collection_fields *fields,
+    struct error *err)
+{
+	struct collection *c = make(&before->settings, before, err);
+
+	if (!c) {
+		collection_fields_release(fields);
+		return NULL;
+	}
+	for (size_t i = 0; i < before->n_versions; i++)
+		c->binarizers[i] = collection_binarizer_retain(before->binarizers[i]);
+	memcpy(c->versions, before->versions, sizeof c->versions);
+	c->n_versions = before->n_versions;
+	collection_fields_release(c->fields);
+	c->fields = fields;
+	return c;
+}
+
 struct loading {
 	struct store *store;
 	size_t part;
@@ -353,7 +378,9 @@ collection_load(struct db_txn *txn, const struct db_collection *row, struct erro
 	struct collection *c = make(&s, NULL, err);
 	if (!c)
 		return NULL;
-	if (load(c, &stored, txn, err) != 0) {
+	if (collection_fields_read(c->fields, row->settings, row->settings_len, err) !=
+		0 ||
+	    load(c, &stored, txn, err) != 0) {
 		collection_release(c);
 		return NULL;
 	}
@@ -379,6 +406,7 @@ collection_release(struct collection *c)
 		progressive_free(c->shared->progressive);
 		free(c->shared);
 	}
+	collection_fields_release(c->fields);
 	cJSON_free(c->text);
 	free(c);
 }
@@ -393,6 +421,21 @@ struct store *
 collection_store(const struct collection *c)
 {
 	return c->shared->store;
+}
+
+struct collection_fields *
+collection_fields_of(const struct collection *c)
+{
+	return c->fields;
+}
+
+void
+collection_take_fields(struct collection *c, const struct collection *now)
+{
+	struct collection_fields *fields = collection_fields_retain(now->fields);
+
+	collection_fields_release(c->fields);
+	c->fields = fields;
 }
 
 struct progressive *
@@ -456,49 +499,6 @@ collection_code(struct db_txn *txn, const struct collection *c, uint32_t slot,
 	return 0;
 }
 
-struct collection_counts
-collection_counts(const struct collection *c)
-{
-	struct store_snapshot *snapshot = store_acquire(c->shared->store);
-	struct collection_counts counts = {
-	    .points = snapshot->n_live - snapshot->n_extra, .rows = snapshot->n_live};
-
-	store_release(snapshot);
-	return counts;
-}
-
-/* The part of a version's codes; NULL: it is gone. */
-static const struct store_part *
-part_of(const struct store_snapshot *snapshot, const struct collection_version *v)
-{
-	for (size_t p = 0; p < snapshot->n_parts; p++)
-		if (snapshot->parts[p].number == v->codes.version)
-			return &snapshot->parts[p];
-	return NULL;
-}
-
-void
-collection_version_counts(struct collection_counts *counts, const struct collection *c)
-{
-	struct store_snapshot *snapshot = store_acquire(c->shared->store);
-
-	for (size_t i = 0; i < c->n_versions; i++) {
-		const struct store_part *part = part_of(snapshot, &c->versions[i]);
-		counts[i] = (struct collection_counts){0};
-		if (part)
-			counts[i] = (struct collection_counts){
-			    .points = part->n_live - part->n_extra,
-			    .rows = part->n_live};
-	}
-	store_release(snapshot);
-}
-
-size_t
-collection_count(const struct collection *c)
-{
-	return collection_counts(c).points;
-}
-
 bool
 collection_codes_alike(const struct collection *a, const struct collection *b)
 {
@@ -529,50 +529,6 @@ collection_row(
 	    .version = collection_codes(c)->version,
 	    .binarizer = b->bytes,
 	    .binarizer_len = b->n,
-	};
-	return 0;
-}
-
-/* Bytes of blocks in the data directory, if rows stand one after the other. */
-static uint64_t
-disk_codes(const struct collection *c, const struct store_snapshot *snapshot)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < c->n_versions; i++) {
-		const struct store_part *part = part_of(snapshot, &c->versions[i]);
-		const struct db_codes *codes = &c->versions[i].codes;
-		uint32_t rows = db_codes_rows(codes);
-		if (!part)
-			continue;
-		/* Of one version holes count too. */
-		uint32_t n = snapshot->n_parts == 1 ? snapshot->n_slots : part->n_live;
-		bytes += (n + (uint64_t)rows - 1) / rows * db_codes_block_bytes(codes);
-	}
-	return bytes;
-}
-
-int
-collection_bytes(struct collection_bytes *bytes, const struct collection *c,
-    struct db *db, struct error *err)
-{
-	struct db_sizes sizes;
-	struct store_bytes memory = store_bytes(c->shared->store);
-	struct store_snapshot *snapshot = store_acquire(c->shared->store);
-	uint64_t n = snapshot->n_live, codes = disk_codes(c, snapshot);
-
-	store_release(snapshot);
-	if (db_sizes(db, &sizes, err) != 0)
-		return -1;
-	uint64_t all = sizes.n_rows > n ? sizes.n_rows : n;
-	*bytes = (struct collection_bytes){
-	    .memory_codes = memory.codes,
-	    .memory_plane0 = memory.plane0,
-	    .memory_factors = memory.factors,
-	    .memory_tables = memory.tables,
-	    .disk_codes = codes,
-	    .disk_ids = all ? sizes.ids_bytes * n / all : 0,
-	    .disk_points = all ? sizes.points_bytes * n / all : 0,
 	};
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "index/distance.h"
 #include "index/store.h"
 #include "server/db.h"
+#include "server/db_fields.h"
 
 struct progressive;
 struct recurrent;
@@ -32,10 +33,10 @@ struct text;
  *
  * A struct collection is counted: registry_find and collection_retain give a
  * reference, collection_release takes it back, and a collection that was dropped or
- * has got another version lives until its last reference is gone.  Settings and
- * versions never change: a collection with one version more is a new struct over the
- * same store. Any thread may read.  The store has one writer (server/writer.h) and any
- * readers.
+ * has got another version or payload index lives until its last reference is gone.
+ * Settings, versions and indexes never change: a collection with one more is a new
+ * struct over the same store.  Any thread may read.  The store has one writer
+ * (server/writer.h) and any readers.
  */
 #define COLLECTION_NAME_MAX 255          /* bytes; also of vector and model names */
 #define COLLECTION_SIZE_MAX 16384        /* dimensions of a vector */
@@ -137,8 +138,8 @@ void collection_release(struct collection *collection); /* NULL is fine */
 const struct collection_settings *collection_settings(const struct collection *c);
 struct store *collection_store(const struct collection *c);
 
-/* What its searches know of plane 0 (index/progressive.h), for the scan thread; NULL of a
- * collection that is not progressive. */
+/* What its searches know of plane 0 (index/progressive.h), for the scan thread; NULL of
+ * a collection that is not progressive. */
 struct progressive *collection_progressive(const struct collection *c);
 
 /* Versions, oldest first, 1 .. STORE_PARTS_MAX.  The codes of number i are part i of
@@ -151,7 +152,34 @@ const struct collection_version *collection_version(
 /* Append the file of the binarizer of version i. */
 void collection_version_file(struct text *file, const struct collection *c, size_t i);
 
-/* The last of them, and parts of it. */
+/* Payload indexes (server/db_fields.h), their numbers rising; whether one may be asked
+ * is known in the data directory (db_fields_complete).  What writes points enters them
+ * into the indexes of the newest collection. */
+#define COLLECTION_FIELDS_MAX 64
+const struct db_field *collection_fields(const struct collection *c, size_t *n);
+
+/* The one of a key, however that is written; NULL. */
+const struct db_field *collection_field(
+    const struct collection *c, const struct path *key);
+
+/* `before` with an index more, under a number that was never used in it, in the place
+ * of one of the same key; and without that of a key.  In no registry yet; for the
+ * writer, whose `before` is the newest.  One reference is the caller's.  ERR_INPUT
+ * (COLLECTION_FIELDS_MAX), ERR_FULL (no number is left), ERR_MEMORY. */
+struct collection *collection_indexed(const struct collection *before,
+    const struct path *key, enum db_field_type type, struct error *err);
+struct collection *collection_unindexed(
+    const struct collection *before, const struct path *key, struct error *err);
+
+/* For the writer, before anybody else has seen `c`: it has the indexes of `now`. */
+void collection_take_fields(struct collection *c, const struct collection *now);
+
+/* "keyword", "integer", "float", "bool", "text".  ERR_INPUT. */
+const char *collection_field_type_name(enum db_field_type type);
+int collection_field_type_parse(
+    enum db_field_type *type, const char *name, struct error *err);
+
+/* The newest version, and parts of it. */
 const struct collection_version *collection_newest(const struct collection *c);
 const struct recurrent *collection_binarizer(const struct collection *c);
 const char *collection_binarizer_id(const struct collection *c);

@@ -1,6 +1,7 @@
 #ifndef SERVER_COLLECTION_INTERNAL_H
 #define SERVER_COLLECTION_INTERNAL_H
 
+#include <cjson/cJSON.h>
 #include <stdatomic.h>
 
 #include "binarize/recurrent.h"
@@ -31,12 +32,37 @@ struct collection_binarizer {
 	atomic_size_t n_owners;
 };
 
+/* Counted: a collection and those that have the same payload indexes share them. */
+struct collection_fields {
+	struct db_field fields[COLLECTION_FIELDS_MAX];
+	struct path *paths[COLLECTION_FIELDS_MAX]; /* of the fields */
+	size_t n;
+	uint32_t next; /* the number of the next one, from 1 */
+	atomic_size_t n_owners;
+};
+
+/* None yet; one owner. */
+struct collection_fields *collection_fields_new(struct error *err);
+struct collection_fields *collection_fields_retain(struct collection_fields *fields);
+void collection_fields_release(struct collection_fields *fields); /* NULL is fine */
+struct collection_fields *collection_fields_of(const struct collection *c);
+
+/* Members "fields" and "next_field" of the settings, where there ever were any; false:
+ * no memory.  Reading: `fields` have none yet; ERR_FORMAT, ERR_MEMORY. */
+bool collection_fields_print(cJSON *object, const struct collection_fields *fields);
+int collection_fields_read(
+    struct collection_fields *fields, const char *text, size_t n, struct error *err);
+
 /* A collection of these settings, with nothing left open, and the binarizer at `path`,
  * untrained where that is NULL; and `before` with such a version more. */
 struct collection *collection_make(
     const struct collection_settings *settings, const char *path, struct error *err);
 struct collection *collection_make_next(const struct collection *before,
     const struct collection_settings *settings, const char *path, struct error *err);
+
+/* `before` with other payload indexes, whose reference it takes, also on failure. */
+struct collection *collection_make_like(const struct collection *before,
+    struct collection_fields *fields, struct error *err);
 
 /* The model by which vectors of the newest version search the codes of `v`; NULL:
  * ERR_INPUT, they cannot. */

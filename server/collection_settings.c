@@ -225,7 +225,9 @@ collection_settings_print(const struct collection *c, struct error *err)
 	    add_version(object, collection_newest(c)) &&
 	    (!s->query_model[0] || add_text(object, "query_model", s->query_model)) &&
 	    (!s->progressive || cJSON_AddTrueToObject(object, "progressive")) &&
-	    add_number(object, "created", (double)s->created_s) && add_older(object, c))
+	    add_number(object, "created", (double)s->created_s) &&
+	    add_older(object, c) &&
+	    collection_fields_print(object, collection_fields_of(c)))
 		text = cJSON_PrintUnformatted(object);
 	cJSON_Delete(object);
 	if (!text)

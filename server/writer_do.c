@@ -333,6 +333,7 @@ do_version(struct writer_operation *op, struct db_txn *txn, struct error *err)
 		    s->name);
 		return fail_alone(op);
 	}
+	collection_take_fields(op->collection, op->current);
 	if (drop_parts(op, err) != 0 ||
 	    store_add_part(store, number, s->shape, err) != 0 ||
 	    collection_row(&row, op->collection, s->id, err) != 0 ||
