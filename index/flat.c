@@ -200,9 +200,11 @@ flat_end(struct flat_scratch *s)
 		heap_sort(heap);
 		struct flat_search *search = &s->searches[i];
 		search->n = heap->n;
-		if (search->progressive && !search->rows && !s->taught[i])
+		if (search->progressive && !search->rows && !s->taught[i]) {
+			const size_t from = search->of_row && search->n > 0;
 			progressive_learn(search->progressive, s->kernel, search->query,
-			    search->hits, search->n, s->snapshot);
+			    search->hits + from, search->n - from, s->snapshot);
+		}
 	}
 }
 

@@ -29,6 +29,8 @@ struct flat_search {
 	size_t n;                   /* out: min(k, rows that count) */
 	const struct row_set *rows; /* NULL: every live row counts; else of those the
 				       ones in the set, which may be of fewer slots */
+	bool of_row; /* the query is a stored row's code: its best hit, that row, says
+			nothing of others */
 	struct progressive *progressive; /* NULL: exact; else plane 0 decides whose
 					    whole codes are read, in parts that have it
 					    and where it is known well enough

@@ -34,6 +34,7 @@ const struct http_route api_routes[] = {
     {C "/points/query/batch", api_query_batch, C "/points/query/batch", HTTP_POST, false, false},
     {C "/points/search", api_points_search, C "/points/search", HTTP_POST, false, false},
     {C "/points/search/batch", api_points_search_batch, C "/points/search/batch", HTTP_POST, false, false},
+    {C "/recall", api_recall, C "/recall", HTTP_POST, false, false},
     {C "/points/delete", api_points_delete, C "/points/delete", HTTP_POST, false, false},
     {C "/points/count", api_points_count, C "/points/count", HTTP_POST, false, false},
     {"/v1/embeddings", api_embeddings, "/v1/embeddings", HTTP_POST, false, false},

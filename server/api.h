@@ -134,7 +134,8 @@ http_handler api_collections_list, api_collections_get, api_collections_exists,
     api_collections_binarizer;
 http_handler api_points_upsert, api_points_get, api_points_delete, api_points_count,
     api_points_scroll;
-http_handler api_query, api_query_batch, api_points_search, api_points_search_batch;
+http_handler api_recall, api_query, api_query_batch, api_points_search,
+    api_points_search_batch;
 http_handler api_embeddings, api_models, api_model;
 
 #endif /* SERVER_API_H */

@@ -160,9 +160,8 @@ submit(struct queries *q, struct api_query *query, size_t k, struct error *err)
 	    .k = k,
 	    .hits = query->hits,
 	    .rows = filter ? filter->rows : NULL,
-	    .progressive = query->exact || query->planes > 0
-			       ? NULL
-			       : collection_progressive(q->collection)};
+	    .of_row = !query->recommend && api_query_names_points(query),
+	    .progressive = api_query_progressive(&query->params, q->collection)};
 	query->search.given_up = &q->request->given_up;
 	query->search.newest = collection_codes(q->collection)->version;
 	query->search.on_done = on_searched;
@@ -323,7 +322,7 @@ on_embedded(struct pool_task *task, unsigned worker)
 	    api_coder_init(&coder, q->request->context, q->collection, &q->texts, &err);
 	for (; rc == 0 && i < q->end; i += rc == 0) {
 		struct api_query *query = &q->all[i];
-		coder.planes = query->planes;
+		coder.planes = query->params.planes;
 		if (query->is_text)
 			rc = api_coder_embedded_query(
 			    &coder, query->queries, query->text, &err);

@@ -26,6 +26,12 @@ enum api_query_form {
 	API_QUERY_OLD, /* "vector" (points/search); [hits] */
 };
 
+/* "params" of a search. */
+struct api_query_params {
+	uint32_t planes; /* of the codes that are read; 0 = all */
+	bool exact;      /* whole codes of all rows, in any case */
+};
+
 struct api_query {
 	enum api_query_form form;
 	struct json root;  /* the whole */
@@ -38,8 +44,7 @@ struct api_query {
 	struct api_select select;
 
 	/* For the collection as it is by now: */
-	uint32_t planes;          /* of the codes that are read; 0 = all */
-	bool exact;               /* whole codes of all rows, in any case */
+	struct api_query_params params;
 	struct point_id *without; /* (n_without): points that are no hits */
 	size_t n_without;
 	struct distance_query *queries; /* one for each version of its codes */
@@ -53,6 +58,15 @@ struct api_query {
 /* Read a search; JSON and config are borrowed.  ERR_INPUT, ERR_UNSUPPORTED. */
 int api_query_read(struct api_query *query, const struct json *root,
     enum api_query_form form, const struct config *config, struct error *err);
+
+/* *params := what the body of a search or of a self-check says for this collection.
+ * ERR_INPUT. */
+int api_query_params_read(struct api_query_params *params, const struct json *root,
+    const struct collection *collection, struct error *err);
+
+/* For struct flat_search; NULL where all is to be read. */
+struct progressive *api_query_progressive(
+    const struct api_query_params *params, const struct collection *collection);
 
 /* Whether it names points whose codes are to be read. */
 bool api_query_names_points(const struct api_query *query);

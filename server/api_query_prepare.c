@@ -27,17 +27,16 @@ check_using(const struct api_query *query, const struct collection *collection,
 
 /* "params": {"bits": b, "exact": true}; its other members steer what does not exist
  * here. */
-static int
-read_params(
-    struct api_query *query, const struct collection *collection, struct error *err)
+int
+api_query_params_read(struct api_query_params *out, const struct json *root,
+    const struct collection *collection, struct error *err)
 {
 	uint32_t bits = collection_settings(collection)->shape.bits;
 	struct json params, value;
 	uint64_t planes;
-	int has = api_member(&params, &query->root, "params", JSON_OBJECT, err);
+	int has = api_member(&params, root, "params", JSON_OBJECT, err);
 
-	query->planes = 0;
-	query->exact = false;
+	*out = (struct api_query_params){0};
 	if (has <= 0)
 		return has;
 	if (json_member(&params, "exact", &value) && value.type != JSON_NULL) {
@@ -45,15 +44,23 @@ read_params(
 			return error_set(err, ERR_INPUT,
 			    "params.exact: expected true or false, not %s",
 			    json_type_name(value.type));
-		query->exact = value.type == JSON_TRUE;
+		out->exact = value.type == JSON_TRUE;
 	}
 	if (!json_member(&params, "bits", &value) || value.type == JSON_NULL)
 		return 0;
 	if (api_count(
 		&planes, &value, "params.bits (those of the collection)", 1, bits, err))
 		return -1;
-	query->planes = (uint32_t)planes;
+	out->planes = (uint32_t)planes;
 	return 0;
+}
+
+struct progressive *
+api_query_progressive(
+    const struct api_query_params *params, const struct collection *collection)
+{
+	return params->exact || params->planes > 0 ? NULL
+						   : collection_progressive(collection);
 }
 
 static int
@@ -240,9 +247,10 @@ api_query_prepare(struct api_query *query, struct api_coder *coder, struct db_tx
 
 	api_query_end(query);
 	if (api_select_check(&query->select, collection, err) ||
-	    check_using(query, collection, err) || read_params(query, collection, err))
+	    check_using(query, collection, err) ||
+	    api_query_params_read(&query->params, &query->root, collection, err))
 		return -1;
-	coder->planes = query->planes;
+	coder->planes = query->params.planes;
 	query->queries = array_new_aligned(
 	    collection_n_versions(collection), sizeof *query->queries);
 	if (!query->queries)
