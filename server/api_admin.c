@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "server/api.h"
+#include "server/memory.h"
 
 /* Who we are, whether we serve, and what we count. */
 
@@ -157,6 +158,7 @@ static void
 writer_metrics(struct text *out, struct api *api)
 {
 	struct db_sizes sizes;
+	uint64_t resident;
 	struct error err;
 	struct writer_stats stats = {0};
 	struct batch_stats batch = {0};
@@ -198,9 +200,12 @@ writer_metrics(struct text *out, struct api *api)
 	    stats.queued_operations, stats.queued_bytes, stats.commits,
 	    stats.operations, stats.failed, stats.points_written, stats.points_deleted,
 	    stats.commit_s);
-	if (db_sizes(api->db, &sizes, &err))
+	if (db_sizes(api->db, &sizes, &err) || db_resident(api->db, &resident, &err))
 		return;
 	text_printf(out,
+	    "# TYPE halftone_resident_bytes gauge\n"
+	    "halftone_resident_bytes{part=\"anonymous\"} %" PRIu64 "\n"
+	    "halftone_resident_bytes{part=\"store\"} %" PRIu64 "\n"
 	    "# TYPE halftone_store_bytes gauge\n"
 	    "halftone_store_bytes{part=\"file\"} %" PRIu64 "\n"
 	    "halftone_store_bytes{part=\"ids\"} %" PRIu64 "\n"
@@ -210,8 +215,9 @@ writer_metrics(struct text *out, struct api *api)
 	    "halftone_store_bytes{part=\"free\"} %" PRIu64 "\n"
 	    "# TYPE halftone_store_map_bytes gauge\nhalftone_store_map_bytes %" PRIu64
 	    "\n",
-	    sizes.file_bytes, sizes.ids_bytes, sizes.points_bytes, sizes.codes_bytes,
-	    sizes.other_bytes, sizes.free_bytes, api->config->map_bytes);
+	    memory_anonymous(), resident, sizes.file_bytes, sizes.ids_bytes,
+	    sizes.points_bytes, sizes.codes_bytes, sizes.other_bytes, sizes.free_bytes,
+	    api->config->map_bytes);
 }
 
 void

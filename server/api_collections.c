@@ -6,6 +6,7 @@
 #include "index/progressive.h"
 #include "server/api.h"
 #include "server/api_change.h"
+#include "server/memory.h"
 
 /* Collections: what is asked for is in api_settings.c; here they are listed, told
  * about, made, changed and dropped. */
@@ -161,7 +162,7 @@ add_quantization(struct text *out, struct code_shape shape)
 /* What Qdrant's clients need to see is there; what means nothing here is 0 or null. */
 static void
 add_info(struct text *out, const struct collection *collection,
-    const struct collection_bytes *bytes)
+    const struct collection_bytes *bytes, uint64_t store_resident)
 {
 	struct collection_counts counts = collection_counts(collection);
 
@@ -179,10 +180,11 @@ add_info(struct text *out, const struct collection *collection,
 	text_printf(out,
 	    ",\"bytes\":{\"memory_codes\":%zu,\"memory_plane0\":%zu,"
 	    "\"memory_factors\":%zu,\"memory_tables\":%zu,\"disk_codes\":%" PRIu64
-	    ",\"disk_ids\":%" PRIu64 ",\"disk_points\":%" PRIu64 "}},",
+	    ",\"disk_ids\":%" PRIu64 ",\"disk_points\":%" PRIu64
+	    ",\"process_anonymous\":%" PRIu64 ",\"store_resident\":%" PRIu64 "}},",
 	    bytes->memory_codes, bytes->memory_plane0, bytes->memory_factors,
 	    bytes->memory_tables, bytes->disk_codes, bytes->disk_ids,
-	    bytes->disk_points);
+	    bytes->disk_points, memory_anonymous(), store_resident);
 	text_string(out,
 	    "\"hnsw_config\":{\"m\":0,\"ef_construct\":4,\"full_scan_threshold\":0},"
 	    "\"optimizer_config\":{\"deleted_threshold\":0.0,\"vacuum_min_vector_"
@@ -199,18 +201,20 @@ api_collections_get(struct http_request *request, unsigned worker)
 {
 	struct api *api = request->context;
 	struct collection_bytes bytes;
+	uint64_t store_resident;
 	struct text out = {0};
 	struct error err;
 	(void)worker;
 
 	struct collection *collection = api_collection(request, &err);
-	if (!collection || collection_bytes(&bytes, collection, api->db, &err)) {
+	if (!collection || collection_bytes(&bytes, collection, api->db, &err) ||
+	    db_resident(api->db, &store_resident, &err)) {
 		collection_release(collection);
 		http_fail(request, &err);
 		return;
 	}
 	api_begin(&out);
-	add_info(&out, collection, &bytes);
+	add_info(&out, collection, &bytes, store_resident);
 	collection_release(collection);
 	api_end(request, &out, NULL);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -380,4 +381,48 @@ db_sizes(struct db *db, struct db_sizes *sizes, struct error *err)
 	int result = count_sizes(txn, sizes, err);
 	db_end(txn);
 	return result;
+}
+
+/* Look at windows of the map, evenly spread; returns how many of its bytes are in
+ * memory, or UINT64_MAX where the system does not tell. */
+static uint64_t
+count_resident(uint8_t *map, uint64_t size)
+{
+	enum { WINDOW = 1 << 16, PAGE_LEAST = 4096 };
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uint64_t step = WINDOW * (1 + (size - 1) / DB_RESIDENT_LOOK);
+	uint64_t looked = 0, found = 0;
+	unsigned char pages[WINDOW / PAGE_LEAST];
+
+	for (uint64_t at = 0; at < size; at += step) {
+		size_t n = size - at < WINDOW ? (size_t)(size - at) : WINDOW;
+		size_t n_pages = (n + page - 1) / page;
+		if (mincore(map + at, n, pages) != 0)
+			return UINT64_MAX;
+		looked += n_pages;
+		for (size_t i = 0; i < n_pages; i++)
+			found += pages[i] & 1;
+	}
+	return (uint64_t)((double)size * (double)found / (double)looked);
+}
+
+int
+db_resident(struct db *db, uint64_t *bytes, struct error *err)
+{
+	struct stat st;
+	uint64_t n = UINT64_MAX;
+
+	if (fstat(db->data_fd, &st) != 0)
+		return error_set(err, ERR_IO, "%s: %s", db->dir, strerror(errno));
+	size_t size = (size_t)st.st_size;
+	void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, db->data_fd, 0);
+	if (map != MAP_FAILED) {
+		n = count_resident(map, size);
+		munmap(map, size);
+	}
+	if (n == UINT64_MAX)
+		return error_set(
+		    err, ERR_IO, "%s: what is in memory: %s", db->dir, strerror(errno));
+	*bytes = n;
+	return 0;
 }

@@ -41,6 +41,7 @@ equal "needed by clients" '.result|[.status,.optimizer_status,.segments_count,
 	(.config.optimizer_config|.default_segment_number,.flush_interval_sec)]|map(type)' \
 	'["string","string","number","object","number","number","number","number","number"]'
 equal "bytes" '.result.config.params.bytes|to_entries|map(.value|type)|unique' '["number"]'
+equal "resident" '.result.config.params.bytes|.process_anonymous > 1e6 and .store_resident > 4096' true
 
 shape() { # NAME BODY JQ EXPECTED: create, look, drop
 	expect "$1" 200 "" PUT /collections/shape "$2"

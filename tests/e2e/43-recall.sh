@@ -2,8 +2,7 @@
 # Claim: POST /collections/{c}/recall says what a comparison of searches by point id from
 # outside says, for fewer bits, progressive collections, several versions and passages; it
 # is 1 where searches are exact, null where there is nothing to find; it refuses what it
-# does not know; a client that
-# leaves leaves nothing behind.
+# does not know; a client that leaves leaves nothing behind.
 . "$(dirname "$0")/common.sh"
 start --max-limit 50
 R=/collections/c/recall

@@ -538,6 +538,7 @@ test_sizes(void **state)
 	struct error err;
 	struct db *db = rows_open(rows_dir(), ROWS_MAP);
 	struct db_sizes before, after;
+	uint64_t resident;
 
 	rows_check(db_sizes(db, &before, &err), &err);
 	rows_check(rows_put(db, 1, 0, 1000, 1000, &err), &err);
@@ -548,6 +549,10 @@ test_sizes(void **state)
 	assert_int_equal(after.codes_bytes, 0);
 	assert_true(after.file_bytes >= after.points_bytes);
 	assert_true(before.other_bytes > 0 && before.file_bytes < 200000);
+	/* What was just written is in memory, whole pages of it. */
+	rows_check(db_resident(db, &resident, &err), &err);
+	assert_true(resident >= after.points_bytes / 2);
+	assert_true(resident <= after.file_bytes + 2000000);
 	db_close(db);
 }
 
