@@ -132,12 +132,14 @@ def named(seen, plain, name, rows):
 
 def imports(seen, rows):
     """Redis's comes in parts."""
-    taken = defaultdict(float)
+    taken = defaultdict(lambda: defaultdict(float))
     for (system, n, case, figure), values in seen.values.items():
-        if n == rows and case.startswith("import") and figure == "s":
-            taken[system] += median(map(float, values))
-    each = (f"{system} {shown(s)} s" for system, s in taken.items())
-    return f"Import on the wall, index included: {', '.join(each)}."
+        if n == rows and case.startswith("import"):
+            taken[system][figure] += median(map(float, values))
+    each = (
+        f"{system} {shown(of['CPU s'])} ({shown(of['s'])})" for system, of in taken.items()
+    )
+    return f"Import, index included, CPU s (seconds on the wall): {', '.join(each)}."
 
 
 def open_loop(seen, _):
