@@ -2,6 +2,7 @@
 #define INDEX_DISTANCE_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -174,13 +175,13 @@ struct distance_kernel {
 	distance_dots_fn *dot2;
 	distance_dots_fn *dot4;
 
-	/* reached (n_blocks): bit r := whether row r of the block has a dot of at least
-	 * `least`. */
-	void (*reach)(
+	/* Whether any row of the blocks has a dot of at least `least`.  Only then
+	 * reached (n_blocks): bit r := whether row r of the block does. */
+	bool (*reach)(
 	    uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least);
 
 	/* The same of rows at centres, each of which has a least dot of its own. */
-	void (*reach_at)(uint16_t *reached, const int32_t *dots, size_t n_blocks,
+	bool (*reach_at)(uint16_t *reached, const int32_t *dots, size_t n_blocks,
 	    const int32_t *least, const struct code_place *places);
 
 	/* Batches: from how many queries like this one on they pay; the bytes of

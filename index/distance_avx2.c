@@ -45,6 +45,7 @@ hamming(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 			    words - w < WORDS_A_BYTE ? words : w + WORDS_A_BYTE;
 			__m256i n0 = _mm256_setzero_si256(), n1 = n0;
 			for (; w < end; w++, blocks += 64) {
+				distance_fetch(blocks);
 				__m256i k = _mm256_set1_epi32((int)q->words[w]);
 				__m256i x0 = _mm256_load_si256((const void *)blocks);
 				__m256i x1 =
@@ -89,6 +90,7 @@ dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 			__m256i s0 = _mm256_setzero_si256(), s1 = s0;
 #pragma GCC unroll 4
 			for (size_t i = 0; i < step; i++) {
+				distance_fetch(blocks);
 				__m256i x0 = _mm256_load_si256((const void *)blocks);
 				__m256i x1 =
 				    _mm256_load_si256((const void *)(blocks + 32));
@@ -140,11 +142,21 @@ dot4(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 	dot(dots, q, blocks, n_blocks, 4);
 }
 
-static void
+/* Most often there is none: that is found out first, by the largest. */
+static bool
 reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 {
 	const __m256i below = _mm256_set1_epi32(least - 1);
+	const __m256i *d = (const void *)dots;
+	__m256i most0 = below, most1 = below;
 
+	for (size_t b = 0; b < n_blocks; b++) {
+		most0 = _mm256_max_epi32(most0, d[2 * b]);
+		most1 = _mm256_max_epi32(most1, d[2 * b + 1]);
+	}
+	most0 = _mm256_cmpgt_epi32(_mm256_max_epi32(most0, most1), below);
+	if (_mm256_testz_si256(most0, most0))
+		return false;
 	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
 		__m256i d0 = _mm256_load_si256((const void *)dots);
 		__m256i d1 = _mm256_load_si256((const void *)(dots + 8));
@@ -154,6 +166,7 @@ reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 		int high = _mm256_movemask_ps(_mm256_castsi256_ps(m1));
 		reached[b] = (uint16_t)(high << 8 | low);
 	}
+	return true;
 }
 
 /* Of 8 rows, whether the dot is below what their centres ask for. */
@@ -168,17 +181,21 @@ below_at(const int32_t *dots, const int32_t *least, const struct code_place *pla
 	return _mm256_movemask_ps(_mm256_castsi256_ps(below));
 }
 
-static void
+static bool
 reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks, const int32_t *least,
     const struct code_place *places)
 {
+	unsigned any = 0;
+
 	for (size_t b = 0; b < n_blocks; b++) {
 		int low = below_at(dots, least, places);
 		int high = below_at(dots + 8, least, places + 8);
 		reached[b] = (uint16_t) ~(high << 8 | low);
+		any |= reached[b];
 		dots += DISTANCE_ROWS;
 		places += DISTANCE_ROWS;
 	}
+	return any != 0;
 }
 
 const struct distance_kernel distance_avx2 = {

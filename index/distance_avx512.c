@@ -8,6 +8,7 @@
 static inline __m512i
 differing(__m512i count, const uint8_t *line, uint32_t word, __m512i mask)
 {
+	distance_fetch(line);
 	__m512i x = _mm512_load_si512(line);
 	__m512i k = _mm512_set1_epi32((int)word);
 
@@ -69,6 +70,8 @@ dot(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 		for (size_t w = 0; w < words; w += step, k += SUMS) {
 #pragma GCC unroll 8
 			for (unsigned i = 0; i < SUMS; i++) {
+				if (i % groups == 0)
+					distance_fetch(blocks + 64 * (i / groups));
 				__m512i x =
 				    _mm512_load_si512(blocks + 64 * (i / groups));
 				x = _mm512_and_si512(x, mask[i % groups]);
@@ -107,21 +110,31 @@ distance_avx512_dot4(int32_t *dots, const struct distance_query *q,
 	dot(dots, q, blocks, n_blocks, 4);
 }
 
-void
+/* Most often there is none: that is found out first, by the largest. */
+bool
 distance_avx512_reach(
     uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 {
 	const __m512i want = _mm512_set1_epi32(least);
+	__m512i most = _mm512_set1_epi32(-INT32_MAX - 1);
 
+	for (size_t b = 0; b < n_blocks; b++)
+		most =
+		    _mm512_max_epi32(most, _mm512_load_si512(dots + b * DISTANCE_ROWS));
+	if (_mm512_cmpge_epi32_mask(most, want) == 0)
+		return false;
 	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS)
 		reached[b] =
 		    (uint16_t)_mm512_cmpge_epi32_mask(_mm512_load_si512(dots), want);
+	return true;
 }
 
-void
+bool
 distance_avx512_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
     const int32_t *least, const struct code_place *places)
 {
+	unsigned any = 0;
+
 	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
 		/* The centre is the lower half of a place. */
 		__m512i centre = _mm512_loadu_si512(places + b * DISTANCE_ROWS);
@@ -129,7 +142,9 @@ distance_avx512_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks
 		__m512i want = _mm512_i32gather_epi32(centre, least, 4);
 		reached[b] =
 		    (uint16_t)_mm512_cmpge_epi32_mask(_mm512_load_si512(dots), want);
+		any |= reached[b];
 	}
+	return any != 0;
 }
 
 const struct distance_kernel distance_avx512 = {

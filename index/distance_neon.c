@@ -149,12 +149,20 @@ dot4(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 	dot(dots, q, blocks, n_blocks, 4);
 }
 
-static void
+/* Most often there is none: that is found out first, by the largest. */
+static bool
 reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 {
 	static const uint32_t bits[4] = {1, 2, 4, 8};
 	const int32x4_t want = vdupq_n_s32(least);
+	int32x4_t most[2] = {vld1q_s32(dots), vld1q_s32(dots + 4)};
 
+	for (size_t row = 0; row < n_blocks * DISTANCE_ROWS; row += 8) {
+		most[0] = vmaxq_s32(most[0], vld1q_s32(dots + row));
+		most[1] = vmaxq_s32(most[1], vld1q_s32(dots + row + 4));
+	}
+	if (vmaxvq_s32(vmaxq_s32(most[0], most[1])) < least)
+		return false;
 	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
 		uint32x4_t found = vdupq_n_u32(0);
 #pragma GCC unroll 4
@@ -166,6 +174,7 @@ reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 		}
 		reached[b] = (uint16_t)vaddvq_u32(found);
 	}
+	return true;
 }
 
 /* ---- batches ---- */

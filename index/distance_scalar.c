@@ -74,21 +74,27 @@ dot4(int32_t *dots, const struct distance_query *q, const uint8_t *blocks,
 	dot(dots, q, blocks, n_blocks, 4);
 }
 
-static void
+static bool
 reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 {
+	unsigned any = 0;
+
 	for (size_t b = 0; b < n_blocks; b++) {
 		unsigned bits = 0;
 		for (size_t r = 0; r < DISTANCE_ROWS; r++)
 			bits |= (unsigned)(dots[b * DISTANCE_ROWS + r] >= least) << r;
 		reached[b] = (uint16_t)bits;
+		any |= bits;
 	}
+	return any != 0;
 }
 
-void
+bool
 distance_scalar_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
     const int32_t *least, const struct code_place *places)
 {
+	unsigned any = 0;
+
 	for (size_t b = 0; b < n_blocks; b++) {
 		unsigned bits = 0;
 		for (size_t r = 0; r < DISTANCE_ROWS; r++) {
@@ -96,7 +102,9 @@ distance_scalar_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks
 			bits |= (unsigned)(dots[row] >= least[places[row].centre]) << r;
 		}
 		reached[b] = (uint16_t)bits;
+		any |= bits;
 	}
+	return any != 0;
 }
 
 size_t

@@ -96,7 +96,7 @@ score_of(int32_t dot, const struct distance_query *q, const struct distance_rows
 	return score;
 }
 
-#define STEP 8 /* blocks */
+#define STEP 16 /* blocks */
 
 size_t
 distance_select(const struct distance_kernel *kernel, struct hit *found,
@@ -113,20 +113,24 @@ distance_select(const struct distance_kernel *kernel, struct hit *found,
 		distance_least(least_dots, q, bounds, least);
 	else
 		least_dots[0] = -INT32_MAX;
-	for (size_t b = 0; b < n_blocks; b++) {
-		const size_t i = b % STEP, row = b * DISTANCE_ROWS;
+	for (size_t b = 0; b < n_blocks; b += STEP) {
+		const size_t row = b * DISTANCE_ROWS;
 		const size_t m = n_blocks - b < STEP ? n_blocks - b : STEP;
-		if (i == 0 && centres)
-			kernel->reach_at(
-			    reached, dots + row, m, least_dots, rows->place + row);
-		else if (i == 0)
-			kernel->reach(reached, dots + row, m, least_dots[0]);
-		uint32_t rest = reached[i] & rows->live[b];
-		for (; rest; rest &= rest - 1) {
-			size_t at = row + (size_t)__builtin_ctz(rest);
-			float score = score_of(dots[at], q, rows, at);
-			if (score >= least)
-				found[n++] = (struct hit){score, (uint32_t)at};
+		const bool any =
+		    centres ? kernel->reach_at(
+				  reached, dots + row, m, least_dots, rows->place + row)
+			    : kernel->reach(reached, dots + row, m, least_dots[0]);
+		if (!any)
+			continue;
+		for (size_t i = 0; i < m; i++) {
+			uint32_t rest = reached[i] & rows->live[b + i];
+			for (; rest; rest &= rest - 1) {
+				size_t at = row + i * DISTANCE_ROWS +
+					    (size_t)__builtin_ctz(rest);
+				float score = score_of(dots[at], q, rows, at);
+				if (score >= least)
+					found[n++] = (struct hit){score, (uint32_t)at};
+			}
 		}
 	}
 	return n;

@@ -14,7 +14,7 @@ static int
 thread_init(struct flat_thread *t)
 {
 	t->dots = array_new_aligned(
-	    (size_t)FLAT_BATCH_MAX * STORE_CHUNK_ROWS, sizeof *t->dots);
+	    (size_t)FLAT_BATCH_MAX * FLAT_STRIDE, sizeof *t->dots);
 	t->some_dots = array_new_aligned(STORE_CHUNK_ROWS, sizeof *t->some_dots);
 	t->found = array_new_aligned(STORE_CHUNK_ROWS, sizeof *t->found);
 	t->work = array_new_aligned(DISTANCE_WORK_BYTES, 1);

@@ -9,9 +9,13 @@
 
 #define FLAT_BATCH_MAX 64 /* queries of a batch */
 
+/* From the dots of one query to those of the next: of a power of two, all would lie in
+ * the same few lines of the first-level cache. */
+#define FLAT_STRIDE (STORE_CHUNK_ROWS + DISTANCE_ROWS)
+
 /* What a thread works with. */
 struct flat_thread {
-	int32_t *dots;      /* (FLAT_BATCH_MAX, STORE_CHUNK_ROWS) */
+	int32_t *dots;      /* (FLAT_BATCH_MAX, FLAT_STRIDE) */
 	int32_t *some_dots; /* (STORE_CHUNK_ROWS) */
 	struct hit *found;  /* (STORE_CHUNK_ROWS) */
 	void *work;         /* DISTANCE_WORK_BYTES */

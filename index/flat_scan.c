@@ -103,7 +103,7 @@ scan_survivors(const struct flat_scratch *scratch, struct flat_thread *t, size_t
 		scan_some(scratch, t, i, part, p, survivors);
 }
 
-/* dots (batch.n, STORE_CHUNK_ROWS) := of the chunk's n_blocks blocks that the group
+/* dots (batch.n, FLAT_STRIDE) := of the chunk's n_blocks blocks that the group
  * meets. */
 static void
 meet(const struct flat_scratch *scratch, struct flat_thread *t,
@@ -115,13 +115,13 @@ meet(const struct flat_scratch *scratch, struct flat_thread *t,
 	for (size_t b = 0; g->together && b < p->end; b += DISTANCE_BATCH_BLOCKS) {
 		size_t left = p->end - b;
 		scratch->kernel->batch_dots(t->dots + b * DISTANCE_ROWS,
-		    STORE_CHUNK_ROWS, &g->batch,
+		    FLAT_STRIDE, &g->batch,
 		    blocks + b * distance_block_bytes(shape),
 		    left < DISTANCE_BATCH_BLOCKS ? left : DISTANCE_BATCH_BLOCKS,
 		    t->work);
 	}
 	for (size_t j = 0; !g->together && j < g->batch.n; j++)
-		distance_dots(scratch->kernel, t->dots + j * STORE_CHUNK_ROWS,
+		distance_dots(scratch->kernel, t->dots + j * FLAT_STRIDE,
 		    g->batch.queries[j], blocks, p->end);
 }
 
@@ -147,7 +147,7 @@ flat_scan_chunk(
 		for (size_t j = 0; j < g->batch.n; j++) {
 			const size_t i = g->searches[j];
 			const struct distance_query *q = g->batch.queries[j];
-			const int32_t *dots = t->dots + j * STORE_CHUNK_ROWS;
+			const int32_t *dots = t->dots + j * FLAT_STRIDE;
 			const uint16_t *live =
 			    live_rows(words, &scratch->searches[i], &p);
 			if (g->coarse)

@@ -92,7 +92,25 @@ differs(const struct world *w, const struct distance_kernel *kernel, const char 
 	    w->n_queries, w->n_blocks);
 }
 
-/* Which rows reach a dot of their centre's, one or another of the first four. */
+/* Which rows reach a dot, and one that is too much. */
+static bool
+same_reached(
+    const struct world *w, const struct distance_kernel *kernel, const int32_t *dots)
+{
+	const struct distance_kernel *scalar = distance_find(CPU_SCALAR);
+	uint16_t want[DISTANCE_BATCH_BLOCKS], got[DISTANCE_BATCH_BLOCKS];
+	const int32_t some = dots[2];
+	int32_t most = some;
+
+	for (size_t r = 0; r < w->n_blocks * DISTANCE_ROWS; r++)
+		most = dots[r] > most ? dots[r] : most;
+	return !kernel->reach(got, dots, w->n_blocks, most + 1) &&
+	       scalar->reach(want, dots, w->n_blocks, some) &&
+	       kernel->reach(got, dots, w->n_blocks, some) &&
+	       memcmp(got, want, w->n_blocks * sizeof *got) == 0;
+}
+
+/* Which rows reach their centre's, one or another of up to four dots. */
 static bool
 same_at_centres(
     const struct world *w, const struct distance_kernel *kernel, const int32_t *dots)
@@ -102,34 +120,35 @@ same_at_centres(
 	struct code_place *places = guard_new(bytes);
 	int32_t *least = guard_copy(dots, 4 * sizeof *least);
 	uint16_t want[DISTANCE_BATCH_BLOCKS], got[DISTANCE_BATCH_BLOCKS];
+	const uint64_t centres = 1 + rng_below(w->rng, 4);
 
 	for (size_t r = 0; r < rows; r++)
 		places[r] = (struct code_place){
-		    (uint16_t)rng_below(w->rng, 4), (uint16_t)rng_u64(w->rng)};
-	distance_find(CPU_SCALAR)->reach_at(want, dots, w->n_blocks, least, places);
-	kernel->reach_at(got, dots, w->n_blocks, least, places);
+		    (uint16_t)rng_below(w->rng, centres), (uint16_t)rng_u64(w->rng)};
+	for (size_t c = 0; c < 4 && rng_below(w->rng, 2); c++)
+		least[c] = INT32_MAX;
+	bool any =
+	    distance_find(CPU_SCALAR)->reach_at(want, dots, w->n_blocks, least, places);
+	bool same = kernel->reach_at(got, dots, w->n_blocks, least, places) == any;
 	guard_free(places, bytes);
 	guard_free(least, 4 * sizeof *least);
-	return memcmp(got, want, w->n_blocks * sizeof *got) == 0;
+	return same && (!any || memcmp(got, want, w->n_blocks * sizeof *got) == 0);
 }
 
-/* The first query by itself, and which rows reach its third dot. */
+/* The first query by itself, and which rows reach some. */
 static int
 compare_one(
     const struct world *w, const struct distance_kernel *kernel, struct error *err)
 {
 	const size_t bytes = w->n_blocks * DISTANCE_ROWS * sizeof(int32_t);
 	int32_t *dots = guard_new(bytes);
-	uint16_t want[DISTANCE_BATCH_BLOCKS], got[DISTANCE_BATCH_BLOCKS];
 	int result = 0;
 
 	distance_dots(kernel, dots, &w->query[0], w->blocks, w->n_blocks);
 	if (memcmp(dots, w->want, bytes) != 0)
 		result = differs(w, kernel, "the dots alone", err);
-	distance_find(CPU_SCALAR)->reach(want, w->want, w->n_blocks, w->want[2]);
 	memcpy(dots, w->want, bytes);
-	kernel->reach(got, dots, w->n_blocks, w->want[2]);
-	if (memcmp(got, want, w->n_blocks * sizeof *got) != 0)
+	if (!same_reached(w, kernel, dots))
 		result = differs(w, kernel, "the reached rows", err);
 	if (!same_at_centres(w, kernel, dots))
 		result = differs(w, kernel, "the reached rows at centres", err);
@@ -137,26 +156,35 @@ compare_one(
 	return result;
 }
 
+/* Dots of queries lie apart by more than a query's: what is between them stays. */
 static int
 compare_batch(
     const struct world *w, const struct distance_kernel *kernel, struct error *err)
 {
-	const size_t bytes =
-	    w->n_queries * w->n_blocks * DISTANCE_ROWS * sizeof(int32_t);
+	const size_t rows = w->n_blocks * DISTANCE_ROWS;
+	const size_t stride = rows + rng_below(w->rng, 3) * DISTANCE_ROWS;
+	const size_t n_dots = (w->n_queries - 1) * stride + rows;
 	const struct distance_query *queries[QUERIES_MAX];
 	const size_t n_prepared = round_up(kernel->batch_bytes(w->query, w->n_queries));
 	struct distance_batch batch = {queries, w->n_queries, guard_new(n_prepared)};
-	int32_t *dots = guard_new(bytes);
+	int32_t *dots = guard_new(n_dots * sizeof *dots);
 	int result = 0;
 
 	for (size_t i = 0; i < w->n_queries; i++)
 		queries[i] = &w->query[i];
+	memset(dots, 0x77, n_dots * sizeof *dots);
 	kernel->batch_prepare(&batch);
-	kernel->batch_dots(
-	    dots, w->n_blocks * DISTANCE_ROWS, &batch, w->blocks, w->n_blocks, w->work);
-	if (memcmp(dots, w->want, bytes) != 0)
-		result = differs(w, kernel, "the dots of a batch", err);
-	guard_free(dots, bytes);
+	kernel->batch_dots(dots, stride, &batch, w->blocks, w->n_blocks, w->work);
+	for (size_t i = 0; i < w->n_queries; i++) {
+		const int32_t *of_query = dots + i * stride;
+		if (memcmp(of_query, w->want + i * rows, rows * sizeof *dots) != 0)
+			result = differs(w, kernel, "the dots of a batch", err);
+		for (size_t j = rows; i + 1 < w->n_queries && j < stride; j++)
+			if (of_query[j] != 0x77777777)
+				result =
+				    differs(w, kernel, "nothing between the dots", err);
+	}
+	guard_free(dots, n_dots * sizeof *dots);
 	guard_free(batch.prepared, n_prepared);
 	return result;
 }
