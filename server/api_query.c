@@ -367,7 +367,9 @@ prepare_all(struct queries *q, size_t *i, struct db_txn *txn, struct error *err)
 	    api_coder_init(&coder, q->request->context, q->collection, &q->texts, err);
 
 	for (*i = q->first; rc >= 0 && *i < q->end; *i += rc >= 0) {
-		rc = read_filter(q, &q->all[*i], err);
+		rc = api_wanted(q->request, err);
+		if (rc == 0)
+			rc = read_filter(q, &q->all[*i], err);
 		if (rc == 0)
 			rc = api_query_prepare(&q->all[*i], &coder, txn, err);
 	}
@@ -406,9 +408,7 @@ start_group(struct queries *q)
 	q->end = q->n - q->first < group_max(q) ? q->n : q->first + group_max(q);
 	api_texts_init(&q->texts, q->request->context);
 	q->start_ns = clock_ns();
-	int rc = api_wanted(q->request, &err);
-	if (rc == 0)
-		rc = prepare(q, &i, &err);
+	int rc = prepare(q, &i, &err);
 	if (rc == 0 && q->texts.n > 0)
 		rc = api_texts_embed(&q->texts, q->request, on_embedded, &err);
 	else if (rc == 0)
