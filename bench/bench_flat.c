@@ -93,8 +93,8 @@ queries_init(struct queries *q, enum distance_kind kind, struct code_shape shape
 			distance_query_sdc(&q->query[i], levels, 1, shape, terms);
 		else
 			distance_query_int8(&q->query[i], values, 1, shape, terms);
-		q->searches[i] =
-		    (struct flat_search){&q->query[i], K, q->hits[i], 0, NULL, NULL};
+		q->searches[i] = (struct flat_search){
+		    .query = &q->query[i], .k = K, .hits = q->hits[i]};
 	}
 }
 

@@ -128,10 +128,17 @@ void api_settings_free(struct collection_settings *settings);
 int api_settings_change(struct collection_settings *settings,
     const struct collection_settings *now, const struct json *root, struct error *err);
 
+/* Append the payload indexes of a collection, as an object.  Errors are those of db.h. */
+int api_index_schema(struct text *out, struct api *api,
+    const struct collection *collection, struct error *err);
+
 http_handler api_root, api_page, api_contract, api_healthz, api_readyz, api_metrics;
 http_handler api_collections_list, api_collections_get, api_collections_exists,
     api_collections_create, api_collections_update, api_collections_drop,
     api_collections_binarizer;
+http_handler api_index_create, api_index_delete;
+http_handler api_payload_set, api_payload_overwrite, api_payload_delete,
+    api_payload_clear;
 http_handler api_points_upsert, api_points_get, api_points_delete, api_points_count,
     api_points_scroll;
 http_handler api_recall, api_query, api_query_batch, api_points_search,

@@ -13,6 +13,9 @@ api_change_free(struct api_change *change)
 	free(change->points);
 	free(change->wires);
 	free(change->ids);
+	for (size_t i = 0; i < change->n_paths; i++)
+		path_free(change->paths[i]);
+	free(change->paths);
 	api_texts_free(&change->texts);
 	api_chunks_free(&change->chunks);
 	api_filter_free(&change->filter);

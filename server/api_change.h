@@ -17,11 +17,13 @@ struct api_change {
 	struct writer_operation operation;
 	struct writer_point *points; /* (operation.n), of an upsert */
 	uint8_t *wires;              /* (n, code_bytes) */
-	struct point_id *ids;        /* (n), of a deletion */
-	struct api_texts texts;      /* of an upsert */
-	struct api_chunks chunks;    /* those of texts that were cut */
-	struct api_filter filter;    /* of a deletion by filter */
-	uint32_t slot;               /* where its rows go on */
+	struct point_id *ids;        /* (n), of a deletion and of payloads */
+	struct path **paths;         /* (n_paths), of payloads and indexes */
+	size_t n_paths;
+	struct api_texts texts;   /* of an upsert */
+	struct api_chunks chunks; /* those of texts that were cut */
+	struct api_filter filter; /* of a change by filter */
+	uint32_t slot;            /* where its rows go on */
 
 	/* When the writer is done: */
 	struct error err; /* ERR_NONE: done */
@@ -43,6 +45,14 @@ int api_change_check(const struct api *api, size_t n, struct error *err);
  * {"operation_id", "status"}.  NULL: ERR_NOT_FOUND, ERR_MEMORY. */
 struct api_change *api_change_of_path(
     struct http_request *request, enum writer_kind kind, size_t n, struct error *err);
+
+/* The same of `points` or of those that `filter` names, which root has.  Also
+ * ERR_INPUT, ERR_TOO_LARGE and as api_filter_read. */
+struct api_change *api_change_of_points(struct http_request *request,
+    enum writer_kind kind, const struct json *root, struct error *err);
+
+/* Keep it and hand it to the writer, those of a filter in groups. */
+void api_change_run(struct api_change *change);
 
 /* That answer, or the error of a change that failed. */
 void api_change_answer(struct api_change *change);

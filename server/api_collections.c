@@ -193,7 +193,7 @@ add_info(struct text *out, const struct collection *collection,
 	add_quantization(out, collection_settings(collection)->shape);
 	text_string(out, ",\"metadata\":{");
 	add_codes(out, collection);
-	text_string(out, "}},\"payload_schema\":{}}");
+	text_string(out, "}},\"payload_schema\":");
 }
 
 void
@@ -215,8 +215,15 @@ api_collections_get(struct http_request *request, unsigned worker)
 	}
 	api_begin(&out);
 	add_info(&out, collection, &bytes, store_resident);
+	int rc = api_index_schema(&out, api, collection, &err);
 	collection_release(collection);
-	api_end(request, &out, NULL);
+	text_string(&out, "}");
+	if (rc == 0) {
+		api_end(request, &out, NULL);
+	} else {
+		text_free(&out);
+		http_fail(request, &err);
+	}
 }
 
 /* *at := the version that the query names, or the newest. */

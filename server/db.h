@@ -220,6 +220,10 @@ int db_record(struct db_txn *txn, uint32_t collection, uint32_t slot, bool *foun
 int db_record_next(struct db_txn *txn, uint32_t collection, bool *found, uint32_t *slot,
     struct db_record *record, struct error *err);
 
+/* Write the record of a row that is there: for who changes the payload alone. */
+int db_record_put(struct db_txn *txn, uint32_t collection, uint32_t slot,
+    const struct db_record *record, struct error *err);
+
 /* Write a point (id -> slots and slot -> record).  passages: (rows->n), those of a text
  * that was cut, or NULL for one row that is none.  Of *record its id, operation and
  * payload are read.  Rows that the point had before and no longer has are the caller's

@@ -202,8 +202,8 @@ db_record_next(struct db_txn *txn, uint32_t collection, bool *found, uint32_t *s
 	return read_record(txn->db, record, &value, err);
 }
 
-static int
-put_record(struct db_txn *txn, uint32_t collection, uint32_t slot,
+int
+db_record_put(struct db_txn *txn, uint32_t collection, uint32_t slot,
     const struct db_record *record, struct error *err)
 {
 	size_t at = RECORD_HEADER_BYTES + record->id.len;
@@ -265,7 +265,7 @@ db_point_put(struct db_txn *txn, uint32_t collection, const struct db_rows *rows
 		row.number = (uint32_t)i;
 		if (passages)
 			row.passage = passages[i];
-		if (put_record(txn, collection, rows->slots[i], &row, err) != 0)
+		if (db_record_put(txn, collection, rows->slots[i], &row, err) != 0)
 			return -1;
 		row.payload_len = 0;
 	}

@@ -1,24 +1,8 @@
-#include "server/path.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-
-enum kind { MEMBER, ELEMENT, EACH };
-
-struct part {
-	enum kind kind;
-	size_t index;    /* ELEMENT */
-	const char *key; /* MEMBER */
-};
-
-struct path {
-	size_t n_parts;
-	struct part parts[PATH_PARTS_MAX + 1]; /* one for path_new_each */
-	char *key;
-	char *text; /* keys of parts, each with a '\0' */
-};
+#include "server/path_internal.h"
 
 static int
 refuse(const char *key, size_t n, struct error *err)
@@ -32,11 +16,11 @@ refuse(const char *key, size_t n, struct error *err)
 /* A bare or quoted key at p, ended by '\0' in its place; where the next part begins, or
  * NULL.  *next := the byte that stood there. */
 static char *
-take_member(struct part *part, char *p, char *next)
+take_member(struct path_part *part, char *p, char *next)
 {
 	bool quoted = *p == '"';
 
-	part->kind = MEMBER;
+	part->kind = PATH_MEMBER;
 	part->key = p + quoted;
 	p += quoted;
 	p += strcspn(p, quoted ? "\"" : ".[]\"");
@@ -51,13 +35,13 @@ take_member(struct part *part, char *p, char *next)
 
 /* "[]" or "[3]" at p. */
 static char *
-take_element(struct part *part, char *p)
+take_element(struct path_part *part, char *p)
 {
 	char *digits = ++p;
 
-	part->kind = EACH;
+	part->kind = PATH_EACH;
 	for (; *p >= '0' && *p <= '9'; p++) {
-		part->kind = ELEMENT;
+		part->kind = PATH_ELEMENT;
 		if (p - digits > 9)
 			return NULL;
 		part->index = part->index * 10 + (size_t)(*p - '0');
@@ -75,7 +59,7 @@ cut(struct path *path)
 	while (p && next != '\0') {
 		if (path->n_parts == PATH_PARTS_MAX)
 			return false;
-		struct part *part = &path->parts[path->n_parts++];
+		struct path_part *part = &path->parts[path->n_parts++];
 		if (next == '[') {
 			p = take_element(part, p);
 			next = p ? *p : '\0';
@@ -116,8 +100,8 @@ path_new_each(const char *key, size_t n, struct error *err)
 {
 	struct path *path = path_new(key, n, err);
 
-	if (path && path->parts[path->n_parts - 1].kind != EACH)
-		path->parts[path->n_parts++].kind = EACH;
+	if (path && path->parts[path->n_parts - 1].kind != PATH_EACH)
+		path->parts[path->n_parts++].kind = PATH_EACH;
 	return path;
 }
 
@@ -143,9 +127,9 @@ path_equal(const struct path *a, const struct path *b)
 	if (a->n_parts != b->n_parts)
 		return false;
 	for (size_t i = 0; i < a->n_parts; i++) {
-		const struct part *x = &a->parts[i], *y = &b->parts[i];
+		const struct path_part *x = &a->parts[i], *y = &b->parts[i];
 		if (x->kind != y->kind || x->index != y->index ||
-		    (x->kind == MEMBER && strcmp(x->key, y->key) != 0))
+		    (x->kind == PATH_MEMBER && strcmp(x->key, y->key) != 0))
 			return false;
 	}
 	return true;
@@ -153,25 +137,25 @@ path_equal(const struct path *a, const struct path *b)
 
 /* The parts from `part` on, below `value`. */
 static bool
-any(const struct part *part, const struct part *end, const struct json *value,
+any(const struct path_part *part, const struct path_part *end, const struct json *value,
     path_on_value *on_value, void *arg)
 {
 	struct json member;
 
 	if (part == end)
 		return on_value(arg, value);
-	if (part->kind == MEMBER)
+	if (part->kind == PATH_MEMBER)
 		return json_member(value, part->key, &member) &&
 		       any(part + 1, end, &member, on_value, arg);
 	if (value->type != JSON_ARRAY)
 		return false;
 	struct json_walk walk = json_walk(value);
 	for (size_t i = 0; json_next(&walk); i++) {
-		if (part->kind == ELEMENT && i < part->index)
+		if (part->kind == PATH_ELEMENT && i < part->index)
 			continue;
 		if (any(part + 1, end, &walk.value, on_value, arg))
 			return true;
-		if (part->kind == ELEMENT)
+		if (part->kind == PATH_ELEMENT)
 			return false;
 	}
 	return false;

@@ -33,6 +33,9 @@ struct writer {
 
 	/* The thread's own. */
 	bool purging; /* dropped collections may have rows left */
+	bool filling; /* indexes may lack rows */
+	struct writer_fill fill;
+	struct queue waiting; /* operations that are done when their index is full */
 };
 
 static void
@@ -105,6 +108,15 @@ publish(struct writer *writer, struct writer_operation *op)
 		registry_remove(writer->registry, op->collection);
 		writer->purging = true;
 		break;
+	case WRITER_PAYLOAD:
+		break;
+	case WRITER_INDEX:
+	case WRITER_UNINDEX:
+		if (op->made)
+			registry_replace(writer->registry, op->made);
+		writer->filling = true;
+		writer->purging = true;
+		break;
 	}
 }
 
@@ -135,6 +147,8 @@ commit_group(struct writer *writer, struct writer_operation *first, struct error
 			store_rollback(collection_store(op->collection));
 		else if (!op->result.err)
 			publish(writer, op);
+		collection_release(op->made);
+		op->made = NULL;
 	}
 	return result;
 }
@@ -164,6 +178,37 @@ finish(struct writer *writer, struct writer_operation *op)
 	op->on_done(op, &result); /* the caller's memory: may be gone now */
 }
 
+/* Whether it is to wait for an index that still lacks rows.  A failure is one of the
+ * index, which goes on. */
+static bool
+is_waiting(struct writer *writer, const struct writer_operation *op)
+{
+	struct error err;
+	bool full = true;
+
+	if (op->kind != WRITER_INDEX || !op->index.wait || op->result.err)
+		return false;
+	if (writer_index_is_full(&full, op, writer->registry, writer->db, &err) != 0)
+		log_event(LOG_WARN, "index_failed", "error=\"%s\"", err.text);
+	return !full;
+}
+
+/* Finish those that have waited enough. */
+static void
+look_after_waiting(struct writer *writer)
+{
+	struct queue waiting = writer->waiting;
+
+	queue_clear(&writer->waiting);
+	for (struct writer_operation *op = waiting.first, *next; op; op = next) {
+		next = op->next;
+		if (is_waiting(writer, op))
+			queue_add(&writer->waiting, op);
+		else
+			finish(writer, op);
+	}
+}
+
 static void
 run_group(struct writer *writer, struct writer_operation *first)
 {
@@ -172,7 +217,10 @@ run_group(struct writer *writer, struct writer_operation *first)
 	if (commit_group(writer, first, &err) == 0) {
 		for (struct writer_operation *op = first, *next; op; op = next) {
 			next = op->next;
-			finish(writer, op);
+			if (is_waiting(writer, op))
+				queue_add(&writer->waiting, op);
+			else
+				finish(writer, op);
 		}
 		return;
 	}
@@ -214,8 +262,24 @@ purge(struct writer *writer)
 		writer->purging = more;
 }
 
+/* Enter some rows into an index that lacks them.  A failure is tried again at the next
+ * tick. */
+static void
+fill(struct writer *writer)
+{
+	struct error err;
+
+	if (writer_fill(&writer->fill, &writer->filling, writer->registry, writer->db,
+		&err) != 0) {
+		log_event(LOG_WARN, "index_failed", "error=\"%s\"", err.text);
+		writer->filling = false;
+	}
+	if (!writer->fill.collection)
+		look_after_waiting(writer);
+}
+
 /* The operations that wait, up to the size of a group, or to one after which the
- * registry is to say which versions a collection has. */
+ * registry is to say which versions or indexes a collection has. */
 static struct writer_operation *
 take_group(struct queue *queue)
 {
@@ -229,7 +293,8 @@ take_group(struct queue *queue)
 		bytes += op->size_bytes;
 		if (group.first && bytes > WRITER_GROUP_BYTES_MAX)
 			break;
-		last = op->kind == WRITER_VERSION;
+		last = op->kind == WRITER_VERSION || op->kind == WRITER_INDEX ||
+		       op->kind == WRITER_UNINDEX;
 		queue->first = op->next;
 		queue_add(&group, op);
 	}
@@ -247,6 +312,8 @@ do_work(struct writer *writer, struct writer_operation *group)
 		run_group(writer, group);
 	if (writer->purging)
 		purge(writer);
+	if (writer->filling)
+		fill(writer);
 	pthread_mutex_lock(&writer->lock);
 	writer->stats.commit_s += clock_since(start);
 	pthread_mutex_unlock(&writer->lock);
@@ -260,6 +327,22 @@ tick(struct writer *writer)
 	if (dead > 0)
 		log_event(LOG_WARN, "readers_died", "n=%d", dead);
 	writer->purging = true;
+	writer->filling = true;
+}
+
+/* Who waits for an index when the writer ends. */
+static void
+refuse_waiting(struct writer *writer)
+{
+	for (struct writer_operation *op = writer->waiting.first, *next; op;
+	     op = next) {
+		next = op->next;
+		error_set(&op->err, ERR_UNAVAILABLE,
+		    "the server is stopping: the index is there, and rows are entered "
+		    "from the next start on");
+		op->result.err = &op->err;
+		finish(writer, op);
+	}
 }
 
 static void *
@@ -277,7 +360,7 @@ run(void *arg)
 		struct writer_operation *group = take_group(&writer->queue);
 		if (!group && writer->stopping)
 			break;
-		if (group || writer->purging) {
+		if (group || writer->purging || writer->filling) {
 			pthread_mutex_unlock(&writer->lock);
 			do_work(writer, group);
 			pthread_mutex_lock(&writer->lock);
@@ -289,6 +372,8 @@ run(void *arg)
 		pthread_cond_timedwait(&writer->changed, &writer->lock, &until);
 	}
 	pthread_mutex_unlock(&writer->lock);
+	refuse_waiting(writer);
+	writer_fill_forget(&writer->fill);
 	return NULL;
 }
 
@@ -330,7 +415,9 @@ writer_start(struct db *db, struct registry *registry,
 				     ? options->queue_operations_max
 				     : WRITER_QUEUE_OPERATIONS_DEFAULT;
 	writer->purging = true;
+	writer->filling = true;
 	queue_clear(&writer->queue);
+	queue_clear(&writer->waiting);
 	init_lock(writer);
 	int rc = pthread_create(&writer->thread, NULL, run, writer);
 	if (rc != 0) {

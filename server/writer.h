@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "server/collection.h"
 #include "server/db.h"
 #include "server/filter.h"
@@ -44,6 +45,35 @@ enum writer_kind {
 			   nothing to do where that was the same change */
 	WRITER_DROP,    /* collection: its name is free at once; ERR_NOT_FOUND if it was
 			   dropped already */
+	WRITER_PAYLOAD, /* ids, and filter, as a deletion's: their payloads are changed.
+			   ERR_TOO_LARGE: one would become too large */
+	WRITER_INDEX,   /* an index of a key of payloads: nothing to do if there is one;
+			   ERR_INPUT: one of another type is there, too many */
+	WRITER_UNINDEX, /* nothing to do if there is none */
+};
+
+/* What becomes of a payload.  JSON that passed json_check. */
+enum writer_payload_kind {
+	WRITER_PAYLOAD_MERGE,     /* members of `values` take the place of its own; of
+				     the object that `path` leads to, if there is one */
+	WRITER_PAYLOAD_OVERWRITE, /* values */
+	WRITER_PAYLOAD_REMOVE,    /* what paths (n_paths) lead to goes */
+	WRITER_PAYLOAD_CLEAR,
+};
+struct writer_payload {
+	enum writer_payload_kind kind;
+	struct json values;
+	const struct path *path;
+	const struct path *const *paths;
+	size_t n_paths;
+	size_t bytes_max; /* of a payload */
+};
+
+/* A key of payloads. */
+struct writer_index {
+	const struct path *path;
+	enum db_field_type type; /* WRITER_INDEX */
+	bool wait;               /* WRITER_INDEX: it is done when every row is in it */
 };
 
 struct writer_point {
@@ -79,14 +109,17 @@ struct writer_operation {
 	enum writer_kind kind;
 	struct collection *collection;
 	const struct writer_point *points; /* WRITER_UPSERT */
-	const struct point_id *ids;        /* WRITER_DELETE */
-	const struct filter *filter;       /* WRITER_DELETE; NULL = none */
+	const struct point_id *ids;        /* WRITER_DELETE, _PAYLOAD */
+	const struct filter *filter;       /* the same; NULL = none */
+	struct writer_payload payload;     /* WRITER_PAYLOAD */
+	struct writer_index index;         /* WRITER_INDEX, _UNINDEX */
 	size_t n;                          /* points or ids */
 	writer_on_done *on_done;
 	void *arg; /* the caller's */
 
-	struct writer_operation *next;    /* the writer's, as the rest */
-	const struct collection *current; /* collection as it is by now */
+	struct writer_operation *next; /* the writer's, as the rest */
+	struct collection *current;    /* collection as it is by now */
+	struct collection *made;       /* what takes its place: a reference */
 	size_t size_bytes;
 	struct writer_result result;
 	struct error err;
@@ -99,8 +132,9 @@ struct writer_options {
 
 struct writer;
 
-/* Start the thread; it also goes on with deletions of dropped collections that an
- * earlier process left.  db and registry outlive the writer.  ERR_MEMORY, ERR_IO. */
+/* Start the thread; it also goes on with deletions of dropped collections, and with
+ * indexes, that an earlier process left.  db and registry outlive the writer.
+ * ERR_MEMORY, ERR_IO. */
 struct writer *writer_start(struct db *db, struct registry *registry,
     const struct writer_options *options, struct error *err);
 

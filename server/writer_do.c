@@ -18,8 +18,8 @@ writer_code(const struct writer_point *point, size_t i)
 		   : (struct db_code){point->wire, point->factor, point->norm2};
 }
 
-static int
-fail_alone(struct writer_operation *op)
+int
+writer_fail_alone(struct writer_operation *op)
 {
 	op->result.err = &op->err;
 	return 0;
@@ -194,6 +194,8 @@ put_point(struct writer_operation *op, struct db_txn *txn,
 	if (db_rows(txn, codes->collection, &point->id, &rows, err) != 0)
 		return -1;
 	size_t n_before = rows.n, before = part_of(op, &rows);
+	if (writer_unindex_rows(op, txn, &rows, err) != 0)
+		return -1;
 	if (fit_rows(&rows, n_rows, op, txn, err) != 0 ||
 	    count_rows(op, txn, before, n_before, newest_part(op), n_rows, err) != 0)
 		return -1;
@@ -202,8 +204,11 @@ put_point(struct writer_operation *op, struct db_txn *txn,
 		if (put_code(op, txn, rows.slots[i], &code, err) != 0)
 			return -1;
 	}
-	return db_point_put(txn, codes->collection, &rows,
-	    point->n_passages > 0 ? point->passages : NULL, &record, err);
+	if (db_point_put(txn, codes->collection, &rows,
+		point->n_passages > 0 ? point->passages : NULL, &record, err) != 0)
+		return -1;
+	return writer_index_rows(
+	    op, txn, &rows, point->payload, point->payload_len, err);
 }
 
 static int
@@ -216,10 +221,8 @@ do_upsert(struct writer_operation *op, struct db_txn *txn, struct error *err)
 	return 0;
 }
 
-/* Whether the filter of a deletion, if it has one, still matches a point of these
- * rows: 1, 0, -1. */
-static int
-still_matches(const struct writer_operation *op, struct db_txn *txn,
+int
+writer_still_matches(const struct writer_operation *op, struct db_txn *txn,
     const struct db_rows *rows, struct error *err)
 {
 	uint32_t collection = collection_codes(op->collection)->collection;
@@ -247,12 +250,13 @@ do_delete(struct writer_operation *op, struct db_txn *txn, struct error *err)
 			return -1;
 		if (rows.n == 0)
 			continue;
-		if ((matches = still_matches(op, txn, &rows, err)) < 0)
+		if ((matches = writer_still_matches(op, txn, &rows, err)) < 0)
 			return -1;
 		if (!matches)
 			continue;
 		size_t part = part_of(op, &rows);
-		if (remove_codes(op, txn, rows.slots, rows.n, err) != 0 ||
+		if (writer_unindex_rows(op, txn, &rows, err) != 0 ||
+		    remove_codes(op, txn, rows.slots, rows.n, err) != 0 ||
 		    db_point_delete(txn, collection, &rows, id, err) != 0 ||
 		    count_rows(op, txn, part, rows.n, part, 0, err) != 0)
 			return -1;
@@ -276,7 +280,7 @@ do_create(struct writer_operation *op, struct db_txn *txn, struct error *err)
 		    "there is a collection called %s already: delete it first, or "
 		    "choose another name",
 		    s->name);
-		return fail_alone(op);
+		return writer_fail_alone(op);
 	}
 	if (db_collection_new_id(txn, &id, err) != 0 ||
 	    collection_row(&row, op->collection, id, err) != 0)
@@ -331,7 +335,7 @@ do_version(struct writer_operation *op, struct db_txn *txn, struct error *err)
 		    "the codes of %s were changed by another request meanwhile: look "
 		    "at them and try again",
 		    s->name);
-		return fail_alone(op);
+		return writer_fail_alone(op);
 	}
 	collection_take_fields(op->collection, op->current);
 	if (drop_parts(op, err) != 0 ||
@@ -355,6 +359,12 @@ do_live(struct writer_operation *op, struct db_txn *txn, struct error *err)
 		return do_delete(op, txn, err);
 	case WRITER_VERSION:
 		return do_version(op, txn, err);
+	case WRITER_PAYLOAD:
+		return writer_do_payload(op, txn, err);
+	case WRITER_INDEX:
+		return writer_do_index(op, txn, err);
+	case WRITER_UNINDEX:
+		return writer_do_unindex(op, txn, err);
 	default:
 		op->result.n_affected = 1;
 		return db_collection_drop(txn, s->name, s->id, err);
@@ -374,7 +384,7 @@ writer_do(struct writer_operation *op, struct registry *registry, struct db_txn 
 	if (find_live(op, txn, &live, err) != 0)
 		return -1;
 	if (!live)
-		return fail_alone(op);
+		return writer_fail_alone(op);
 	/* It may have other versions by now. */
 	struct collection *current = registry_find(registry, s->name, &none);
 	bool same =

@@ -194,7 +194,24 @@ bad "wrong method" 405 "GET" POST /collections '{}'
 bad "wrong method" 405 "PUT" POST /collections/c '{}'
 bad "groups" 501 "groups" POST $Q/groups '{}'
 bad "update" 501 "update" PATCH /collections/c '{}'
-bad "payload index" 501 "index" PUT /collections/c/index '{}'
+bad "index of nothing" 400 "field_name" PUT /collections/c/index '{}'
+bad "index of no type" 400 "field_schema" PUT /collections/c/index '{"field_name":"a"}'
+bad "index of an unknown type" 400 "field_schema" PUT /collections/c/index \
+	'{"field_name":"a","field_schema":"words"}'
+bad "geo index" 501 "geo" PUT /collections/c/index '{"field_name":"a","field_schema":"geo"}'
+bad "index of no key" 400 "field_name" PUT /collections/c/index \
+	'{"field_name":"a..b","field_schema":"bool"}'
+bad "index of an unknown collection" 404 "nope" PUT /collections/nope/index \
+	'{"field_name":"a","field_schema":"bool"}'
+bad "payload of nobody" 400 "points" POST /collections/c/points/payload '{"payload":{}}'
+bad "payload of nothing" 400 "payload" POST /collections/c/points/payload '{"points":[1]}'
+bad "payload of no object" 400 "payload" PUT /collections/c/points/payload \
+	'{"payload":[1],"points":[1]}'
+bad "payload at no key" 400 "key" POST /collections/c/points/payload \
+	'{"payload":{},"key":"","points":[1]}'
+bad "no keys to delete" 400 "keys" POST /collections/c/points/payload/delete '{"points":[1]}'
+bad "keys that are none" 400 "keys" POST /collections/c/points/payload/delete \
+	'{"points":[1],"keys":[1]}'
 bad "snapshots" 501 "snapshots" GET /collections/c/snapshots
 bad "aliases" 501 "aliases" GET /aliases
 

@@ -250,8 +250,11 @@ check(struct world *w, const struct distance_kernel *kernel, size_t threads,
 			size_t k = ks[rng_below(&w->rng, sizeof ks / sizeof *ks)];
 			sets[i] = random_set(w);
 			searches[i] = (struct flat_search){
-			    &w->queries[(done + i) * w->n_parts], k,
-			    guard_new(k * sizeof(struct hit)), 99, sets[i], NULL};
+			    .query = &w->queries[(done + i) * w->n_parts],
+			    .k = k,
+			    .hits = guard_new(k * sizeof(struct hit)),
+			    .n = 99,
+			    .rows = sets[i]};
 		}
 		run(w, searches, n, scratch);
 		for (size_t i = 0; i < n; i++) {

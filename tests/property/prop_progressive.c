@@ -126,8 +126,11 @@ run(struct world *w, struct hit hits[QUERIES][K], struct progressive *p, size_t 
 	struct error err;
 
 	for (size_t q = 0; q < QUERIES; q++)
-		searches[q] =
-		    (struct flat_search){&w->queries[q], K, hits[q], 0, w->set, p};
+		searches[q] = (struct flat_search){.query = &w->queries[q],
+		    .k = K,
+		    .hits = hits[q],
+		    .rows = w->set,
+		    .progressive = p};
 	for (size_t q = 0; q < QUERIES; q += batch) {
 		size_t n = batch < QUERIES - q ? batch : QUERIES - q;
 		assert_int_equal(

@@ -59,8 +59,8 @@ batch_init(struct batch *b)
 	distance_query_hamming(b->query, levels, shape);
 	memset(b->hits, 0, sizeof b->hits);
 	for (size_t i = 0; i < SEARCHES; i++)
-		b->searches[i] =
-		    (struct flat_search){b->query, K, b->hits[i], 77, NULL, NULL};
+		b->searches[i] = (struct flat_search){
+		    .query = b->query, .k = K, .hits = b->hits[i], .n = 77};
 }
 
 /* Value 0 is at every 256th row. */
