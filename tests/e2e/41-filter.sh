@@ -44,6 +44,12 @@ expect "past the end" 200 '"points":[]' POST $Q '{"query":[1,0,0,0],"offset":100
 expect "past the end" 200 '"points":[],"next_page_offset":null' POST $C/points/scroll '{"offset":4}'
 expect "what it cost" 200 '"filter":{"unindexed":["n"],"payloads_read":3}' POST $C/points/count \
 	'{"filter":{"must":[{"key":"n","match":{"value":1}}]}}'
+expect "an index" 200 "" PUT "$C/index?wait=true" '{"field_name":"n","field_schema":"float"}'
+expect "it answers" 200 '"count":1' POST $C/points/count '{"filter":{"must":[{"key":"n","range":{"gt":1}}]}}'
+equal "no payload was read" '.filter' null
+expect "the other key has none" 200 '"filter":{"unindexed":["a"],"payloads_read":1}' POST $C/points/count \
+	'{"filter":{"must":[{"key":"a","match":{"value":"b"}},{"key":"n","range":{"gt":1}}]}}'
+expect "no index" 200 "" DELETE "$C/index/n?wait=true"
 expect "what a deletion cost" 200 '"filter":{"unindexed":["n"],"payloads_read":3}' POST $C/points/delete \
 	'{"filter":{"must":[{"key":"n","match":{"value":77}}]}}'
 expect "delete all" 200 "completed" POST $C/points/delete '{"filter":{}}'
