@@ -128,7 +128,8 @@ void api_settings_free(struct collection_settings *settings);
 int api_settings_change(struct collection_settings *settings,
     const struct collection_settings *now, const struct json *root, struct error *err);
 
-/* Append the payload indexes of a collection, as an object.  Errors are those of db.h. */
+/* Append the payload indexes of a collection, as an object.  Errors are those of db.h.
+ */
 int api_index_schema(struct text *out, struct api *api,
     const struct collection *collection, struct error *err);
 

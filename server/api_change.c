@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "server/payload.h"
 
 void
 api_change_free(struct api_change *change)
@@ -13,9 +14,8 @@ api_change_free(struct api_change *change)
 	free(change->points);
 	free(change->wires);
 	free(change->ids);
-	for (size_t i = 0; i < change->n_paths; i++)
-		path_free(change->paths[i]);
-	free(change->paths);
+	path_free(change->key);
+	payload_change_free(change->payload);
 	api_texts_free(&change->texts);
 	api_chunks_free(&change->chunks);
 	api_filter_free(&change->filter);

@@ -18,8 +18,8 @@ struct api_change {
 	struct writer_point *points; /* (operation.n), of an upsert */
 	uint8_t *wires;              /* (n, code_bytes) */
 	struct point_id *ids;        /* (n), of a deletion and of payloads */
-	struct path **paths;         /* (n_paths), of payloads and indexes */
-	size_t n_paths;
+	struct path *key;            /* of an index */
+	struct payload_change *payload;
 	struct api_texts texts;   /* of an upsert */
 	struct api_chunks chunks; /* those of texts that were cut */
 	struct api_filter filter; /* of a change by filter */

@@ -1,13 +1,50 @@
 #include <string.h>
 
-#include "base/alloc.h"
 #include "server/api.h"
 #include "server/api_change.h"
 
 /* Indexes of keys of payloads: made and deleted, and what a collection has. */
 
-/* "field_schema": a type's name, or {"type": name, ...}, whose other members steer what
- * does not exist here. */
+/* What an index of Qdrant can have that changes which points a filter finds; here it
+ * has what is the default there, or is not served. */
+static bool
+is_default(const struct json *key, const struct json *value)
+{
+	if (value->type == JSON_NULL || json_equals(key, "type"))
+		return true;
+	if (json_equals(key, "tokenizer"))
+		return value->type == JSON_STRING && json_equals(value, "word");
+	if (json_equals(key, "lowercase"))
+		return value->type == JSON_TRUE;
+	if (json_equals(key, "phrase_matching") || json_equals(key, "ascii_folding") ||
+	    json_equals(key, "prefix"))
+		return value->type == JSON_FALSE;
+	static const char *const faster_or_smaller[] = {"lookup", "range", "is_tenant",
+	    "is_principal", "on_disk", "memory", "enable_hnsw"};
+	for (size_t i = 0; i < sizeof faster_or_smaller / sizeof *faster_or_smaller;
+	     i++)
+		if (json_equals(key, faster_or_smaller[i]))
+			return true;
+	return false; /* min_token_len, stopwords, stemmer, ... */
+}
+
+static int
+check_options(const struct json *schema, struct error *err)
+{
+	struct json_walk walk = json_walk(schema);
+
+	while (json_next(&walk))
+		if (!is_default(&walk.key, &walk.value))
+			return error_set(err, ERR_UNSUPPORTED,
+			    "field_schema: %.*s: %.*s is not served: words are runs of "
+			    "letters and digits in lower case, all of them",
+			    walk.key.len < 40 ? (int)walk.key.len : 40, walk.key.text,
+			    walk.value.len < 40 ? (int)walk.value.len : 40,
+			    walk.value.text);
+	return 0;
+}
+
+/* "field_schema": a type's name, or {"type": name, ...}. */
 static int
 read_type(enum db_field_type *type, const struct json *root, struct error *err)
 {
@@ -23,36 +60,28 @@ read_type(enum db_field_type *type, const struct json *root, struct error *err)
 	if (name.type == JSON_NULL)
 		return error_set(err, ERR_INPUT,
 		    "field_schema: expected a type, or {\"type\": a type}: keyword, "
-		    "integer, float, bool or text");
+		    "integer, float, bool, text or uuid");
 	for (size_t i = 0; i < sizeof not_served / sizeof *not_served; i++)
 		if (name.type == JSON_STRING && json_equals(&name, not_served[i]))
 			return error_set(err, ERR_UNSUPPORTED,
 			    "field_schema: indexes of type %s are not served: expected "
-			    "keyword, integer, float, bool or text",
+			    "keyword, integer, float, bool, text or uuid",
 			    not_served[i]);
 	if (api_string(text, sizeof text, &name, "field_schema", err) != 0)
 		return -1;
-	*type = DB_FIELD_KEYWORD;
-	if (strcmp(text, "uuid") == 0) /* a string like others */
-		return 0;
-	return collection_field_type_parse(type, text, err) == 0
-		   ? 0
-		   : error_prefix(err, "field_schema");
+	*type = DB_FIELD_KEYWORD; /* of uuid too: a string like others */
+	if (strcmp(text, "uuid") != 0 &&
+	    collection_field_type_parse(type, text, err) != 0)
+		return error_prefix(err, "field_schema");
+	return schema.type == JSON_OBJECT ? check_options(&schema, err) : 0;
 }
 
-/* change->operation.index.path := of a key. */
 static int
-set_path(struct api_change *change, const char *key, size_t n, struct error *err)
+set_key(struct api_change *change, const char *key, size_t n, struct error *err)
 {
-	change->paths = array_new(1, sizeof *change->paths);
-	if (!change->paths)
-		return error_set(err, ERR_MEMORY, "no memory for a key");
-	change->paths[0] = path_new(key, n, err);
-	if (!change->paths[0])
-		return error_prefix(err, "field_name");
-	change->n_paths = 1;
-	change->operation.index.path = change->paths[0];
-	return 0;
+	change->key = path_new(key, n, err);
+	change->operation.index.path = change->key;
+	return change->key ? 0 : error_prefix(err, "field_name");
 }
 
 static bool
@@ -80,7 +109,7 @@ read_index(struct api_change *change, const struct json *root, struct error *err
 	if (api_string(key, sizeof key, &name, "field_name", err) != 0)
 		return -1;
 	return read_type(&change->operation.index.type, root, err) ||
-		       set_path(change, key, strlen(key), err)
+		       set_key(change, key, strlen(key), err)
 		   ? -1
 		   : 0;
 }
@@ -112,7 +141,7 @@ api_index_delete(struct http_request *request, unsigned worker)
 
 	struct api_change *change =
 	    api_change_of_path(request, WRITER_UNINDEX, 0, &err);
-	if (change && set_path(change, key, strlen(key), &err) == 0) {
+	if (change && set_key(change, key, strlen(key), &err) == 0) {
 		api_change_submit(change);
 		return;
 	}

@@ -1,118 +1,112 @@
 #include <string.h>
 
-#include "base/alloc.h"
 #include "server/api.h"
 #include "server/api_change.h"
+#include "server/payload.h"
 
 /* /collections/{c}/points/payload: payloads alone change; codes stay as they are. */
 
-/* A key of the body as change->paths[n_paths]. */
-static int
-add_path(struct api_change *change, const struct json *key, const char *what,
-    struct error *err)
-{
-	char text[PATH_BYTES_MAX + 1];
-
-	if (api_string(text, sizeof text, key, what, err) != 0)
-		return -1;
-	struct path *path = path_new(text, strlen(text), err);
-	if (!path)
-		return error_prefix(err, "%s", what);
-	change->paths[change->n_paths++] = path;
-	return 0;
-}
-
-static int
-room_for_paths(struct api_change *change, size_t n, struct error *err)
-{
-	change->paths = array_new(n, sizeof *change->paths);
-	return change->paths ? 0
-			     : error_set(err, ERR_MEMORY, "no memory for %zu keys", n);
-}
+enum kind { SET, OVERWRITE, DELETE, CLEAR };
 
 /* "payload": {...}, of at most max_payload_bytes. */
 static int
-read_values(struct api_change *change, const struct json *root, struct error *err)
+read_values(
+    struct json *values, const struct json *root, size_t bytes_max, struct error *err)
 {
-	struct writer_payload *payload = &change->operation.payload;
-	int has = api_member(&payload->values, root, "payload", JSON_OBJECT, err);
+	int has = api_member(values, root, "payload", JSON_OBJECT, err);
 
 	if (has < 0)
 		return -1;
 	if (!has)
 		return error_set(
 		    err, ERR_INPUT, "expected 'payload': an object with what is set");
-	if (payload->values.len > payload->bytes_max)
+	if (values->len > bytes_max)
 		return error_set(err, ERR_TOO_LARGE,
 		    "payload: expected at most %zu bytes (max_payload_bytes), not %zu",
-		    payload->bytes_max, payload->values.len);
+		    bytes_max, values->len);
 	return 0;
 }
 
-/* "key": where in the payload. */
+/* *path := "key", where in the payload; NULL: the top. */
 static int
-read_key(struct api_change *change, const struct json *root, struct error *err)
+read_key(struct path **path, const struct json *root, struct error *err)
 {
+	char text[PATH_BYTES_MAX + 1];
 	struct json key;
 	int has = api_member(&key, root, "key", JSON_STRING, err);
 
+	*path = NULL;
 	if (has <= 0)
 		return has;
-	if (room_for_paths(change, 1, err) != 0 ||
-	    add_path(change, &key, "key", err) != 0)
+	if (api_string(text, sizeof text, &key, "key", err) != 0)
 		return -1;
-	change->operation.payload.path = change->paths[0];
-	return 0;
+	*path = path_new(text, strlen(text), err);
+	return *path ? 0 : error_prefix(err, "key");
+}
+
+static struct payload_change *
+read_set(const struct json *root, size_t bytes_max, struct error *err)
+{
+	struct payload_change *payload = NULL;
+	struct json values;
+	struct path *path;
+
+	if (read_values(&values, root, bytes_max, err) == 0 &&
+	    read_key(&path, root, err) == 0) {
+		payload = payload_set(&values, path, err);
+		path_free(path);
+	}
+	return payload;
+}
+
+static struct payload_change *
+read_overwrite(const struct json *root, size_t bytes_max, struct error *err)
+{
+	struct json values, key;
+
+	if (read_values(&values, root, bytes_max, err) != 0)
+		return NULL;
+	if (json_member(root, "key", &key) && key.type != JSON_NULL) {
+		error_set(err, ERR_UNSUPPORTED,
+		    "key: a whole payload is overwritten; to set a part, POST it");
+		return NULL;
+	}
+	return payload_overwrite(&values, err);
 }
 
 /* "keys": [...] */
-static int
-read_keys(struct api_change *change, const struct json *root, struct error *err)
+static struct payload_change *
+read_delete(const struct json *root, struct error *err)
 {
-	struct writer_payload *payload = &change->operation.payload;
 	struct json keys;
 	int has = api_member(&keys, root, "keys", JSON_ARRAY, err);
 
-	if (has < 0)
-		return -1;
-	if (!has || json_count(&keys) == 0)
-		return error_set(err, ERR_INPUT,
+	if (has > 0)
+		return payload_delete(&keys, err);
+	if (has == 0)
+		error_set(err, ERR_INPUT,
 		    "expected 'keys': [keys of the payload that are to go]");
-	if (room_for_paths(change, json_count(&keys), err) != 0)
-		return -1;
-	struct json_walk walk = json_walk(&keys);
-	while (json_next(&walk))
-		if (add_path(change, &walk.value, "keys", err) != 0)
-			return -1;
-	payload->paths = (const struct path *const *)change->paths;
-	payload->n_paths = change->n_paths;
-	return 0;
+	return NULL;
 }
 
 static int
-read_change(struct api_change *change, enum writer_payload_kind kind,
-    const struct json *root, struct error *err)
+read_change(struct api_change *change, enum kind kind, const struct json *root,
+    struct error *err)
 {
 	const struct api *api = change->request->context;
+	size_t bytes_max = api->config->max_payload_bytes;
 
-	change->operation.payload = (struct writer_payload){
-	    .kind = kind, .bytes_max = api->config->max_payload_bytes};
-	switch (kind) {
-	case WRITER_PAYLOAD_MERGE:
-		return read_values(change, root, err) || read_key(change, root, err)
-			   ? -1
-			   : 0;
-	case WRITER_PAYLOAD_OVERWRITE:
-		return read_values(change, root, err);
-	case WRITER_PAYLOAD_REMOVE:
-		return read_keys(change, root, err);
-	default:
-		return 0;
-	}
+	change->payload = kind == SET         ? read_set(root, bytes_max, err)
+			  : kind == OVERWRITE ? read_overwrite(root, bytes_max, err)
+			  : kind == DELETE    ? read_delete(root, err)
+					      : payload_clear(err);
+	change->operation.payload = change->payload;
+	change->operation.payload_bytes_max = bytes_max;
+	return change->payload ? 0 : -1;
 }
 
 static void
-run(struct http_request *request, enum writer_payload_kind kind)
+run(struct http_request *request, enum kind kind)
 {
 	struct api_change *change = NULL;
 	struct json root;
@@ -132,26 +126,26 @@ void
 api_payload_set(struct http_request *request, unsigned worker)
 {
 	(void)worker;
-	run(request, WRITER_PAYLOAD_MERGE);
+	run(request, SET);
 }
 
 void
 api_payload_overwrite(struct http_request *request, unsigned worker)
 {
 	(void)worker;
-	run(request, WRITER_PAYLOAD_OVERWRITE);
+	run(request, OVERWRITE);
 }
 
 void
 api_payload_delete(struct http_request *request, unsigned worker)
 {
 	(void)worker;
-	run(request, WRITER_PAYLOAD_REMOVE);
+	run(request, DELETE);
 }
 
 void
 api_payload_clear(struct http_request *request, unsigned worker)
 {
 	(void)worker;
-	run(request, WRITER_PAYLOAD_CLEAR);
+	run(request, CLEAR);
 }

@@ -3,7 +3,7 @@
 
 #include "server/path.h"
 
-/* What the files of server/path share. */
+/* The parts of a path, for those who go along it (server/payload.c). */
 
 enum path_kind { PATH_MEMBER, PATH_ELEMENT, PATH_EACH };
 

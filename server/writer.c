@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/payload.h"
 #include "server/writer_internal.h"
 
 #define TICK_S 5           /* readers that died, deletions that failed */
@@ -519,6 +520,8 @@ writer_submit(struct writer *writer, struct writer_operation *op, struct error *
 		    "disk and restart the server");
 	op->size_bytes = (op->n + 1) * OVERHEAD_BYTES;
 	op->result = (struct writer_result){0};
+	if (op->kind == WRITER_PAYLOAD)
+		op->size_bytes += payload_change_bytes(op->payload);
 	if (op->kind == WRITER_UPSERT && check_points(op, err) != 0)
 		return -1;
 	pthread_mutex_lock(&writer->lock);

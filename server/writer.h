@@ -5,12 +5,13 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "server/collection.h"
 #include "server/db.h"
 #include "server/filter.h"
 #include "server/point_id.h"
 #include "server/registry.h"
+
+struct payload_change; /* server/payload.h */
 
 /*
  * The thread that changes things: group commit.
@@ -45,28 +46,12 @@ enum writer_kind {
 			   nothing to do where that was the same change */
 	WRITER_DROP,    /* collection: its name is free at once; ERR_NOT_FOUND if it was
 			   dropped already */
-	WRITER_PAYLOAD, /* ids, and filter, as a deletion's: their payloads are changed.
-			   ERR_TOO_LARGE: one would become too large */
+	WRITER_PAYLOAD, /* ids, and filter, as a deletion's: their payloads change,
+			   their codes do not.  All do or, with ERR_TOO_LARGE or
+			   ERR_INPUT of what one would become, none */
 	WRITER_INDEX,   /* an index of a key of payloads: nothing to do if there is one;
 			   ERR_INPUT: one of another type is there, too many */
 	WRITER_UNINDEX, /* nothing to do if there is none */
-};
-
-/* What becomes of a payload.  JSON that passed json_check. */
-enum writer_payload_kind {
-	WRITER_PAYLOAD_MERGE,     /* members of `values` take the place of its own; of
-				     the object that `path` leads to, if there is one */
-	WRITER_PAYLOAD_OVERWRITE, /* values */
-	WRITER_PAYLOAD_REMOVE,    /* what paths (n_paths) lead to goes */
-	WRITER_PAYLOAD_CLEAR,
-};
-struct writer_payload {
-	enum writer_payload_kind kind;
-	struct json values;
-	const struct path *path;
-	const struct path *const *paths;
-	size_t n_paths;
-	size_t bytes_max; /* of a payload */
 };
 
 /* A key of payloads. */
@@ -108,12 +93,13 @@ typedef void writer_on_done(
 struct writer_operation {
 	enum writer_kind kind;
 	struct collection *collection;
-	const struct writer_point *points; /* WRITER_UPSERT */
-	const struct point_id *ids;        /* WRITER_DELETE, _PAYLOAD */
-	const struct filter *filter;       /* the same; NULL = none */
-	struct writer_payload payload;     /* WRITER_PAYLOAD */
-	struct writer_index index;         /* WRITER_INDEX, _UNINDEX */
-	size_t n;                          /* points or ids */
+	const struct writer_point *points;    /* WRITER_UPSERT */
+	const struct point_id *ids;           /* WRITER_DELETE, _PAYLOAD */
+	const struct filter *filter;          /* the same; NULL = none */
+	const struct payload_change *payload; /* WRITER_PAYLOAD */
+	size_t payload_bytes_max;             /* of what comes of it */
+	struct writer_index index;            /* WRITER_INDEX, _UNINDEX */
+	size_t n;                             /* points or ids */
 	writer_on_done *on_done;
 	void *arg; /* the caller's */
 

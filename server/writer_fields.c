@@ -1,6 +1,8 @@
+#include <string.h>
+
 #include "base/text.h"
 #include "server/filter.h"
-#include "server/path_change.h"
+#include "server/payload.h"
 #include "server/writer_internal.h"
 
 /* Payloads and their indexes, inside a transaction. */
@@ -45,132 +47,112 @@ writer_index_rows(const struct writer_operation *op, struct db_txn *txn,
 
 /* ---- payloads ---- */
 
-/* out := what becomes of a payload; it may be empty. */
-static void
-change(struct text *out, const struct writer_payload *change, const char *payload,
-    size_t n)
-{
-	struct json before = {JSON_OBJECT, n > 0 ? payload : "{}", n > 0 ? n : 2};
-	struct text kept = {0};
-
-	switch (change->kind) {
-	case WRITER_PAYLOAD_MERGE:
-		if (change->path)
-			path_merge_at(out, &before, change->path, &change->values);
-		else
-			path_merge(out, &before, &change->values);
-		break;
-	case WRITER_PAYLOAD_OVERWRITE:
-		text_bytes(out, change->values.text, change->values.len);
-		break;
-	case WRITER_PAYLOAD_REMOVE:
-		text_bytes(out, before.text, before.len);
-		for (size_t i = 0; i < change->n_paths && !out->failed; i++) {
-			text_free(&kept);
-			kept = *out;
-			*out = (struct text){0};
-			before = (struct json){JSON_OBJECT, kept.bytes, kept.n};
-			path_remove(out, &before, change->paths[i]);
-		}
-		text_free(&kept);
-		break;
-	case WRITER_PAYLOAD_CLEAR:
-		break;
-	}
-}
-
-/* A point whose payload is to change: its rows (none: it is not there, or matches no
- * more), the record of the first, and what its payload becomes. */
+/* A point whose payload is to change: its rows, the record of the first, and what its
+ * payload becomes. */
 struct changed {
 	struct db_rows rows;
 	struct db_record record;
 	struct text payload;
 };
 
+/* Whether there is such a point, and the filter matches it by now: 1, 0, -1. */
 static int
-look(struct changed *c, const struct writer_operation *op, size_t i, struct db_txn *txn,
+find(struct changed *c, const struct writer_operation *op, struct db_txn *txn,
+    const struct point_id *id, struct error *err)
+{
+	const struct db_record *r = &c->record;
+	bool found = false;
+
+	if (db_rows(txn, collection_id(op), id, &c->rows, err) != 0)
+		return -1;
+	if (c->rows.n > 0 && db_record(txn, collection_id(op), c->rows.slots[0], &found,
+				 &c->record, err) != 0)
+		return -1;
+	return found && (!op->filter || filter_match(op->filter, &r->id, r->payload,
+					    r->payload_len));
+}
+
+static int
+apply(struct changed *c, const struct writer_operation *op, struct error *err)
+{
+	return payload_apply(&c->payload, op->payload, c->record.payload,
+	    c->record.payload_len, op->payload_bytes_max, err);
+}
+
+/* Everything is tried before anything is written.  What is wrong is the operation's:
+ * op->result.err. */
+static int
+try_all(struct changed *c, struct writer_operation *op, struct db_txn *txn,
     struct error *err)
 {
-	bool found = false;
-	int matches;
-
-	if (db_rows(txn, collection_id(op), &op->ids[i], &c->rows, err) != 0)
-		return -1;
-	if (c->rows.n == 0)
-		return 0;
-	if ((matches = writer_still_matches(op, txn, &c->rows, err)) < 0 ||
-	    db_record(
-		txn, collection_id(op), c->rows.slots[0], &found, &c->record, err) != 0)
-		return -1;
-	if (!matches || !found) {
-		c->rows.n = 0;
-		return 0;
+	for (size_t i = 0; i < op->n; i++) {
+		char printed[POINT_ID_PRINT_MAX];
+		int found = find(c, op, txn, &op->ids[i], err);
+		if (found < 0)
+			return -1;
+		if (!found ||
+		    !payload_may_refuse(
+			op->payload, c->record.payload_len, op->payload_bytes_max) ||
+		    apply(c, op, &op->err) == 0)
+			continue;
+		point_id_print(printed, &op->ids[i]);
+		error_prefix(&op->err, "nothing was changed: point %s", printed);
+		return writer_fail_alone(op);
 	}
-	change(&c->payload, &op->payload, c->record.payload, c->record.payload_len);
-	return c->payload.failed
-		   ? error_set(err, ERR_MEMORY, "out of memory for a payload")
-		   : 0;
+	return 0;
 }
 
-/* One becomes too large: then op->err says so. */
-static int
-check_sizes(struct writer_operation *op, struct db_txn *txn, struct error *err)
+static bool
+is_same(const struct changed *c)
 {
-	int result = 0;
+	size_t n = c->payload.n;
 
-	for (size_t i = 0; result == 0 && i < op->n; i++) {
-		struct changed c = {.payload = {0}};
-		result = look(&c, op, i, txn, err);
-		if (result == 0 && c.rows.n > 0 &&
-		    c.payload.n > op->payload.bytes_max) {
-			error_set(&op->err, ERR_TOO_LARGE,
-			    "expected payloads of at most %zu bytes "
-			    "(max_payload_bytes), not %zu, as that of point number "
-			    "%zu of the request would become; nothing was changed",
-			    op->payload.bytes_max, c.payload.n, i);
-			writer_fail_alone(op);
-			i = op->n - 1;
-		}
-		text_free(&c.payload);
-	}
-	return result;
+	return n == c->record.payload_len &&
+	       (n == 0 || memcmp(c->payload.bytes, c->record.payload, n) == 0);
 }
 
 static int
-put_payload(
-    struct writer_operation *op, struct db_txn *txn, size_t i, struct error *err)
+put_payload(struct changed *c, const struct writer_operation *op, struct db_txn *txn,
+    struct error *err)
 {
-	struct changed c = {.payload = {0}};
-	int result = look(&c, op, i, txn, err);
+	const struct text *payload = &c->payload;
+	struct db_record record = c->record;
 
-	if (result == 0 && c.rows.n > 0) {
-		struct db_record record = c.record;
-		record.operation = op->result.operation;
-		record.payload = c.payload.n > 0 ? c.payload.bytes : "";
-		record.payload_len = c.payload.n;
-		if (writer_unindex_rows(op, txn, &c.rows, err) != 0 ||
-		    db_record_put(
-			txn, collection_id(op), c.rows.slots[0], &record, err) != 0 ||
-		    writer_index_rows(
-			op, txn, &c.rows, record.payload, record.payload_len, err) != 0)
-			result = -1;
-		op->result.n_affected++;
+	record.operation = op->result.operation;
+	record.payload = payload->n > 0 ? payload->bytes : "";
+	record.payload_len = payload->n;
+	if (writer_unindex_rows(op, txn, &c->rows, err) != 0 ||
+	    db_record_put(txn, collection_id(op), c->rows.slots[0], &record, err) != 0)
+		return -1;
+	return writer_index_rows(
+	    op, txn, &c->rows, record.payload, record.payload_len, err);
+}
+
+static int
+put_all(struct changed *c, struct writer_operation *op, struct db_txn *txn,
+    struct error *err)
+{
+	for (size_t i = 0; i < op->n; i++) {
+		int found = find(c, op, txn, &op->ids[i], err);
+		if (found < 0 || (found && apply(c, op, err) != 0))
+			return -1;
+		if (found && !is_same(c) && put_payload(c, op, txn, err) != 0)
+			return -1;
+		op->result.n_affected += (size_t)found;
 	}
-	text_free(&c.payload);
-	return result;
+	return 0;
 }
 
 int
 writer_do_payload(struct writer_operation *op, struct db_txn *txn, struct error *err)
 {
-	if (op->payload.kind == WRITER_PAYLOAD_MERGE && check_sizes(op, txn, err) != 0)
-		return -1;
-	if (op->result.err)
-		return 0;
-	for (size_t i = 0; i < op->n; i++)
-		if (put_payload(op, txn, i, err) != 0)
-			return -1;
-	return 0;
+	struct changed c = {.payload = {0}};
+	int result = try_all(&c, op, txn, err);
+
+	if (result == 0 && !op->result.err)
+		result = put_all(&c, op, txn, err);
+	text_free(&c.payload);
+	return result;
 }
 
 /* ---- indexes ---- */
@@ -182,9 +164,10 @@ put_settings(struct writer_operation *op, struct db_txn *txn, struct error *err)
 	struct db_collection row;
 
 	op->result.n_affected = 1;
-	return collection_row(&row, op->made, collection_id(op), err) == 0
-		   ? db_collection_put(txn, &row, err)
-		   : -1;
+	if (collection_row(&row, op->made, collection_id(op), err) != 0)
+		return -1;
+	row.binarizer_len = 0; /* is there, and as large as a model */
+	return db_collection_put(txn, &row, err);
 }
 
 int

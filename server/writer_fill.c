@@ -3,6 +3,7 @@
 /* Rows that were there before an index was made are entered behind other work, some at
  * a time; who writes meanwhile enters its own. */
 #define FILL_ROWS 4096
+#define FILL_BYTES ((size_t)8 << 20) /* of payloads */
 
 void
 writer_fill_forget(struct writer_fill *fill)
@@ -100,13 +101,15 @@ fill_some(struct writer_fill *fill, bool *done, const struct db_field *field,
 	uint32_t collection = collection_codes(fill->collection)->collection;
 	struct db_record record;
 	bool found = true;
+	size_t bytes = 0;
 
-	for (size_t n = 0; n < FILL_ROWS; n++, fill->slot++) {
+	for (size_t n = 0; n < FILL_ROWS && bytes < FILL_BYTES; n++, fill->slot++) {
 		if (db_record_next(
 			txn, collection, &found, &fill->slot, &record, err) != 0)
 			return -1;
 		if (!found)
 			break;
+		bytes += record.payload_len;
 		if ((!record.is_passage || record.number == 0) &&
 		    enter(field, collection, fill->slot, &record, txn, err) != 0)
 			return -1;

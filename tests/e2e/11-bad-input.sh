@@ -209,6 +209,14 @@ bad "payload of no object" 400 "payload" PUT /collections/c/points/payload \
 	'{"payload":[1],"points":[1]}'
 bad "payload at no key" 400 "key" POST /collections/c/points/payload \
 	'{"payload":{},"key":"","points":[1]}'
+bad "payload too deep below its key" 400 "nesting" POST /collections/c/points/payload \
+	"{\"payload\":$(printf '{"a":%.0s' {1..29})1$(printf '}%.0s' {1..29}),\"key\":\"k.k.k.k.k\",\"points\":[1]}"
+bad "overwriting below a key" 501 "key" PUT /collections/c/points/payload \
+	'{"payload":{},"key":"a","points":[1]}'
+bad "65 keys to delete" 413 "64" POST /collections/c/points/payload/delete \
+	"{\"keys\":[\"a\"$(printf ',"a"%.0s' {1..64})],\"points\":[1]}"
+bad "words cut in another way" 501 "tokenizer" PUT /collections/c/index \
+	'{"field_name":"a","field_schema":{"type":"text","tokenizer":"prefix"}}'
 bad "no keys to delete" 400 "keys" POST /collections/c/points/payload/delete '{"points":[1]}'
 bad "keys that are none" 400 "keys" POST /collections/c/points/payload/delete \
 	'{"points":[1],"keys":[1]}'
