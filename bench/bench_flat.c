@@ -2,25 +2,27 @@
  * Flat search in process.
  *
  *   bench_flat kernel           the name of the kernel that is chosen
- *   bench_flat table            rates of every kind, and memory, as a table
- *   bench_flat write FILE       the codes and queries that a peer is compared on
- *   bench_flat rounds FILE      answer them again for each line on stdin, for a peer
- * that takes turns: one line "WALL CPU" a round (seconds a query), at the end of input
- * the distances found
+ *   bench_flat table            rates of every kind, shares of limits, and memory
+ *   bench_flat large            the same of 4 GB of codes, from memory (5 GB are
+ * needed) bench_flat rounds FILE BITS BATCH      for a peer: bench/flat_peer.h
  */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "bench/flat_peer.h"
 #include "bench/harness.h"
+#include "bench/limits.h"
 #include "index/flat.h"
 
 #define ROWS 1000000
-#define DIMS 512
+#define DIMS_MAX 1024
 #define K 10
-#define QUERIES 32
+#define QUERIES 128
 #define ROUNDS 7
 
 static void
@@ -32,9 +34,9 @@ random_bytes(uint8_t *bytes, size_t n, struct rng *rng)
 	}
 }
 
-/* A store of ROWS rows: from `codes`, or random where that is NULL. */
+/* A store of random rows. */
 static struct store *
-filled(struct code_shape shape, const uint8_t *codes)
+filled(struct code_shape shape, uint32_t rows)
 {
 	struct error err;
 	struct store *store = store_new(1, shape, false, &err);
@@ -42,11 +44,9 @@ filled(struct code_shape shape, const uint8_t *codes)
 	struct rng rng;
 
 	rng_init(&rng, 1, shape.bits);
-	for (uint32_t slot = 0; store && slot < ROWS; slot++) {
-		if (!codes)
-			random_bytes(wire, code_bytes(shape), &rng);
-		struct store_row row = {codes ? codes + slot * code_bytes(shape) : wire,
-		    1.0f + 0.5f * rng_uniform(&rng), 0, 0};
+	for (uint32_t slot = 0; store && slot < rows; slot++) {
+		random_bytes(wire, code_bytes(shape), &rng);
+		struct store_row row = {wire, 1.0f + 0.5f * rng_uniform(&rng), 0, 0};
 		if (store_put(store, slot, &row, &err) != 0)
 			harness_fail("store_put", err.text);
 	}
@@ -56,11 +56,12 @@ filled(struct code_shape shape, const uint8_t *codes)
 	return store;
 }
 
-/* One way to search. */
+/* One way to search so many rows. */
 struct row {
 	const char *name;
 	enum distance_kind kind;
-	uint32_t bits;
+	struct code_shape shape;
+	uint32_t rows;
 	size_t batch, threads;
 };
 
@@ -81,9 +82,9 @@ queries_init(struct queries *q, enum distance_kind kind, struct code_shape shape
 	if (!q->query)
 		harness_fail("queries", "no memory");
 	for (size_t i = 0; i < QUERIES; i++) {
-		uint8_t levels[DIMS];
-		int8_t values[DIMS];
-		for (size_t d = 0; d < DIMS; d++) {
+		uint8_t levels[DIMS_MAX];
+		int8_t values[DIMS_MAX];
+		for (size_t d = 0; d < shape.dims; d++) {
 			levels[d] = (uint8_t)rng_below(&rng, 1u << shape.bits);
 			values[d] = (int8_t)((int)rng_below(&rng, 255) - 127);
 		}
@@ -98,19 +99,70 @@ queries_init(struct queries *q, enum distance_kind kind, struct code_shape shape
 	}
 }
 
-/* All queries, `batch` at a time; the median time of one query. */
-static struct harness_time
-time_row(const struct row *row, const struct distance_kernel *kernel,
-    struct queries *queries, const struct store_snapshot *snapshot)
+/* The first n processors that this one may use. */
+static void
+pin(size_t n)
 {
-	struct harness_time times[ROUNDS];
+	static cpu_set_t all;
+	cpu_set_t some;
+
+	if (CPU_COUNT(&all) == 0 && sched_getaffinity(0, sizeof all, &all) != 0)
+		harness_fail("sched_getaffinity", "failed");
+	CPU_ZERO(&some);
+	for (size_t i = 0; i < CPU_SETSIZE && (size_t)CPU_COUNT(&some) < n; i++)
+		if (CPU_ISSET(i, &all))
+			CPU_SET(i, &some);
+	(void)sched_setaffinity(0, sizeof some, &some);
+}
+
+/* What bounds a row: bytes that are read for one query alone; for many, bits that are
+ * counted or multiply-adds.  How much of it a query takes, and how much there is. */
+struct bound {
+	limits_loop *loop;
+	double work;
+	const uint8_t *buffer; /* that is read; NULL: what is in the cache */
+	size_t bytes;
+};
+
+#define BUFFER_MAX ((size_t)1 << 30)
+
+static struct bound
+bound_of(const struct row *row, const struct limits *limits, const uint8_t *buffer)
+{
+	const double dims = (double)row->shape.dims * row->rows;
+	const size_t bytes =
+	    distance_block_bytes(row->shape) / DISTANCE_ROWS * row->rows;
+
+	if (row->batch == 1)
+		return (struct bound){limits->read, (double)bytes, buffer,
+		    bytes < BUFFER_MAX ? bytes / 4096 * 4096 : BUFFER_MAX};
+	if (row->kind == DISTANCE_HAMMING)
+		return (struct bound){limits->popcount, dims, NULL, 0};
+	return (struct bound){limits->products, dims, NULL, 0};
+}
+
+/* What is measured in turns: the median time of a query, and of the bound's rate. */
+struct measured {
+	struct harness_time query;
+	double share;
+};
+
+static struct measured
+time_row(const struct row *row, enum cpu_level level, struct queries *queries,
+    const struct store_snapshot *snapshot, const uint8_t *buffer)
+{
+	const struct bound bound = bound_of(row, limits_find(level), buffer);
+	struct harness_time times[ROUNDS], rates[ROUNDS];
 	struct error err;
-	struct flat_scratch *scratch = flat_scratch_new(kernel, row->threads, &err);
-	size_t n = row->batch == 1 ? 8 : QUERIES; /* single queries are steady enough */
+	struct flat_scratch *scratch =
+	    flat_scratch_new(distance_find(level), row->threads, &err);
+	size_t n = row->batch == 1 ? 4 : row->batch;
 
 	if (!scratch)
 		harness_fail("flat_scratch_new", err.text);
+	pin(row->threads);
 	for (size_t round = 0; round < ROUNDS; round++) {
+		double rate = limits_rate(bound.loop, bound.buffer, bound.bytes);
 		struct harness_watch watch = harness_start();
 		for (size_t i = 0; i < n; i += row->batch)
 			if (flat_run(queries->searches + i, row->batch, snapshot,
@@ -119,33 +171,33 @@ time_row(const struct row *row, const struct distance_kernel *kernel,
 		times[round] = harness_stop(watch);
 		times[round].wall /= (double)n;
 		times[round].cpu /= (double)n;
+		rates[round] = (struct harness_time){rate, rate};
 	}
 	flat_scratch_free(scratch);
-	return harness_median(times, ROUNDS);
+	struct harness_time t = harness_median(times, ROUNDS);
+	double most = harness_median(rates, ROUNDS).cpu;
+	return (struct measured){t, bound.work / t.cpu / most};
 }
 
 static void
-print_row(const struct row *row, struct store *store, struct harness_rate read)
+print_row(const struct row *row, struct store *store, const uint8_t *buffer)
 {
 	static const enum cpu_level columns[] = {CPU_AMX, CPU_AVX512, CPU_AVX2};
-	const struct code_shape shape = {DIMS, row->bits, 0};
 	struct store_snapshot *snapshot = store_acquire(store);
 	struct queries queries;
 
-	queries_init(&queries, row->kind, shape);
-	printf("| %-7s | %u | %5zu | %7zu |", row->name, row->bits, row->batch,
-	    row->threads);
+	queries_init(&queries, row->kind, row->shape);
+	printf("| %-7s | %4u x %u | %5zu | %7zu |", row->name, row->shape.dims,
+	    row->shape.bits, row->batch, row->threads);
 	for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
-		const struct distance_kernel *kernel = distance_find(columns[c]);
-		if (!kernel) {
-			printf("    n/a |    n/a |  n/a |");
+		if (!distance_find(columns[c])) {
+			printf("    n/a |     n/a |  n/a |");
 			continue;
 		}
-		struct harness_time t = time_row(row, kernel, &queries, snapshot);
-		double bytes =
-		    (double)distance_block_bytes(shape) / DISTANCE_ROWS * ROWS;
-		printf(" %6.0f | %6.2f | %3.0f%% |", 1 / t.wall, t.cpu * 1e3,
-		    100 * bytes / (double)row->batch / t.cpu / read.cpu);
+		struct measured m =
+		    time_row(row, columns[c], &queries, snapshot, buffer);
+		printf(" %6.0f | %7.3f | %3.0f%% |", 1 / m.query.wall,
+		    m.query.cpu * 1e3, 100 * m.share);
 	}
 	printf("\n");
 	fflush(stdout);
@@ -153,53 +205,96 @@ print_row(const struct row *row, struct store *store, struct harness_rate read)
 	store_release(snapshot);
 }
 
+static uint8_t *
+buffer_new(size_t bytes)
+{
+	uint8_t *buffer = aligned_alloc((size_t)2 << 20, bytes);
+
+	if (!buffer)
+		harness_fail("buffer", "no memory");
+	(void)madvise(buffer, bytes, MADV_HUGEPAGE);
+	memset(buffer, 1, bytes);
+	return buffer;
+}
+
+static void
+print_head(const char *rows)
+{
+	printf(
+	    "flat search: %s, k = %d; queries a second of wall, CPU ms a query, and "
+	    "how much of what the\nprocessor can do at most (bench_limits), measured "
+	    "in turns: of reading for one query at a time, of popcounts\nfor Hamming "
+	    "batches, of multiply-adds for the others; over 100%% is another way\n",
+	    rows, K);
+	printf("|         |          |       |         | AMX                     | "
+	       "AVX-512                 | AVX2                    |\n");
+	printf("| kind    | dims x b | batch | threads |    q/s |  cpu ms | most |    "
+	       "q/s |  cpu ms | most |    q/s |  cpu ms | most |\n");
+}
+
+static const struct {
+	size_t batch, threads;
+} ways[] = {{1, 1}, {32, 1}, {64, 1}, {128, 1}, {1, 2}, {128, 2}};
+#define WAYS (sizeof ways / sizeof *ways)
+
 static void
 table(void)
 {
-	static const struct {
-		const char *name;
-		enum distance_kind kind;
-	} kinds[] = {{"hamming", DISTANCE_HAMMING}, {"sdc", DISTANCE_SDC},
-	    {"int8", DISTANCE_INT8}};
-	static const struct {
-		size_t batch, threads;
-	} ways[] = {{1, 1}, {QUERIES, 1}, {1, 2}, {QUERIES, 2}};
-	const struct harness_rate read[] = {
-	    {0, 0}, harness_read_rate(1), harness_read_rate(2)};
+	static const struct row rows[] = {
+	    {"hamming", DISTANCE_HAMMING, {512, 1, 0}, ROWS, 0, 0},
+	    {"hamming", DISTANCE_HAMMING, {1024, 1, 0}, ROWS, 0, 0},
+	    {"int8", DISTANCE_INT8, {512, 1, 0}, ROWS, 0, 0},
+	    {"sdc", DISTANCE_SDC, {512, 2, 0}, ROWS, 0, 0},
+	    {"int8", DISTANCE_INT8, {512, 2, 0}, ROWS, 0, 0},
+	    {"int8", DISTANCE_INT8, {512, 4, 0}, ROWS, 0, 0},
+	};
+	uint8_t *buffer = buffer_new((size_t)512 * 4 / 8 * ROWS);
 
-	printf("flat search: %d codes of %d dims, k = %d; queries a second of wall, "
-	       "CPU ms a query, and what is\nread a CPU second as a share of what "
-	       "plain loads read: 1 thread %.1f GB/s (%.1f a CPU second),\n2 threads "
-	       "%.1f (%.1f); over 100%% is the cache\n",
-	    ROWS, DIMS, K, read[1].wall * 1e-9, read[1].cpu * 1e-9, read[2].wall * 1e-9,
-	    read[2].cpu * 1e-9);
-	printf("|         |   |       |         | AMX                    | AVX-512     "
-	       "           | AVX2                   |\n");
-	printf("| kind    | b | batch | threads |    q/s | cpu ms | read |    q/s | "
-	       "cpu ms | read |    q/s | cpu ms | read |\n");
-	for (uint32_t bits = 1; bits <= 4; bits *= 2) {
-		struct store *store = filled((struct code_shape){DIMS, bits, 0}, NULL);
-		for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
-			for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
-				struct row row = {kinds[k].name, kinds[k].kind, bits,
-				    ways[w].batch, ways[w].threads};
-				if (row.kind == DISTANCE_HAMMING && bits > 1)
-					continue;
-				print_row(&row, store, read[row.threads]);
-			}
+	print_head("1,000,000 codes");
+	for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+		struct store *store = filled(rows[r].shape, ROWS);
+		for (size_t w = 0; w < WAYS; w++) {
+			struct row row = rows[r];
+			row.batch = ways[w].batch;
+			row.threads = ways[w].threads;
+			print_row(&row, store, buffer);
+		}
 		store_free(store);
 	}
+	free(buffer);
+}
+
+static void
+large(void)
+{
+	static const struct row rows[] = {
+	    {"hamming", DISTANCE_HAMMING, {512, 1, 0}, 64000000, 0, 1},
+	    {"hamming", DISTANCE_HAMMING, {1024, 1, 0}, 32000000, 0, 1},
+	};
+	uint8_t *buffer = buffer_new(BUFFER_MAX);
+
+	print_head("4 GB of codes");
+	for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+		struct store *store = filled(rows[r].shape, rows[r].rows);
+		for (size_t batch = 1; batch <= 32; batch *= 32) {
+			struct row row = rows[r];
+			row.batch = batch;
+			print_row(&row, store, buffer);
+		}
+		store_free(store);
+	}
+	free(buffer);
 }
 
 /* A million rows of 512 x 2 bits, as a restart loads them. */
 static void
 memory(void)
 {
-	const struct code_shape shape = {DIMS, 2, 0};
+	const struct code_shape shape = {512, 2, 0};
 	struct error err;
 	size_t before = harness_rss_anon();
 	struct store *store = store_new(1, shape, false, &err);
-	uint8_t wire[DIMS / 8 * 2] = {0};
+	uint8_t wire[512 / 8 * 2] = {0};
 	struct harness_watch watch = harness_start();
 
 	for (uint32_t slot = 0; store && slot < ROWS; slot++) {
@@ -214,77 +309,10 @@ memory(void)
 	double seconds = harness_stop(watch).wall;
 	double rss = (double)(harness_rss_anon() - before);
 	struct store_bytes b = store_bytes(store);
-	printf("\nmemory: %d rows of %d x 2 bits, loaded in %.2f s: RssAnon %.1f MB = "
+	printf("\nmemory: %d rows of %u x 2 bits, loaded in %.2f s: RssAnon %.1f MB = "
 	       "%.3f x (code + 8-byte id);\ncodes %.1f, factors %.1f, tables %.2f MB\n",
-	    ROWS, DIMS, seconds, rss * 1e-6, rss / ROWS / (sizeof wire + 8),
+	    ROWS, shape.dims, seconds, rss * 1e-6, rss / ROWS / (sizeof wire + 8),
 	    (double)b.codes * 1e-6, (double)b.factors * 1e-6, (double)b.tables * 1e-6);
-	store_free(store);
-}
-
-/* The file for peers: ROWS codes of 1 bit, then QUERIES of them, wire form. */
-#define PEER_BYTES ((size_t)(ROWS + QUERIES) * DIMS / 8)
-
-static void
-write_file(const char *path)
-{
-	uint8_t *codes = array_new(PEER_BYTES, 1);
-	FILE *f = fopen(path, "wb");
-	struct rng rng;
-
-	if (!codes || !f)
-		harness_fail(path, "cannot be written");
-	rng_init(&rng, 3, 0);
-	random_bytes(codes, PEER_BYTES, &rng);
-	if (fwrite(codes, PEER_BYTES, 1, f) != 1 || fclose(f) != 0)
-		harness_fail(path, "cannot be written");
-	free(codes);
-}
-
-static void
-rounds(const char *path)
-{
-	const struct code_shape shape = {DIMS, 1, 0};
-	uint8_t *codes = array_new(PEER_BYTES, 1);
-	FILE *f = fopen(path, "rb");
-	struct queries queries;
-	struct error err;
-	char line[16];
-
-	if (!codes || !f || fread(codes, PEER_BYTES, 1, f) != 1)
-		harness_fail(path, "cannot be read");
-	fclose(f);
-	struct store *store = filled(shape, codes);
-	struct store_snapshot *snapshot = store_acquire(store);
-	struct flat_scratch *scratch = flat_scratch_new(distance_best(), 1, &err);
-	if (!scratch)
-		harness_fail("flat_scratch_new", err.text);
-	queries_init(&queries, DISTANCE_HAMMING, shape);
-	for (size_t i = 0; i < QUERIES; i++) {
-		uint8_t levels[DIMS];
-		code_to_levels(levels, codes + (ROWS + i) * DIMS / 8, shape);
-		distance_query_hamming(&queries.query[i], levels, shape);
-	}
-	free(codes);
-	printf("%s\n", distance_best()->name);
-	fflush(stdout);
-	while (fgets(line, sizeof line, stdin)) {
-		struct harness_watch watch = harness_start();
-		for (size_t i = 0; i < QUERIES; i++)
-			if (flat_run(
-				queries.searches + i, 1, snapshot, scratch, &err) != 0)
-				harness_fail("flat_run", err.text);
-		struct harness_time t = harness_stop(watch);
-		printf("%.9f %.9f\n", t.wall / QUERIES, t.cpu / QUERIES);
-		fflush(stdout);
-	}
-	for (size_t i = 0; i < QUERIES; i++)
-		for (size_t j = 0; j < K; j++)
-			printf("%.0f ",
-			    (double)DIMS * (1 - (double)queries.hits[i][j].score) / 2);
-	printf("\n");
-	free(queries.query);
-	flat_scratch_free(scratch);
-	store_release(snapshot);
 	store_free(store);
 }
 
@@ -295,15 +323,17 @@ main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "table") == 0) {
 		table();
 		memory();
+	} else if (argc == 2 && strcmp(argv[1], "large") == 0) {
+		large();
 	} else if (argc == 2 && strcmp(argv[1], "kernel") == 0) {
 		printf("%s\n", distance_best()->name);
-	} else if (argc == 3 && strcmp(argv[1], "write") == 0) {
-		write_file(argv[2]);
-	} else if (argc == 3 && strcmp(argv[1], "rounds") == 0) {
-		rounds(argv[2]);
+	} else if (argc == 5 && strcmp(argv[1], "rounds") == 0) {
+		flat_peer_rounds(argv[2], (uint32_t)strtoul(argv[3], NULL, 10),
+		    strtoul(argv[4], NULL, 10));
 	} else {
 		fprintf(stderr,
-		    "usage: bench_flat kernel | table | write FILE | rounds FILE\n");
+		    "usage: bench_flat kernel | table | large | rounds FILE "
+		    "BITS BATCH\n");
 		return 2;
 	}
 	return 0;

@@ -3,13 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "base/cpu.h"
-
-#define READ_BYTES ((size_t)512 << 20)
-#define READ_PASSES 7
 
 void
 harness_check_simd(const char *name)
@@ -61,47 +57,6 @@ harness_median(const struct harness_time *times, size_t n)
 	qsort(wall, n, sizeof *wall, compare);
 	qsort(cpu, n, sizeof *cpu, compare);
 	return (struct harness_time){wall[n / 2], cpu[n / 2]};
-}
-
-/* The sum of n words, with enough sums side by side to keep the loads coming. */
-static uint64_t
-sum(const uint64_t *words, size_t n)
-{
-	uint64_t s[8] = {0}, total = 0;
-
-	for (size_t i = 0; i < n; i += 8)
-		for (size_t j = 0; j < 8; j++)
-			s[j] += words[i + j];
-	for (size_t j = 0; j < 8; j++)
-		total += s[j];
-	return total;
-}
-
-struct harness_rate
-harness_read_rate(size_t threads)
-{
-	struct harness_time times[READ_PASSES];
-	size_t share = READ_BYTES / sizeof(uint64_t) / threads / 8 * 8;
-	uint64_t *words = aligned_alloc((size_t)2 << 20, READ_BYTES);
-
-	if (!words)
-		harness_fail("read rate", "no memory for the buffer");
-	(void)madvise(words, READ_BYTES, MADV_HUGEPAGE);
-	memset(words, 1, READ_BYTES);
-	for (size_t pass = 0; pass < READ_PASSES; pass++) {
-		struct harness_watch watch = harness_start();
-		uint64_t total = 0;
-#pragma omp parallel for num_threads((int)threads) reduction(+ : total)
-		for (size_t t = 0; t < threads; t++)
-			total += sum(words + t * share, share);
-		times[pass] = harness_stop(watch);
-		if (total == 0) /* the sums are wanted, so they are made */
-			harness_fail("read rate", "expected ones, read zeros");
-	}
-	free(words);
-	struct harness_time t = harness_median(times, READ_PASSES);
-	double bytes = (double)(share * threads * sizeof(uint64_t));
-	return (struct harness_rate){bytes / t.wall, bytes / t.cpu};
 }
 
 size_t

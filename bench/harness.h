@@ -23,14 +23,6 @@ struct harness_time harness_stop(struct harness_watch watch);
 /* The middle of n <= HARNESS_ROUNDS_MAX times, wall and cpu each by itself. */
 struct harness_time harness_median(const struct harness_time *times, size_t n);
 
-/* Bytes that `threads` threads read from memory, in huge pages where the system has
- * them, with plain loads: a second of wall, and a second of processor time (which other
- * work on the machine disturbs less).  The medians of a few passes over one buffer. */
-struct harness_rate {
-	double wall, cpu;
-};
-struct harness_rate harness_read_rate(size_t threads);
-
 /* Operations (2 a multiply-add) a second of processor time that vpdpbusd does on
  * registers, 20 sums in turn: the most that AVX-512 has for int8.  0 without it. */
 double harness_dot_rate(void);

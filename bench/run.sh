@@ -27,11 +27,9 @@ peer() {
 }
 
 if peer faiss faiss-cpu numpy >$work/pip.log 2>&1; then
-	"$OBJ/bench/bench_flat" write $work/codes.bin
 	core=$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')
 	taskset -c "$core" "$venv/bin/python" bench/peers/flat_faiss.py \
-		"$OBJ/bench/bench_flat" $work/codes.bin
-	rm -f $work/codes.bin
+		"$OBJ/bench/bench_flat" $work
 else
 	echo "faiss: pip could not install it ($(tail -n 1 $work/pip.log)); no comparison"
 fi
@@ -75,6 +73,13 @@ python3 bench/energy.py
 echo
 
 "$OBJ/bench/bench_flat" table
+echo
+available=$(sed -n 's/^MemAvailable: *\([0-9]*\).*/\1/p' /proc/meminfo)
+if [ "$available" -ge 7000000 ]; then
+	"$OBJ/bench/bench_flat" large
+else
+	echo "4 GB of codes: need 7 GB of memory, $((available / 1000000)) are free"
+fi
 for source in bench/bench_*.c; do # the others print a table each, in a folder for files
 	name=$(basename "$source" .c)
 	[ "$name" != bench_flat ] || continue
