@@ -253,19 +253,18 @@ answer(struct pool_task *task, unsigned worker)
 {
 	struct queries *q = http_of_task(task)->state;
 	struct error err;
-	size_t more;
+	size_t more = 0;
 	(void)worker;
 
 	count_times(q);
-	if (is_outdated(q)) {
-		start_group(q);
-	} else if (answer_group(q, &more, &err)) {
+	bool outdated = is_outdated(q);
+	if (!outdated && answer_group(q, &more, &err)) {
 		fail(q, q->at, &err);
-	} else if (more > 0) {
+	} else if (!outdated && more > 0) {
 		search(q, q->at + 1, more);
-	} else if (note_group(q, &err)) {
+	} else if (!outdated && note_group(q, &err)) {
 		http_fail(q->request, &err);
-	} else if (q->end < q->n) {
+	} else if (outdated || q->end < q->n) {
 		start_group(q);
 	} else {
 		finish(q);
