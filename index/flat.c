@@ -13,8 +13,8 @@
 static int
 thread_init(struct flat_thread *t)
 {
-	t->dots = array_new_aligned(
-	    (size_t)FLAT_BATCH_MAX * FLAT_STRIDE, sizeof *t->dots);
+	t->dots =
+	    array_new_aligned((size_t)FLAT_BATCH_MAX * FLAT_STRIDE, sizeof *t->dots);
 	t->some_dots = array_new_aligned(STORE_CHUNK_ROWS, sizeof *t->some_dots);
 	t->found = array_new_aligned(STORE_CHUNK_ROWS, sizeof *t->found);
 	t->work = array_new_aligned(DISTANCE_WORK_BYTES, 1);
@@ -50,18 +50,35 @@ err0:
 	return NULL;
 }
 
+struct flat_scratch *
+flat_scratch_beside(const struct flat_scratch *other, struct error *err)
+{
+	struct flat_scratch *scratch = array_new(1, sizeof *scratch);
+
+	if (!scratch) {
+		error_set(err, ERR_MEMORY, "no memory for another search");
+		return NULL;
+	}
+	scratch->kernel = other->kernel;
+	scratch->n_threads = other->n_threads;
+	scratch->threads = other->threads;
+	scratch->beside = true;
+	return scratch;
+}
+
 void
 flat_scratch_free(struct flat_scratch *scratch)
 {
 	if (!scratch)
 		return;
-	for (size_t t = 0; t < scratch->n_threads; t++) {
+	for (size_t t = 0; !scratch->beside && t < scratch->n_threads; t++) {
 		free(scratch->threads[t].dots);
 		free(scratch->threads[t].some_dots);
 		free(scratch->threads[t].found);
 		free(scratch->threads[t].work);
 	}
-	free(scratch->threads);
+	if (!scratch->beside)
+		free(scratch->threads);
 	free(scratch->groups);
 	free(scratch->heaps);
 	free(scratch->hits);
@@ -109,6 +126,12 @@ err:
 	    "expected memory for the hits of a batch, not none; ask for fewer hits");
 }
 
+static struct heap *
+heaps_of(const struct flat_scratch *s, size_t thread)
+{
+	return s->heaps + thread * s->n;
+}
+
 /* Every heap empty, over its memory. */
 static void
 heaps_init(struct flat_scratch *s, size_t k_max)
@@ -116,12 +139,11 @@ heaps_init(struct flat_scratch *s, size_t k_max)
 	struct hit *hits = s->hits;
 
 	for (size_t t = 0; t < s->active; t++) {
-		s->threads[t].heaps = s->heaps + t * s->n;
 		for (size_t i = 0; i < s->n; i++) {
 			size_t k = s->searches[i].k;
 			k = k < k_max ? k : k_max;
-			heap_init(&s->threads[t].heaps[i],
-			    t == 0 ? s->searches[i].hits : hits, k);
+			heap_init(
+			    &heaps_of(s, t)[i], t == 0 ? s->searches[i].hits : hits, k);
 			if (t > 0)
 				hits += k;
 		}
@@ -130,7 +152,7 @@ heaps_init(struct flat_scratch *s, size_t k_max)
 
 int
 flat_begin(struct flat_scratch *s, struct flat_search *searches, size_t n,
-    const struct store_snapshot *snapshot, struct error *err)
+    const struct store_snapshot *snapshot, size_t threads, struct error *err)
 {
 	const size_t k_max = snapshot->n_live;
 	size_t n_hits = 0;
@@ -138,8 +160,8 @@ flat_begin(struct flat_scratch *s, struct flat_search *searches, size_t n,
 	s->searches = searches;
 	s->n = n;
 	s->snapshot = snapshot;
-	s->next = 0;
-	s->active = s->n_threads;
+	atomic_store(&s->next, 0);
+	s->active = threads < s->n_threads ? threads : s->n_threads;
 	if (s->active > snapshot->n_chunks)
 		s->active = snapshot->n_chunks > 0 ? snapshot->n_chunks : 1;
 	for (size_t i = 0; i < n; i++) {
@@ -165,35 +187,44 @@ thread_number(void)
 #endif
 }
 
-bool
-flat_step(struct flat_scratch *s, size_t n_chunks)
+/* Chunks as they come: a thread that the system holds up delays nobody. */
+static void
+scan_on(struct flat_scratch *s, struct flat_thread *t, flat_enough *enough, void *arg)
 {
-	const size_t left = s->snapshot->n_chunks - s->next;
-	const size_t begin = s->next,
-		     end = n_chunks < left ? begin + n_chunks : begin + left;
+	const struct store_snapshot *snapshot = s->snapshot;
+	/* Of few queries a chunk is soon done. */
+	const size_t n = s->n > 4 ? 1 : 4;
 
-	s->next = end;
-	if (s->n == 0 || begin == end)
+	do {
+		size_t at = atomic_fetch_add(&s->next, n), end = at + n;
+		for (; at < end && at < snapshot->n_chunks; at++)
+			for (size_t part = 0; part < snapshot->n_parts; part++)
+				if (snapshot->parts[part].chunks[at])
+					flat_scan_chunk(s, part, at, t);
+		if (at < end)
+			return;
+	} while (!enough || !enough(arg));
+}
+
+bool
+flat_step(struct flat_scratch *s, flat_enough *enough, void *arg)
+{
+	if (s->n == 0 || atomic_load(&s->next) >= s->snapshot->n_chunks)
 		return false;
-		/* Chunks as they come: a thread that the system holds up delays nobody.
-		 */
-#pragma omp parallel for num_threads((int)s->active) \
-    schedule(dynamic, 4) if (s->active > 1)
-	for (size_t at = begin; at < end; at++)
-		for (size_t part = 0; part < s->snapshot->n_parts; part++)
-			if (s->snapshot->parts[part].chunks[at])
-				flat_scan_chunk(
-				    s, part, at, &s->threads[thread_number()]);
-	return true;
+	for (size_t t = 0; t < s->active; t++)
+		s->threads[t].heaps = heaps_of(s, t);
+#pragma omp parallel num_threads((int)s->active) if (s->active > 1)
+	scan_on(s, &s->threads[thread_number()], enough, arg);
+	return atomic_load(&s->next) < s->snapshot->n_chunks;
 }
 
 void
 flat_end(struct flat_scratch *s)
 {
 	for (size_t i = 0; i < s->n; i++) {
-		struct heap *heap = &s->threads[0].heaps[i];
+		struct heap *heap = &heaps_of(s, 0)[i];
 		for (size_t t = 1; t < s->active; t++) {
-			const struct heap *other = &s->threads[t].heaps[i];
+			const struct heap *other = &heaps_of(s, t)[i];
 			for (size_t j = 0; j < other->n; j++)
 				heap_push(heap, other->hits[j]);
 		}
@@ -212,9 +243,9 @@ int
 flat_run(struct flat_search *searches, size_t n, const struct store_snapshot *snapshot,
     struct flat_scratch *scratch, struct error *err)
 {
-	if (flat_begin(scratch, searches, n, snapshot, err) != 0)
+	if (flat_begin(scratch, searches, n, snapshot, scratch->n_threads, err) != 0)
 		return -1;
-	flat_step(scratch, SIZE_MAX);
+	flat_step(scratch, NULL, NULL);
 	flat_end(scratch);
 	return 0;
 }

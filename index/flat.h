@@ -29,12 +29,12 @@ struct flat_search {
 	size_t n;                   /* out: min(k, rows that count) */
 	const struct row_set *rows; /* NULL: every live row counts; else of those the
 				       ones in the set, which may be of fewer slots */
-	bool of_row; /* the query is a stored row's code: its best hit, that row, says
-			nothing of others */
 	struct progressive *progressive; /* NULL: exact; else plane 0 decides whose
 					    whole codes are read, in parts that have it
 					    and where it is known well enough
 					    (index/progressive.h) */
+	bool of_row; /* the query is a stored row's code: its best hit, that row, says
+			nothing of others */
 };
 
 struct flat_scratch;
@@ -44,22 +44,31 @@ struct flat_scratch;
 struct flat_scratch *flat_scratch_new(
     const struct distance_kernel *kernel, size_t threads, struct error *err);
 
+/* Scratch for another pass, which takes turns with those of `other`: its threads work
+ * in other's memory, so that other is freed last.  ERR_MEMORY. */
+struct flat_scratch *flat_scratch_beside(
+    const struct flat_scratch *other, struct error *err);
+
 /* NULL is fine. */
 void flat_scratch_free(struct flat_scratch *scratch);
 
-/* Begin to answer n searches.  Allocates only when the scratch has never been used for
+/* Begin to answer n searches, by at most `threads` (>= 1) of the scratch's threads.
+ * Allocates only when the scratch has never been used for
  * so many queries, parts or so large a k.  ERR_MEMORY, and then no search has been
  * answered.  Searches, queries and snapshot stay as they are until flat_end. */
 int flat_begin(struct flat_scratch *scratch, struct flat_search *searches, size_t n,
-    const struct store_snapshot *snapshot, struct error *err);
+    const struct store_snapshot *snapshot, size_t threads, struct error *err);
 
-/* Scan up to n_chunks (>= 1) more chunks of the snapshot; false: it was done. */
-bool flat_step(struct flat_scratch *scratch, size_t n_chunks);
+/* Scan on until nothing is left (false), or until enough(arg) says so (NULL: never).
+ * Every thread asks behind the few chunks that it has taken, so a step comes forward in
+ * any case; what it asks must be quick and stay true. */
+typedef bool flat_enough(void *arg);
+bool flat_step(struct flat_scratch *scratch, flat_enough *enough, void *arg);
 
 /* The hits of what has been scanned. */
 void flat_end(struct flat_scratch *scratch);
 
-/* All of this at once.  ERR_MEMORY. */
+/* All of this at once, by all threads.  ERR_MEMORY. */
 int flat_run(struct flat_search *searches, size_t n,
     const struct store_snapshot *snapshot, struct flat_scratch *scratch,
     struct error *err);

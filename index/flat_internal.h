@@ -1,6 +1,7 @@
 #ifndef INDEX_FLAT_INTERNAL_H
 #define INDEX_FLAT_INTERNAL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "index/flat.h"
@@ -19,7 +20,7 @@ struct flat_thread {
 	int32_t *some_dots; /* (STORE_CHUNK_ROWS) */
 	struct hit *found;  /* (STORE_CHUNK_ROWS) */
 	void *work;         /* DISTANCE_WORK_BYTES */
-	struct heap *heaps; /* (n searches) */
+	struct heap *heaps; /* (n searches), of the pass that steps */
 };
 
 /* Searches whose queries for a part meet its codes, or plane 0 of them, together. */
@@ -40,13 +41,14 @@ struct flat_scratch {
 	const struct distance_kernel *kernel;
 	size_t n_threads;
 	struct flat_thread *threads;
+	bool beside; /* they are another scratch's */
 
 	/* Of the pass: */
 	struct flat_search *searches;
 	size_t n;
 	const struct store_snapshot *snapshot;
-	size_t next;   /* chunk */
-	size_t active; /* threads that take part */
+	atomic_size_t next; /* chunk */
+	size_t active;      /* threads that take part */
 	struct flat_part parts[STORE_PARTS_MAX];
 	bool *sparse; /* (n): of few rows */
 	bool *taught; /* (n): by plane 0 in some part, so that nothing is learned */

@@ -173,13 +173,14 @@ writer_metrics(struct text *out, struct api *api)
 	    "# TYPE halftone_requests_in_flight gauge\n"
 	    "halftone_requests_in_flight %zu\n"
 	    "# TYPE halftone_queries_waiting gauge\nhalftone_queries_waiting %zu\n"
+	    "# TYPE halftone_scans_under_way gauge\nhalftone_scans_under_way %zu\n"
 	    "# TYPE halftone_queries_refused_total counter\n"
 	    "halftone_queries_refused_total %" PRIu64 "\n"
 	    "# TYPE halftone_queries_given_up_total counter\n"
 	    "halftone_queries_given_up_total %" PRIu64 "\n"
 	    "# TYPE halftone_tasks_waiting gauge\nhalftone_tasks_waiting %zu\n",
-	    http_in_flight(api->http), batch.waiting, batch.refused, batch.given_up,
-	    pool_waiting(api->pool));
+	    http_in_flight(api->http), batch.waiting, batch.passes, batch.refused,
+	    batch.given_up, pool_waiting(api->pool));
 	text_printf(out,
 	    "# TYPE halftone_writer_queued_operations gauge\n"
 	    "halftone_writer_queued_operations %zu\n"

@@ -18,8 +18,15 @@
  * (index/flat.h).  While it scans, the next batch gathers.  It is the only thread of
  * the server that opens OpenMP regions.
  *
- * A search whose client has left is not begun.
+ * Up to BATCH_PASSES passes, of different stores, are under way at once and have turns
+ * of some milliseconds, so that a search of few rows waits for turns and not for the
+ * scan of a large store.  A pass that is alone is cut short only by a search of another
+ * store.
+ *
+ * A search whose client has left is not begun, and a pass ends of which that is true of
+ * all.
  */
+#define BATCH_PASSES 4
 #define BATCH_WAITING_DEFAULT 4096
 
 struct batch_search;
@@ -43,7 +50,7 @@ struct batch_search {
 	struct error err; /* code ERR_NONE: the hits are there; ERR_UNAVAILABLE: it was
 			     given up */
 	bool outdated;    /* nothing was searched: the store has other parts by now */
-	double wait_s;
+	double wait_s;    /* for the pass, and in it for turns of others */
 	double scan_s;
 
 	struct batch_search *next; /* the batch's, as the rest */
@@ -74,6 +81,7 @@ int batch_submit(struct batch *batch, struct batch_search *search, struct error 
 /* For /metrics.  Any thread. */
 struct batch_stats {
 	size_t waiting;    /* searches, now */
+	size_t passes;     /* under way, now */
 	uint64_t refused;  /* ERR_BUSY */
 	uint64_t given_up; /* not begun, or not finished */
 };

@@ -1,7 +1,7 @@
 /*
- * flat_run, and a pass in steps, give, bit for bit, what sorting the score of every
- * live row gives: for any shape, kind, metric, kernel, number of threads, k (0, 1, n,
- * beyond n) and split into batches, with few different codes so that ties are
+ * flat_run, and passes that have turns, give, bit for bit, what sorting the score of
+ * every live row gives: for any shape, kind, metric, kernel, number of threads, k (0,
+ * 1, n, beyond n) and split into batches, with few different codes so that ties are
  * everywhere, with removed rows, with rows in up to three parts of different shapes,
  * some of which have centres, for queries that read the first planes alone, and for
  * those among the rows of a set.  The twin computes each score from levels by the
@@ -9,6 +9,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -215,7 +216,13 @@ check_search(
 	assert_int_equal(search->n, n);
 }
 
-/* At once, or in steps. */
+static bool
+counts_down(void *left)
+{
+	return atomic_fetch_sub((atomic_int *)left, 1) <= 0;
+}
+
+/* At once; or as two passes that have turns, of a random length, by fewer threads. */
 static void
 run(struct world *w, struct flat_search *searches, size_t n,
     struct flat_scratch *scratch)
@@ -226,10 +233,23 @@ run(struct world *w, struct flat_search *searches, size_t n,
 		assert_int_equal(flat_run(searches, n, w->snapshot, scratch, &err), 0);
 		return;
 	}
-	assert_int_equal(flat_begin(scratch, searches, n, w->snapshot, &err), 0);
-	while (flat_step(scratch, 1 + rng_below(&w->rng, 3)))
-		;
-	flat_end(scratch);
+	struct flat_scratch *passes[] = {scratch, flat_scratch_beside(scratch, &err)};
+	bool more[] = {true, true};
+	size_t part = rng_below(&w->rng, n + 1);
+	assert_non_null(passes[1]);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(
+		    flat_begin(passes[i], searches + i * part, i ? n - part : part,
+			w->snapshot, 1 + rng_below(&w->rng, 3), &err),
+		    0);
+	while (more[0] || more[1]) {
+		size_t i = rng_below(&w->rng, 2);
+		atomic_int left = (int)rng_below(&w->rng, 4);
+		more[i] = flat_step(passes[i], counts_down, &left);
+	}
+	for (size_t i = 0; i < 2; i++)
+		flat_end(passes[i]);
+	flat_scratch_free(passes[1]);
 }
 
 static void
