@@ -11,7 +11,7 @@ expect "still there" 200 "" GET /collections
 expect "a raw byte in a name" 404 "" GET /collections/%FF
 check "refusals are counted" grep -q 'halftone_http_refused_total{status="400"}' \
 	<(curl -s "$URL/metrics")
-for path in index index/f shards shards/0 points/search points/search/batch; do
+for path in aliases shards shards/0 facet points/discover points/discover/batch; do
 	expect "not served: $path" 501 "" PUT "/collections/c/$path" '{}'
 done
 check "no series twice" test -z "$(curl -s "$URL/metrics" | grep -v '^#' |
