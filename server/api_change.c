@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "server/api_batch.h"
 #include "server/payload.h"
 
 void
@@ -25,7 +26,10 @@ api_change_free(struct api_change *change)
 static void
 free_state(void *state)
 {
-	api_change_free(state);
+	struct api_change *change = state;
+
+	api_batch_free(change->batch);
+	api_change_free(change);
 }
 
 static void
@@ -77,7 +81,11 @@ api_change_answer(struct api_change *change)
 	struct text out = {0}, extra = {0};
 
 	if (change->err.code != ERR_NONE) {
-		http_fail(change->request, &change->err);
+		api_change_fail(change, &change->err);
+		return;
+	}
+	if (change->batch) {
+		api_batch_next(change->batch, change);
 		return;
 	}
 	api_texts_notes(&extra, &change->texts);
@@ -90,6 +98,14 @@ api_change_answer(struct api_change *change)
 	    (unsigned long long)change->number);
 	api_end(change->request, &out, extra.bytes);
 	text_free(&extra);
+}
+
+void
+api_change_fail(struct api_change *change, struct error *err)
+{
+	if (change->batch)
+		api_batch_prefix(change->batch, err);
+	http_fail(change->request, err);
 }
 
 static void
@@ -152,5 +168,5 @@ api_change_submit(struct api_change *change)
 
 	api_change_keep(change);
 	if (api_write(request->context, &change->operation, &err))
-		http_fail(request, &err);
+		api_change_fail(change, &err);
 }

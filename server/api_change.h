@@ -6,6 +6,8 @@
 #include "server/api_filter.h"
 #include "server/api_texts.h"
 
+struct api_batch;
+
 /*
  * A write under way: the request, what the writer's operation points to, and what came
  * of it.  It is the request's state from api_change_keep on; until then the
@@ -24,6 +26,9 @@ struct api_change {
 	struct api_chunks chunks; /* those of texts that were cut */
 	struct api_filter filter; /* of a change by filter */
 	uint32_t slot;            /* where its rows go on */
+	struct api_batch *batch; /* that it is part of; NULL: it is the whole request */
+	/* The request's next step when the texts are embedded. */
+	void (*embedded)(struct pool_task *task, unsigned worker);
 
 	/* When the writer is done: */
 	struct error err; /* ERR_NONE: done */
@@ -51,11 +56,28 @@ struct api_change *api_change_of_path(
 struct api_change *api_change_of_points(struct http_request *request,
     enum writer_kind kind, const struct json *root, struct error *err);
 
-/* Keep it and hand it to the writer, those of a filter in groups. */
+/* An upsert, all read and coded but for its texts; and a change of payloads.  `root` is
+ * the body of the request, or of an operation of a batch. */
+struct api_change *api_change_of_upsert(
+    struct http_request *request, const struct json *root, struct error *err);
+enum api_payload {
+	API_PAYLOAD_SET,
+	API_PAYLOAD_OVERWRITE,
+	API_PAYLOAD_DELETE,
+	API_PAYLOAD_CLEAR,
+};
+struct api_change *api_change_of_payloads(struct http_request *request,
+    enum api_payload kind, const struct json *root, struct error *err);
+
+/* Keep it, embed its texts, and hand it to the writer, those of a filter in groups. */
 void api_change_run(struct api_change *change);
 
-/* That answer, or the error of a change that failed. */
+/* That answer, or the error of a change that failed; of one in a batch the next begins
+ * instead. */
 void api_change_answer(struct api_change *change);
+
+/* The error of a change that is kept is the answer. */
+void api_change_fail(struct api_change *change, struct error *err);
 
 /* Room for n points of an upsert or n ids of a deletion.  ERR_MEMORY. */
 int api_change_room(struct api_change *change, size_t n, struct error *err);

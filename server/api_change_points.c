@@ -60,9 +60,9 @@ next_group(struct pool_task *task, unsigned worker)
 	    (first || change->operation.n == GROUP_IDS)) {
 		if (next_ids(change, &err) ||
 		    api_write(request->context, &change->operation, &err))
-			http_fail(request, &err);
+			api_change_fail(change, &err);
 	} else if (err.code != ERR_NONE) {
-		http_fail(request, &err);
+		api_change_fail(change, &err);
 	} else {
 		api_change_answer(change);
 	}
@@ -112,11 +112,19 @@ api_change_of_points(struct http_request *request, enum writer_kind kind,
 void
 api_change_run(struct api_change *change)
 {
-	if (!change->filter.filter) {
+	struct error err;
+
+	if (!change->filter.filter && change->texts.n == 0) {
 		api_change_submit(change);
 		return;
 	}
 	api_change_keep(change);
+	if (change->texts.n > 0) {
+		if (api_texts_embed(
+			&change->texts, change->request, change->embedded, &err))
+			api_change_fail(change, &err);
+		return;
+	}
 	api_filter_find(
 	    &change->filter, change->collection, change->request, next_group);
 }

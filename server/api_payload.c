@@ -6,8 +6,6 @@
 
 /* /collections/{c}/points/payload: payloads alone change; codes stay as they are. */
 
-enum kind { SET, OVERWRITE, DELETE, CLEAR };
-
 /* "payload": {...}, of at most max_payload_bytes. */
 static int
 read_values(
@@ -90,62 +88,75 @@ read_delete(const struct json *root, struct error *err)
 }
 
 static int
-read_change(struct api_change *change, enum kind kind, const struct json *root,
+read_change(struct api_change *change, enum api_payload kind, const struct json *root,
     struct error *err)
 {
 	const struct api *api = change->request->context;
 	size_t bytes_max = api->config->max_payload_bytes;
 
-	change->payload = kind == SET         ? read_set(root, bytes_max, err)
-			  : kind == OVERWRITE ? read_overwrite(root, bytes_max, err)
-			  : kind == DELETE    ? read_delete(root, err)
-					      : payload_clear(err);
+	change->payload = kind == API_PAYLOAD_SET ? read_set(root, bytes_max, err)
+			  : kind == API_PAYLOAD_OVERWRITE
+			      ? read_overwrite(root, bytes_max, err)
+			  : kind == API_PAYLOAD_DELETE ? read_delete(root, err)
+						       : payload_clear(err);
 	change->operation.payload = change->payload;
 	change->operation.payload_bytes_max = bytes_max;
 	return change->payload ? 0 : -1;
 }
 
+struct api_change *
+api_change_of_payloads(struct http_request *request, enum api_payload kind,
+    const struct json *root, struct error *err)
+{
+	struct api_change *change =
+	    api_change_of_points(request, WRITER_PAYLOAD, root, err);
+
+	if (change && read_change(change, kind, root, err) != 0) {
+		api_change_free(change);
+		return NULL;
+	}
+	return change;
+}
+
 static void
-run(struct http_request *request, enum kind kind)
+run(struct http_request *request, enum api_payload kind)
 {
 	struct api_change *change = NULL;
 	struct json root;
 	struct error err;
 
 	if (api_body(&root, request, &err) == 0)
-		change = api_change_of_points(request, WRITER_PAYLOAD, &root, &err);
-	if (change && read_change(change, kind, &root, &err) == 0) {
+		change = api_change_of_payloads(request, kind, &root, &err);
+	if (change)
 		api_change_run(change);
-		return;
-	}
-	api_change_free(change);
-	http_fail(request, &err);
+	else
+		http_fail(request, &err);
 }
 
 void
 api_payload_set(struct http_request *request, unsigned worker)
 {
 	(void)worker;
-	run(request, SET);
+	run(request, API_PAYLOAD_SET);
 }
 
 void
 api_payload_overwrite(struct http_request *request, unsigned worker)
 {
 	(void)worker;
-	run(request, OVERWRITE);
+	run(request, API_PAYLOAD_OVERWRITE);
 }
 
 void
 api_payload_delete(struct http_request *request, unsigned worker)
 {
 	(void)worker;
-	run(request, DELETE);
+	run(request, API_PAYLOAD_DELETE);
 }
 
 void
 api_payload_clear(struct http_request *request, unsigned worker)
 {
 	(void)worker;
-	run(request, CLEAR);
+	run(request, API_PAYLOAD_CLEAR);
 }

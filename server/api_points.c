@@ -165,7 +165,7 @@ on_embedded(struct pool_task *task, unsigned worker)
 	if (rc == 0)
 		api_change_submit(change);
 	else
-		http_fail(request, &err);
+		api_change_fail(change, &err);
 }
 
 /* Bytes that the points hold while their texts are embedded. */
@@ -342,39 +342,46 @@ read_all(struct api_change *change, struct api_coder *coder,
 	return code_rest(change, coder, n, rc, err);
 }
 
-void
-api_points_upsert(struct http_request *request, unsigned worker)
+struct api_change *
+api_change_of_upsert(
+    struct http_request *request, const struct json *root, struct error *err)
 {
 	struct api *api = request->context;
 	struct upsert upsert = {.is_batch = false};
 	struct api_coder coder = {.api = NULL};
 	struct api_change *change = NULL;
+
+	if (read_upsert(&upsert, root, err) || api_change_check(api, upsert.n, err))
+		return NULL;
+	change = api_change_of_path(request, WRITER_UPSERT, upsert.n, err);
+	if (!change)
+		return NULL;
+	int rc = api_coder_init(&coder, api, change->collection, &change->texts, err);
+	coder.chunks = &change->chunks;
+	if (rc == 0)
+		rc = read_all(change, &coder, &upsert, err);
+	api_coder_free(&coder);
+	if (rc != 0) {
+		api_change_free(change);
+		return NULL;
+	}
+	change->embedded = on_embedded;
+	change->texts.beside = bytes_of(change);
+	return change;
+}
+
+void
+api_points_upsert(struct http_request *request, unsigned worker)
+{
+	struct api_change *change = NULL;
 	struct error err;
 	struct json root;
 	(void)worker;
 
-	if (api_body(&root, request, &err) || read_upsert(&upsert, &root, &err) ||
-	    api_change_check(api, upsert.n, &err))
-		goto err;
-	change = api_change_of_path(request, WRITER_UPSERT, upsert.n, &err);
-	if (!change ||
-	    api_coder_init(&coder, api, change->collection, &change->texts, &err))
-		goto err;
-	coder.chunks = &change->chunks;
-	if (read_all(change, &coder, &upsert, &err))
-		goto err;
-	api_coder_free(&coder);
-	if (change->texts.n == 0) {
-		api_change_submit(change);
-		return;
-	}
-	api_change_keep(change);
-	change->texts.beside = bytes_of(change);
-	if (api_texts_embed(&change->texts, request, on_embedded, &err))
+	if (api_body(&root, request, &err) == 0)
+		change = api_change_of_upsert(request, &root, &err);
+	if (change)
+		api_change_run(change);
+	else
 		http_fail(request, &err);
-	return;
-err:
-	api_coder_free(&coder);
-	api_change_free(change);
-	http_fail(request, &err);
 }

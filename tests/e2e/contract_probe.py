@@ -28,6 +28,8 @@ REQUESTS = [  # method, path of the contract, body, status
     ("PATCH", C, {"codes": {"binarizer": "untrained", "bits": 2}}, 200),
     ("PATCH", C, {"codes": {"binarizer": "untrained", "distance": "sdc"}}, 400),
     ("PATCH", C, {"codes": {"binarizer": "none"}}, 404),
+    ("PUT", C + "/index", {"field_name": "a", "field_schema": "integer"}, 200),
+    ("PUT", C + "/index", {"field_name": "a..b", "field_schema": "integer"}, 400),
     ("GET", C, None, 200),
     ("POST", C + "/points", {"ids": [1, "b"], "with_payload": True, "with_vector": True}, 200),
     ("POST", C + "/points/query", {"query": [1, 0, 0, 0], "with_payload": True, "with_vector": True}, 200),
@@ -55,6 +57,17 @@ REQUESTS = [  # method, path of the contract, body, status
     ("POST", C + "/points/count", {}, 200),
     ("POST", C + "/points/count", {"filter": HAS_A}, 200),
     ("POST", C + "/points/count", {"filter": 1}, 400),
+    ("DELETE", C + "/index/{field}", None, 200),
+    ("POST", C + "/points/payload", {"payload": {"b": 1}, "points": [1]}, 200),
+    ("POST", C + "/points/payload", {"points": [1]}, 400),
+    ("PUT", C + "/points/payload", {"payload": {"a": 1}, "filter": HAS_A}, 200),
+    ("PUT", C + "/points/payload", {"payload": 1, "points": [1]}, 400),
+    ("POST", C + "/points/payload/delete", {"keys": ["b"], "points": [1]}, 200),
+    ("POST", C + "/points/payload/clear", {"points": ["b"]}, 200),
+    ("POST", C + "/points/payload/clear", {}, 400),
+    ("POST", C + "/points/batch", {"operations": [{"clear_payload": {"points": ["b"]}},
+                                                  {"delete": {"filter": {"must": [{"key": "c", "match": {"value": 1}}]}}}]}, 200),
+    ("POST", C + "/points/batch", {"operations": [{}]}, 400),
     ("POST", C + "/points/delete", {"points": [1]}, 200),
     ("POST", C + "/points/delete", {"filter": HAS_A}, 200),
     ("POST", C + "/points/delete", {}, 400),
@@ -121,7 +134,7 @@ def problems(value, schema, where):
 failed = 0
 c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 for method, route, body, status in REQUESTS:
-    c.request(method, route.format(collection="contract", model="static"), None if body is None else json.dumps(body))
+    c.request(method, route.format(collection="contract", model="static", field="a"), None if body is None else json.dumps(body))
     r = c.getresponse()
     answer = json.loads(r.read())
     found = [] if r.status == status else [f"expected {status}, not {r.status}: {answer}"]
