@@ -1,7 +1,8 @@
 # make             both programs into build/
 # make demo        63,000 real documents served and searched (ONCE=1: check and leave)
 # make test        the whole suite     make SAN=address,undefined test    with sanitizers
-# make test-long   the same with more rounds of kill -9
+# make test-long   the same with more rounds of kill -9, and test-threads
+# make test-threads   what has threads with ThreadSanitizer (clang, its OpenMP)
 # make fuzz        libFuzzer on what reads text and models, FUZZ_SECONDS=60 each (clang)
 # make bench       figures against rivals and limits
 # make bench-headline bench-graphs bench-open_loop bench-growth bench-filters   over the
@@ -36,8 +37,10 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes
 # gcc spends a minute and 700 MB on where variables are in unrolled, checked kernels.
 UNTRACKED := $(if $(findstring clang,$(CC)),,-fno-var-tracking)
 OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer $(UNTRACKED) -fsanitize=$(SAN),-O2)
-# gcc's libgomp and TSan do not get along: that build has no OpenMP; fuzzing needs none.
-OPENMP := $(if $(FUZZ)$(findstring thread,$(SAN)),-Wno-unknown-pragmas,-fopenmp)
+# gcc's libgomp and TSan do not get along: that build has no OpenMP; clang's libomp tells
+# TSan what it does (make test-threads).  Fuzzing needs none.
+NO_OPENMP := $(FUZZ)$(if $(findstring clang,$(CC)),,$(findstring thread,$(SAN)))
+OPENMP := $(if $(NO_OPENMP),-Wno-unknown-pragmas,-fopenmp)
 HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g $(OPT) $(WARN) $(HARDEN) $(OPENMP) \
 	-ffp-contract=off -pthread -DHALFTONE_VERSION='"$(VERSION)"' $(CFLAGS)
@@ -135,6 +138,15 @@ test-long:
 	tools/deps.sh build test
 	+$(BUILD) all test-programs
 	LONG=1 tests/run.sh $(BIN) $(OBJ) '$(SAN)'
+	+$(MAKE) test-threads
+# A test has threads where its source makes some, or scans with OpenMP.
+THREADED := $(patsubst %.c,$(OBJ)/%,$(shell grep -l pthread_create tests/unit/*.c) \
+	tests/property/prop_flat.c)
+thread-programs: all $(THREADED)
+test-threads:
+	tools/deps.sh build test threads
+	+$(BUILD) CC=clang SAN=thread thread-programs
+	tests/threads.sh build/san-thread
 fuzz:
 	tools/deps.sh build fuzz
 	+$(BUILD) CC=clang FUZZ=1 fuzz-programs
@@ -164,5 +176,5 @@ clean:
 	rm -rf build
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
-.PHONY: all deps demo test test-long fuzz bench bench-binarize $(OVER_HTTP:%=bench-%) training lint test-programs fuzz-programs bench-programs clean
+.PHONY: all deps demo test test-long test-threads thread-programs fuzz bench bench-binarize $(OVER_HTTP:%=bench-%) training lint test-programs fuzz-programs bench-programs clean
 .SECONDARY:

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install what is missing for the named purposes: build, test, bench, peers, fuzz, lint.
+# Install what is missing for the named purposes: build, test, bench, peers, fuzz,
+# threads, lint.
 # Does nothing, and needs no root, where everything is there.
 set -eu
 
@@ -14,6 +15,7 @@ test="$test libopenblas0-pthread"
 	cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 lint="binutils clang clang-format clang-tidy libomp-dev git libdnnl-dev"
 fuzz="clang"
+threads="clang libomp-dev"
 bench="python3 python3-venv libdnnl-dev libopenblas0-pthread wrk"
 # PostgreSQL, and what builds pgvector, Redis and vegeta (a Go of another origin will do).
 peers="postgresql postgresql-server-dev-all make dpkg-dev"
@@ -27,8 +29,9 @@ for purpose in "$@"; do
 	bench) want="$want $bench" ;;
 	peers) want="$want $peers" ;;
 	fuzz) want="$want $fuzz" ;;
+	threads) want="$want $threads" ;;
 	lint) want="$want $lint $test" ;;
-	*) echo "deps.sh: expected build, test, bench, peers, fuzz or lint, not '$purpose'" >&2
+	*) echo "deps.sh: expected build, test, bench, peers, fuzz, threads or lint, not '$purpose'" >&2
 	   exit 2 ;;
 	esac
 done

@@ -1,6 +1,7 @@
 #include "tests/support/guard.h"
 
 #include <ftw.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,16 +51,23 @@ guard_copy(const void *bytes, size_t n)
 	return p;
 }
 
+static uint64_t seed;
+
+static void
+choose_seed(void)
+{
+	const char *wish = getenv("SEED");
+
+	seed = wish ? strtoull(wish, NULL, 10) : clock_ns();
+	fprintf(stderr, "SEED=%llu\n", (unsigned long long)seed);
+}
+
 uint64_t
 test_seed(void)
 {
-	static uint64_t seed;
-	const char *wish = getenv("SEED");
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-	if (seed == 0) {
-		seed = wish ? strtoull(wish, NULL, 10) : clock_ns() | 1;
-		fprintf(stderr, "SEED=%llu\n", (unsigned long long)seed);
-	}
+	pthread_once(&once, choose_seed);
 	return seed;
 }
 

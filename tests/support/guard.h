@@ -14,7 +14,7 @@ void guard_free(void *p, size_t n);
 void *guard_copy(const void *bytes, size_t n);
 
 /* The seed of this run: $SEED or one from the clock.  Printed at the first call, so
- * that a failure can be repeated. */
+ * that a failure can be repeated.  Any thread. */
 uint64_t test_seed(void);
 
 /* A new folder under $TMPDIR or /tmp, removed with all in it at exit; the string is
