@@ -3,6 +3,7 @@
 # make test        the whole suite     make SAN=address,undefined test    with sanitizers
 # make test-long   the same with more rounds of kill -9, and test-threads
 # make test-threads   what has threads with ThreadSanitizer (clang, its OpenMP)
+# make test-emulated   kernels of AVX-512 and AMX on a machine that Bochs emulates
 # make fuzz        libFuzzer on what reads text and models, FUZZ_SECONDS=60 each (clang)
 # make bench       figures against rivals and limits
 # make bench-headline bench-graphs bench-open_loop bench-growth bench-filters   over the
@@ -147,6 +148,9 @@ test-threads:
 	tools/deps.sh build test threads
 	+$(BUILD) CC=clang SAN=thread thread-programs
 	tests/threads.sh build/san-thread
+test-emulated:
+	tools/deps.sh build test emulated
+	tests/emulated/run.sh
 fuzz:
 	tools/deps.sh build fuzz
 	+$(BUILD) CC=clang FUZZ=1 fuzz-programs
@@ -176,5 +180,5 @@ clean:
 	rm -rf build
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
-.PHONY: all deps demo test test-long test-threads thread-programs fuzz bench bench-binarize $(OVER_HTTP:%=bench-%) training lint test-programs fuzz-programs bench-programs clean
+.PHONY: all deps demo test test-long test-threads thread-programs test-emulated fuzz bench bench-binarize $(OVER_HTTP:%=bench-%) training lint test-programs fuzz-programs bench-programs clean
 .SECONDARY:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install what is missing for the named purposes: build, test, bench, peers, fuzz,
-# threads, lint.
+# Install what is missing for the named purposes: build, test, emulated, bench, peers,
+# fuzz, threads, lint.
 # Does nothing, and needs no root, where everything is there.
 set -eu
 
@@ -13,6 +13,9 @@ test="$test libopenblas0-pthread"
 # Kernels of another processor are compiled for it and emulated.
 [ "$(uname -m)" != x86_64 ] ||
 	cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+# A whole processor with AVX-512 is emulated, and Linux boots on it.
+emulated="cpio genisoimage isolinux syslinux-common bsdutils"
+[ -n "${BOCHS:-}" ] || emulated="$emulated bochs bochs-term"
 lint="binutils clang clang-format clang-tidy libomp-dev git libdnnl-dev"
 fuzz="clang"
 threads="clang libomp-dev"
@@ -26,12 +29,14 @@ for purpose in "$@"; do
 	case $purpose in
 	build) want="$want $build" ;;
 	test) want="$want $test ${cross:-}" ;;
+	emulated) want="$want $emulated" ;;
 	bench) want="$want $bench" ;;
 	peers) want="$want $peers" ;;
 	fuzz) want="$want $fuzz" ;;
 	threads) want="$want $threads" ;;
 	lint) want="$want $lint $test" ;;
-	*) echo "deps.sh: expected build, test, bench, peers, fuzz, threads or lint, not '$purpose'" >&2
+	*) echo "deps.sh: expected build, test, emulated, bench, peers, fuzz, threads" \
+		"or lint, not '$purpose'" >&2
 	   exit 2 ;;
 	esac
 done
