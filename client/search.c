@@ -33,13 +33,23 @@ static const char help[] =
     "  --bits B           read the first B bits of each dimension of the codes alone\n"
     "                     (default: all): what a collection of B bits would find, or\n"
     "                     less; not faster\n"
-    "  --filter JSON      among the documents that match alone, as the server's API has\n"
-    "                     it: '{\"must\": {\"key\": \"year\", \"range\": {\"gte\": 2020}}}'\n"
+    "  --filter JSON      among the documents that match alone, as the server's API "
+    "has\n"
+    "                     it: '{\"must\": {\"key\": \"year\", \"range\": {\"gte\": "
+    "2020}}}'\n"
     "  --json             print the server's result as it is, on one line\n"
     "\n"
     "Exit codes: 0 searched (even if nothing is there), 1 failed, 2 wrong use.\n";
 
-enum { OPT_COLLECTION = 256, OPT_URL, OPT_KEY, OPT_LIMIT, OPT_BITS, OPT_FILTER, OPT_JSON };
+enum {
+	OPT_COLLECTION = 256,
+	OPT_URL,
+	OPT_KEY,
+	OPT_LIMIT,
+	OPT_BITS,
+	OPT_FILTER,
+	OPT_JSON
+};
 
 static const struct option long_options[] = {
     {"collection", required_argument, NULL, OPT_COLLECTION},

@@ -114,9 +114,8 @@ meet(const struct flat_scratch *scratch, struct flat_thread *t,
 
 	for (size_t b = 0; g->together && b < p->end; b += DISTANCE_BATCH_BLOCKS) {
 		size_t left = p->end - b;
-		scratch->kernel->batch_dots(t->dots + b * DISTANCE_ROWS,
-		    FLAT_STRIDE, &g->batch,
-		    blocks + b * distance_block_bytes(shape),
+		scratch->kernel->batch_dots(t->dots + b * DISTANCE_ROWS, FLAT_STRIDE,
+		    &g->batch, blocks + b * distance_block_bytes(shape),
 		    left < DISTANCE_BATCH_BLOCKS ? left : DISTANCE_BATCH_BLOCKS,
 		    t->work);
 	}
