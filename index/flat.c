@@ -85,7 +85,6 @@ flat_scratch_free(struct flat_scratch *scratch)
 	free(scratch->queries);
 	free(scratch->order);
 	free(scratch->sparse);
-	free(scratch->taught);
 	free(scratch->scanning);
 	free(scratch->coarse);
 	free(scratch->prepared);
@@ -108,8 +107,7 @@ reserve(struct flat_scratch *s, size_t n, size_t n_hits, struct error *err)
 	if (n > s->searches_max) {
 		s->searches_max = 0;
 		if (!flat_grow(&s->heaps, s->n_threads * n, sizeof *s->heaps) ||
-		    !flat_grow(&s->sparse, n, sizeof *s->sparse) ||
-		    !flat_grow(&s->taught, n, sizeof *s->taught))
+		    !flat_grow(&s->sparse, n, sizeof *s->sparse))
 			goto err;
 		s->searches_max = n;
 	}
@@ -231,7 +229,7 @@ flat_end(struct flat_scratch *s)
 		heap_sort(heap);
 		struct flat_search *search = &s->searches[i];
 		search->n = heap->n;
-		if (search->progressive && !search->rows && !s->taught[i]) {
+		if (search->progressive && !search->rows) {
 			const size_t from = search->of_row && search->n > 0;
 			progressive_learn(search->progressive, s->kernel, search->query,
 			    search->hits + from, search->n - from, s->snapshot);

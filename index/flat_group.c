@@ -31,17 +31,14 @@ choose_queries(struct flat_scratch *s)
 	for (size_t i = 0; i < s->n; i++) {
 		const struct flat_search *search = &s->searches[i];
 		s->sparse[i] = is_sparse(search->rows, s->snapshot->n_slots);
-		s->taught[i] = false;
 		for (size_t p = 0; p < s->snapshot->n_parts; p++) {
 			const struct store_part *part = &s->snapshot->parts[p];
 			const size_t at = p * s->n + i;
 			s->scanning[at] = &search->query[p];
-			if (!search->progressive || s->sparse[i] ||
-			    !progressive_coarse(&s->coarse[at], search->progressive,
+			if (search->progressive && !s->sparse[i] &&
+			    progressive_coarse(&s->coarse[at], search->progressive,
 				part, &search->query[p]))
-				continue;
-			s->scanning[at] = &s->coarse[at];
-			s->taught[i] = true;
+				s->scanning[at] = &s->coarse[at];
 		}
 	}
 }

@@ -51,7 +51,6 @@ struct flat_scratch {
 	size_t active;      /* threads that take part */
 	struct flat_part parts[STORE_PARTS_MAX];
 	bool *sparse; /* (n): of few rows */
-	bool *taught; /* (n): by plane 0 in some part, so that nothing is learned */
 
 	/* (parts, n): the query that meets every row: the search's own, or one of
 	 * `coarse`. */

@@ -103,8 +103,8 @@ scan_survivors(const struct flat_scratch *scratch, struct flat_thread *t, size_t
 		scan_some(scratch, t, i, part, p, survivors);
 }
 
-/* dots (batch.n, FLAT_STRIDE) := of the chunk's n_blocks blocks that the group
- * meets. */
+/* dots (batch.n, FLAT_STRIDE) := of the chunk's blocks, which are those of the piece,
+ * with the group's queries. */
 static void
 meet(const struct flat_scratch *scratch, struct flat_thread *t,
     const struct flat_group *g, const struct piece *p)

@@ -252,9 +252,9 @@ progressive_learn(struct progressive *p, const struct distance_kernel *kernel,
 	for (size_t i = 0; i < snapshot->n_parts; i++) {
 		struct lesson l = {
 		    .kernel = kernel, .of = &snapshot->parts[i], .q = &queries[i]};
-		double norm = length(l.q);
-		struct part *part = norm > 0 ? begin(p, snapshot, i) : NULL;
-		if (!part)
+		struct part *part = begin(p, snapshot, i);
+		double norm = part ? length(l.q) : 0;
+		if (norm <= 0)
 			continue;
 		coarsen(&l.coarse, l.q, 1);
 		l.whole = (double)l.q->scale / norm;

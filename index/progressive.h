@@ -53,8 +53,9 @@ void progressive_free(struct progressive *p); /* NULL is fine */
 bool progressive_coarse(struct distance_query *coarse, struct progressive *p,
     const struct store_part *part, const struct distance_query *q);
 
-/* Learn from the n hits, best first, of an exact search of all rows by `queries`, one
- * for each part of the snapshot. */
+/* Learn from the n hits, best first, of a search of all rows by `queries`, one for each
+ * part of the snapshot: of the parts in which it was exact, which are those that are
+ * not known (progressive_coarse). */
 void progressive_learn(struct progressive *p, const struct distance_kernel *kernel,
     const struct distance_query *queries, const struct hit *hits, size_t n,
     const struct store_snapshot *snapshot);

@@ -7,7 +7,8 @@
  *  - after that every hit has the score that exact search gives it, and of the exact
  *    hits each one that plane 0 is off by less than the margin is found: what is off is
  *    computed from levels by the formulas of the header;
- *  - so nearly all are found, and most whole codes are never read.
+ *  - so nearly all are found, and most whole codes are never read;
+ *  - a part that is new is learned beside one that is known, exactly until then.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -342,10 +343,82 @@ test_worlds(void **state)
 	free(w);
 }
 
+/* A part that is new, beside one that is known: of rows like those of the first, and of
+ * another number of bits. */
+static void
+test_new_part(void **state)
+{
+	const struct code_shape shapes[2] = {{64, 4, 0}, {64, 2, 0}};
+	const struct distance_terms terms = {DISTANCE_DOT, 0, 0, NULL};
+	struct distance_query *queries = aligned_alloc(64, 2 * sizeof *queries);
+	struct hit hits[K], exact[K];
+	struct progressive *p;
+	struct error err;
+	struct rng rng;
+
+	(void)state;
+	rng_init(&rng, test_seed(), 1);
+	struct store *store = store_new(1, shapes[0], false, &err);
+	struct flat_scratch *scratch = flat_scratch_new(distance_best(), 1, &err);
+	p = progressive_new(&err);
+	assert_true(store && scratch && p);
+	assert_int_equal(store_want_plane0(store, true, &err), 0);
+	for (uint32_t part = 0; part < 2; part++) {
+		if (part > 0)
+			assert_int_equal(store_add_part(store, 2, shapes[1], &err), 0);
+		for (uint32_t i = 0; i < PROGRESSIVE_ROWS; i++) {
+			uint8_t wire[32];
+			for (size_t b = 0; b < sizeof wire; b++)
+				wire[b] = (uint8_t)rng_u64(&rng);
+			struct store_row row = {
+			    .wire = wire, .factor = 1, .part = part};
+			assert_int_equal(
+			    store_put(store, part * PROGRESSIVE_ROWS + i, &row, &err),
+			    0);
+		}
+		store_publish(store);
+		struct store_snapshot *snapshot = store_acquire(store);
+		for (int round = 0; round < 400; round++) {
+			int8_t values[64];
+			for (size_t d = 0; d < 64; d++)
+				values[d] = (int8_t)((int)rng_below(&rng, 255) - 127);
+			for (size_t i = 0; i <= part; i++)
+				distance_query_int8(
+				    &queries[i], values, 1, shapes[i], terms);
+			struct flat_search search = {
+			    .query = queries, .k = K, .hits = hits, .progressive = p};
+			bool known = progressive_info(p, part + 1).n_samples ==
+				     PROGRESSIVE_SAMPLES;
+			assert_int_equal(
+			    flat_run(&search, 1, snapshot, scratch, &err), 0);
+			if (known)
+				break;
+			struct flat_search all = {
+			    .query = queries, .k = K, .hits = exact};
+			assert_int_equal(flat_run(&all, 1, snapshot, scratch, &err), 0);
+			/* Of the new part nothing may be lost. */
+			for (size_t i = 0; i < K; i++)
+				if (store_part(snapshot, exact[i].slot) == (int)part)
+					assert_true(has(hits, K, exact[i]));
+		}
+		for (uint32_t i = 0; i <= part; i++)
+			assert_int_equal(
+			    progressive_info(p, i + 1).n_samples, PROGRESSIVE_SAMPLES);
+		store_release(snapshot);
+	}
+	progressive_free(p);
+	flat_scratch_free(scratch);
+	store_free(store);
+	free(queries);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_worlds)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_worlds),
+	    cmocka_unit_test(test_new_part),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
