@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "attention/linear_avx512.h"
+#include "base/amx.h"
 
 /*
  * Tile registers: eight of up to 16 rows of 64 bytes.  A product adds to a tile of sums
@@ -23,9 +24,8 @@
  * (In a trial on a processor with tiles the first took a product of 16 tokens from 88
  * cycles to 45, the second to 29.  This code has only been run with emulated tiles.)
  *
- * Tiles are configured once a call: nothing is remembered of what other code of the
- * thread did to them.  They are not released: Linux keeps them for the thread at a
- * switch and clears them itself before a core idles deeply.
+ * Tiles are configured once a call.  They are not released: Linux keeps them for the
+ * thread at a switch and clears them itself before a core idles deeply.
  */
 #define INLINE static inline __attribute__((always_inline))
 #define TILE 1024       /* bytes */
@@ -37,20 +37,6 @@
 #define PANEL_STEPS 48  /* of 32 outputs kept decoded for many tokens: in <= 3072 */
 #define PANEL_TOKENS 32 /* of a pass where `in` is larger: nothing is kept */
 
-/* Assembly, as gcc 12's intrinsics do not tell the compiler which memory they touch (of
- * a configuration, only the first 8 of its 64 bytes).  The compiler itself never uses
- * a tile. */
-#define TILE_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : :)
-#define TILE_LOAD(t, from, stride)                          \
-	__asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t    \
-			 :                                  \
-			 : "r"(from), "r"((size_t)(stride)) \
-			 : "memory")
-#define TILE_STORE(t, to, stride)                            \
-	__asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" \
-			 :                                   \
-			 : "r"(to), "r"((size_t)(stride))    \
-			 : "memory")
 /* tile c += a b: signed a; b of unsigned bytes for codes, else signed too */
 #define TILE_PRODUCT(c, a, b)                                                         \
 	do {                                                                          \
@@ -64,26 +50,16 @@
 					 :);                                          \
 	} while (0)
 
-/* What ldtilecfg reads. */
-struct config {
-	uint8_t palette, start_row, reserved[14];
-	uint16_t row_bytes[16];
-	uint8_t rows[16];
-};
-
 /* Tiles 0 .. 3 for sums of `rows` tokens, 4 .. 4 + n_q - 1 for their q, the others for
  * weights. */
 static void
 configure(size_t rows, size_t n_q)
 {
-	struct config config = {.palette = 1};
+	uint8_t of[8];
 
-	_Static_assert(sizeof config == 64, "the processor's layout");
-	for (size_t t = 0; t < 8; t++) {
-		config.row_bytes[t] = 64;
-		config.rows[t] = (uint8_t)(t < 4 + n_q ? rows : 16);
-	}
-	__asm__ volatile("ldtilecfg %0" : : "m"(config));
+	for (size_t t = 0; t < 8; t++)
+		of[t] = (uint8_t)(t < 4 + n_q ? rows : 16);
+	amx_configure(of);
 }
 
 /* What a call is given. */
@@ -209,28 +185,28 @@ narrow(const struct job *job, uint8_t *ring, const bool two_bit)
 		line = line + TILE < line_end ? line + TILE : weight;
 	}
 	for (size_t column = 0; column < layer->out; column += 64) {
-		TILE_ZERO(0);
-		TILE_ZERO(1);
-		TILE_ZERO(2);
-		TILE_ZERO(3);
+		AMX_ZERO(0);
+		AMX_ZERO(1);
+		AMX_ZERO(2);
+		AMX_ZERO(3);
 		for (size_t k = 0; k < steps; k++) {
 			const uint8_t *b = two_bit ? ring + slot * 4 * TILE
 						   : weight + column * in + k * TILE;
 			const size_t apart = two_bit ? TILE : 16 * in;
-			TILE_LOAD(4, job->in->q + k * STEP, in);
-			TILE_LOAD(5, b, 64);
+			AMX_LOAD(4, job->in->q + k * STEP, in);
+			AMX_LOAD(5, b, 64);
 			TILE_PRODUCT(0, 4, 5);
 			if (two_bit)
 				decode(ring + next * 4 * TILE, line, 0, mask, 4);
-			TILE_LOAD(6, b + apart, 64);
+			AMX_LOAD(6, b + apart, 64);
 			TILE_PRODUCT(1, 4, 6);
 			if (two_bit)
 				decode(ring + next * 4 * TILE, line, 1, mask, 4);
-			TILE_LOAD(7, b + 2 * apart, 64);
+			AMX_LOAD(7, b + 2 * apart, 64);
 			TILE_PRODUCT(2, 4, 7);
 			if (two_bit)
 				decode(ring + next * 4 * TILE, line, 2, mask, 4);
-			TILE_LOAD(5, b + 3 * apart, 64);
+			AMX_LOAD(5, b + 3 * apart, 64);
 			TILE_PRODUCT(3, 4, 5);
 			if (two_bit) {
 				decode(ring + next * 4 * TILE, line, 3, mask, 4);
@@ -242,10 +218,10 @@ narrow(const struct job *job, uint8_t *ring, const bool two_bit)
 			finish(job, &waiting, share, two_bit, 4);
 		}
 		waiting = (struct batch){sums[column / 64 % 2], column, 0, 0, n};
-		TILE_STORE(0, waiting.sums, 256);
-		TILE_STORE(1, waiting.sums + 16, 256);
-		TILE_STORE(2, waiting.sums + 32, 256);
-		TILE_STORE(3, waiting.sums + 48, 256);
+		AMX_STORE(0, waiting.sums, 256);
+		AMX_STORE(1, waiting.sums + 16, 256);
+		AMX_STORE(2, waiting.sums + 32, 256);
+		AMX_STORE(3, waiting.sums + 48, 256);
 	}
 	finish(job, &waiting, n, two_bit, 4);
 }
@@ -306,16 +282,16 @@ INLINE void
 step(const struct operands *at, size_t in, const struct reader *reader,
     const bool two_bit, const bool decoding)
 {
-	TILE_LOAD(4, at->q[0], in);
-	TILE_LOAD(6, at->b[0], 64);
+	AMX_LOAD(4, at->q[0], in);
+	AMX_LOAD(6, at->b[0], 64);
 	TILE_PRODUCT(0, 4, 6);
 	if (decoding)
 		read_step(at->ahead, reader, 0);
-	TILE_LOAD(7, at->b[1], 64);
+	AMX_LOAD(7, at->b[1], 64);
 	TILE_PRODUCT(1, 4, 7);
 	if (decoding)
 		read_step(at->ahead, reader, 1);
-	TILE_LOAD(5, at->q[1], in);
+	AMX_LOAD(5, at->q[1], in);
 	TILE_PRODUCT(2, 5, 6);
 	if (decoding)
 		read_step(at->ahead, reader, 2);
@@ -371,10 +347,10 @@ wide(const struct job *job, uint8_t *ring, const bool two_bit)
 			const size_t first = least(token, n - pairs.apart - pairs.rows);
 			const int8_t *q = job->in->q + first * in;
 			slot = base;
-			TILE_ZERO(0);
-			TILE_ZERO(1);
-			TILE_ZERO(2);
-			TILE_ZERO(3);
+			AMX_ZERO(0);
+			AMX_ZERO(1);
+			AMX_ZERO(2);
+			AMX_ZERO(3);
 			for (size_t k = 0; k < steps; k++, q += STEP) {
 				struct operands at = {.q = {q, q + pairs.apart * in}};
 				if (two_bit) {
@@ -398,10 +374,10 @@ wide(const struct job *job, uint8_t *ring, const bool two_bit)
 			turn = !turn;
 			waiting = (struct batch){sums[turn], column, first, token,
 			    least(token + 2 * pairs.rows, n)};
-			TILE_STORE(0, waiting.sums, 128);
-			TILE_STORE(1, waiting.sums + 16, 128);
-			TILE_STORE(2, waiting.sums + 32 * pairs.apart, 128);
-			TILE_STORE(3, waiting.sums + 32 * pairs.apart + 16, 128);
+			AMX_STORE(0, waiting.sums, 128);
+			AMX_STORE(1, waiting.sums + 16, 128);
+			AMX_STORE(2, waiting.sums + 32 * pairs.apart, 128);
+			AMX_STORE(3, waiting.sums + 32 * pairs.apart + 16, 128);
 		}
 		base = slot;
 	}

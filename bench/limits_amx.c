@@ -1,13 +1,7 @@
+#include "base/amx.h"
 #include "bench/limits.h"
 
 #if defined(__x86_64__)
-
-/* What ldtilecfg reads. */
-struct config {
-	uint8_t palette, start_row, reserved[14];
-	uint16_t row_bytes[16];
-	uint8_t rows[16];
-};
 
 #define LOAD(t, from) "tileloadd (%" #from ",%4,1), %%tmm" #t "\n\t"
 #define PRODUCT(c, a, b) "tdpbsud %%tmm" #b ", %%tmm" #a ", %%tmm" #c "\n\t"
@@ -16,17 +10,13 @@ struct config {
 static double
 multiply(uint64_t *sink, const uint8_t *at, size_t bytes, size_t rounds)
 {
-	struct config config = {.palette = 1};
 	_Alignas(64) int32_t sums[256];
 
-	for (size_t t = 0; t < 8; t++) {
-		config.row_bytes[t] = 64;
-		config.rows[t] = 16;
-	}
-	__asm__ volatile("ldtilecfg %0\n\ttilezero %%tmm0\n\ttilezero %%tmm1\n\t"
-			 "tilezero %%tmm2\n\ttilezero %%tmm3"
-			 :
-			 : "m"(config));
+	amx_configure((const uint8_t[8]){16, 16, 16, 16, 16, 16, 16, 16});
+	AMX_ZERO(0);
+	AMX_ZERO(1);
+	AMX_ZERO(2);
+	AMX_ZERO(3);
 	for (size_t round = 0; round < rounds; round++)
 		for (size_t i = 0; i < bytes / 2; i += 2048) {
 			const uint8_t *levels = at + i, *queries = levels + bytes / 2;
@@ -39,10 +29,8 @@ multiply(uint64_t *sink, const uint8_t *at, size_t bytes, size_t rounds)
 					 "r"((size_t)64)
 					 : "memory");
 		}
-	__asm__ volatile("tilestored %%tmm0, (%0,%1,1)\n\ttilerelease"
-			 :
-			 : "r"(sums), "r"((size_t)64)
-			 : "memory");
+	AMX_STORE(0, sums, 64);
+	__asm__ volatile("tilerelease" : :);
 	*sink += (uint32_t)sums[0];
 	return 4.0 * 16 * 16 * 64 * (double)(bytes / 4096) * (double)rounds;
 }

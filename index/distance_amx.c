@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 #include <stdbool.h>
 
+#include "base/amx.h"
 #include "index/distance_avx512.h"
 
 /*
@@ -20,9 +21,8 @@
  * would wait for them.  Only the first two tiles of queries have the lines unpacked:
  * where there are more, a ring keeps the steps of two blocks for them.
  *
- * Tiles are configured once a call: nothing is remembered of what other code of the
- * thread did to them (attention/linear_amx.c says why they are not released).  This
- * code has only been run with emulated tiles.
+ * Tiles are configured once a call (attention/linear_amx.c says why they are not
+ * released).  This code has only been run with emulated tiles.
  */
 #define INLINE static inline __attribute__((always_inline))
 #define TILE 1024 /* bytes */
@@ -30,28 +30,9 @@
 #define ROWS 16   /* queries in a tile, at most */
 #define AHEAD 2   /* steps */
 
-/* Assembly, as gcc 12's intrinsics do not tell the compiler which memory they touch.
- * The compiler itself never uses a tile. */
-#define TILE_LOAD(t, from)                               \
-	__asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t \
-			 :                               \
-			 : "r"(from), "r"((size_t)64)    \
-			 : "memory")
-#define TILE_STORE(t, to, stride)                            \
-	__asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" \
-			 :                                   \
-			 : "r"(to), "r"((size_t)(stride))    \
-			 : "memory")
 /* tile c += a b, of signed a and unsigned b */
 #define TILE_PRODUCT(c, a, b) \
 	__asm__ volatile("tdpbsud %%tmm" #b ", %%tmm" #a ", %%tmm" #c : :)
-
-/* What ldtilecfg reads. */
-struct config {
-	uint8_t palette, start_row, reserved[14];
-	uint16_t row_bytes[16];
-	uint8_t rows[16];
-};
 
 /* The queries in an even number of tiles, of as many rows each: the last ones begin
  * early where they would otherwise go past the end, and do some queries again. */
@@ -147,14 +128,11 @@ batch_prepare(const struct distance_batch *batch)
 static void
 configure(size_t rows)
 {
-	struct config config = {.palette = 1};
+	uint8_t of[8];
 
-	_Static_assert(sizeof config == 64, "the processor's layout");
-	for (size_t t = 0; t < 8; t++) {
-		config.row_bytes[t] = 64;
-		config.rows[t] = (uint8_t)(t < 6 ? rows : 16);
-	}
-	__asm__ volatile("ldtilecfg %0" : : "m"(config));
+	for (size_t t = 0; t < 8; t++)
+		of[t] = (uint8_t)(t < 6 ? rows : 16);
+	amx_configure(of);
 }
 
 /* The lines that are unpacked next: those of step k of two blocks. */
@@ -198,16 +176,16 @@ INLINE void
 step(const uint8_t *queries, size_t apart, const uint8_t *lines, uint8_t *ahead,
     const struct reader *reader, unsigned field, const bool unpacking)
 {
-	TILE_LOAD(4, queries);
-	TILE_LOAD(6, lines);
+	AMX_LOAD(4, queries, 64);
+	AMX_LOAD(6, lines, 64);
 	TILE_PRODUCT(0, 4, 6);
 	if (unpacking)
 		read_part(ahead, reader, 0, field);
-	TILE_LOAD(7, lines + TILE);
+	AMX_LOAD(7, lines + TILE, 64);
 	TILE_PRODUCT(1, 4, 7);
 	if (unpacking)
 		read_part(ahead, reader, 1, field);
-	TILE_LOAD(5, queries + apart);
+	AMX_LOAD(5, queries + apart, 64);
 	TILE_PRODUCT(2, 5, 6);
 	if (unpacking)
 		read_part(ahead, reader, 2, field);
@@ -220,11 +198,11 @@ step(const uint8_t *queries, size_t apart, const uint8_t *lines, uint8_t *ahead,
 INLINE void
 store_sums(int32_t *dots0, int32_t *dots1, size_t stride, bool both)
 {
-	TILE_STORE(0, dots0, stride * sizeof *dots0);
-	TILE_STORE(2, dots1, stride * sizeof *dots1);
+	AMX_STORE(0, dots0, stride * sizeof *dots0);
+	AMX_STORE(2, dots1, stride * sizeof *dots1);
 	if (both) {
-		TILE_STORE(1, dots0 + DISTANCE_ROWS, stride * sizeof *dots0);
-		TILE_STORE(3, dots1 + DISTANCE_ROWS, stride * sizeof *dots1);
+		AMX_STORE(1, dots0 + DISTANCE_ROWS, stride * sizeof *dots0);
+		AMX_STORE(3, dots1 + DISTANCE_ROWS, stride * sizeof *dots1);
 	}
 }
 
@@ -260,10 +238,10 @@ products(int32_t *dots, size_t stride, const struct distance_batch *batch,
 		for (size_t t = 0; t < tiles.n; t += 2) {
 			const uint8_t *at = (uint8_t *)batch->prepared + t * apart;
 			slot = base;
-			TILE_LOAD(0, at);
-			TILE_LOAD(1, at);
-			TILE_LOAD(2, at + apart);
-			TILE_LOAD(3, at + apart);
+			AMX_LOAD(0, at, 64);
+			AMX_LOAD(1, at, 64);
+			AMX_LOAD(2, at + apart, 64);
+			AMX_LOAD(3, at + apart, 64);
 			at += 64 * tiles.rows;
 			for (size_t k = 0; k < steps; k++, at += 64 * tiles.rows) {
 				const uint8_t *lines = ring + slot * 2 * TILE;

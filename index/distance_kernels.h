@@ -14,6 +14,15 @@ extern const struct distance_kernel distance_amx;
 extern const struct distance_kernel distance_neon;
 #endif
 
+/* For one query alone memory is all: it asks for each line some time before it wants
+ * it, as processors do not look ahead beyond a page (on AVX2 a fifth less time).  What
+ * lies there may be anything. */
+static inline void
+distance_fetch(const uint8_t *line)
+{
+	__builtin_prefetch(line + 4096);
+}
+
 #if defined(__x86_64__)
 size_t distance_avx2_batch_least(const struct distance_query *like);
 size_t distance_avx2_batch_bytes(const struct distance_query *like, size_t n);
@@ -35,17 +44,9 @@ void distance_avx512_batch_dots(int32_t *dots, size_t stride,
     void *work);
 #endif
 
+/* Of a kernel without its own. */
 bool distance_scalar_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
     const int32_t *least, const struct code_place *places);
-/* For one query alone memory is all: it asks for each line some time before it wants
- * it, as processors do not look ahead beyond a page (on AVX2 a fifth less time).  What
- * lies there may be anything. */
-static inline void
-distance_fetch(const uint8_t *line)
-{
-	__builtin_prefetch(line + 4096);
-}
-
 size_t distance_scalar_batch_least(const struct distance_query *like);
 size_t distance_scalar_batch_bytes(const struct distance_query *like, size_t n);
 void distance_scalar_batch_prepare(const struct distance_batch *batch);

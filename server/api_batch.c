@@ -180,16 +180,11 @@ begin_next(struct api_batch *batch)
 void
 api_batch_next(struct api_batch *batch, struct api_change *change)
 {
-	const struct api_texts *texts = &change->texts;
 	struct error none;
 
 	text_printf(&batch->out, "%s{\"operation_id\":%llu,\"status\":\"completed\"}",
 	    batch->number++ > 0 ? "," : "", (unsigned long long)change->number);
-	if (texts->model)
-		batch->texts.model = texts->model;
-	batch->texts.n += texts->n;
-	batch->texts.n_truncated += texts->n_truncated;
-	batch->texts.n_unknown += texts->n_unknown;
+	api_texts_count(&batch->texts, &change->texts);
 	/* What is done is done: a note that memory is short for is left out. */
 	api_filter_note(&batch->notes, &change->filter, &none);
 	keep(batch);

@@ -127,12 +127,11 @@ api_filter_holds(const struct api_filter *filter, struct db_txn *txn,
     uint32_t collection, const struct db_record *record, struct error *err)
 {
 	struct db_record first = *record;
-	bool found = true;
+	bool found;
 
 	if (!filter->filter)
 		return 1;
-	if (record->is_passage && record->number > 0 &&
-	    db_record(txn, collection, record->first, &found, &first, err))
+	if (db_record_first(txn, collection, &found, &first, err))
 		return -1;
 	if (found && first.operation <= filter->operation)
 		return 1;

@@ -95,13 +95,7 @@ fail(struct queries *q, size_t i, struct error *err)
 static int
 note_group(struct queries *q, struct error *err)
 {
-	if (q->texts.model) {
-		q->noted.api = q->texts.api;
-		q->noted.model = q->texts.model;
-		q->noted.n += q->texts.n;
-		q->noted.n_truncated += q->texts.n_truncated;
-		q->noted.n_unknown += q->texts.n_unknown;
-	}
+	api_texts_count(&q->noted, &q->texts);
 	for (size_t i = 0; i < q->n_filters; i++)
 		if (api_filter_note(&q->notes, &q->filters[i], err))
 			return -1;

@@ -43,9 +43,8 @@ add_payload(struct text *out, const struct walk *walk, const struct db_record *r
 	struct db_record first = *record;
 	bool found = true;
 
-	if (record->is_passage && record->number > 0 && select->payload &&
-	    db_record(
-		group->txn, group->collection, record->first, &found, &first, err) != 0)
+	if (select->payload &&
+	    db_record_first(group->txn, group->collection, &found, &first, err) != 0)
 		return -1;
 	if (!found)
 		return error_set(

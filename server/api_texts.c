@@ -219,6 +219,18 @@ api_texts_vector(const struct api_texts *texts, size_t i, struct error *err)
 }
 
 void
+api_texts_count(struct api_texts *sum, const struct api_texts *more)
+{
+	if (!more->model)
+		return;
+	sum->api = more->api;
+	sum->model = more->model;
+	sum->n += more->n;
+	sum->n_truncated += more->n_truncated;
+	sum->n_unknown += more->n_unknown;
+}
+
+void
 api_texts_notes(struct text *out, const struct api_texts *texts)
 {
 	if (!texts->model)

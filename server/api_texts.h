@@ -67,6 +67,10 @@ int api_texts_embed(struct api_texts *texts, struct http_request *request,
 const float *api_texts_vector(
     const struct api_texts *texts, size_t i, struct error *err);
 
+/* Count what is to be said of `more` with sum, which has no texts of its own and was
+ * {0} or api_texts_init'ed. */
+void api_texts_count(struct api_texts *sum, const struct api_texts *more);
+
 /* Append what is to be said of the texts, for an answer's top level: `,"truncated":n`
  * and `,"warnings":[...]`, each where there is something; and count it. */
 void api_texts_notes(struct text *out, const struct api_texts *texts);

@@ -9,7 +9,6 @@
 /* The payload indexes of a collection. */
 
 #define NUMBER_MAX UINT16_MAX
-#define KEY_JSON_MAX (6 * PATH_BYTES_MAX + 3)
 
 static const char *const type_names[] = {
     [DB_FIELD_KEYWORD] = "keyword",
@@ -194,39 +193,18 @@ collection_fields_print(cJSON *object, const struct collection_fields *fields)
 	return list && cJSON_AddNumberToObject(object, "next_field", fields->next);
 }
 
-/* out (cap) := the string under key. */
-static bool
-get_string(char *out, size_t cap, const struct json *object, const char *key)
-{
-	struct json value;
-
-	if (!json_member(object, key, &value) || value.type != JSON_STRING ||
-	    value.len >= cap)
-		return false;
-	json_string(out, cap, &value);
-	return true;
-}
-
-static bool
-get_number(uint64_t *number, const struct json *object, const char *key, uint64_t max)
-{
-	struct json value;
-
-	return json_member(object, key, &value) && value.type == JSON_NUMBER &&
-	       json_u64(number, &value) && *number >= 1 && *number <= max;
-}
-
 /* Numbers rise, below that of the next one, and no key is there twice. */
 static int
 read_field(struct collection_fields *fields, const struct json *item, struct error *err)
 {
-	char key[KEY_JSON_MAX], name[64];
+	char key[PATH_BYTES_MAX + 1], name[64];
 	enum db_field_type type = DB_FIELD_KEYWORD;
 	uint64_t number;
 
-	if (!get_string(key, sizeof key, item, "key") ||
-	    !get_string(name, sizeof name, item, "type") ||
-	    !get_number(&number, item, "number", fields->next - 1) ||
+	if (!collection_get_text(key, sizeof key, item, "key") ||
+	    !collection_get_text(name, sizeof name, item, "type") ||
+	    !collection_get_u64(&number, item, "number", fields->next - 1) ||
+	    number == 0 ||
 	    (fields->n > 0 && fields->fields[fields->n - 1].number >= number))
 		return error_set(err, ERR_INPUT,
 		    "expected a key, a type and a number above those before and below "
@@ -254,7 +232,8 @@ collection_fields_read(
 	if (!json_member(&root, "fields", &list))
 		return 0;
 	if (list.type != JSON_ARRAY ||
-	    !get_number(&next, &root, "next_field", NUMBER_MAX + 1)) {
+	    !collection_get_u64(&next, &root, "next_field", NUMBER_MAX + 1) ||
+	    next == 0) {
 		error_set(err, ERR_INPUT, "expected a list and next_field beside it");
 		goto fail;
 	}

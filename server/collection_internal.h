@@ -77,6 +77,13 @@ char *collection_settings_print(const struct collection *c, struct error *err);
 int collection_settings_read(struct collection_settings *s,
     struct collection_stored *stored, const char *text, size_t n, struct error *err);
 
+/* text (cap) := the string, *number := the number of at most `max`, that an object of
+ * stored settings has under key; false: it has none. */
+bool collection_get_text(
+    char *text, size_t cap, const struct json *object, const char *key);
+bool collection_get_u64(
+    uint64_t *number, const struct json *object, const char *key, uint64_t max);
+
 /* From s->mean if it has one, else from the file at `path`, or untrained where that is
  * NULL; or from what the data directory has, whose id must be the stored one.  One
  * owner; NULL: *err. */

@@ -5,8 +5,8 @@
 #include "base/json.h"
 #include "server/collection_internal.h"
 
-/* The JSON of the longest name: every byte may be written as six. */
-#define TEXT_JSON_MAX (6 * COLLECTION_NAME_MAX + 3)
+/* The JSON of the longest text, a key: every byte may be written as six. */
+#define TEXT_JSON_MAX (6 * PATH_BYTES_MAX + 3)
 
 /* ---- names of enums ---- */
 
@@ -236,9 +236,8 @@ collection_settings_print(const struct collection *c, struct error *err)
 	return text;
 }
 
-/* text (cap) := the string under key. */
-static bool
-get_text(char *text, size_t cap, const struct json *object, const char *key)
+bool
+collection_get_text(char *text, size_t cap, const struct json *object, const char *key)
 {
 	struct json value;
 
@@ -254,8 +253,9 @@ get_text(char *text, size_t cap, const struct json *object, const char *key)
 	return fits;
 }
 
-static bool
-get_u64(uint64_t *number, const struct json *object, const char *key, uint64_t max)
+bool
+collection_get_u64(
+    uint64_t *number, const struct json *object, const char *key, uint64_t max)
 {
 	struct json value;
 
@@ -268,7 +268,7 @@ get_u32(uint32_t *number, const struct json *object, const char *key)
 {
 	uint64_t wide;
 
-	if (!get_u64(&wide, object, key, UINT32_MAX))
+	if (!collection_get_u64(&wide, object, key, UINT32_MAX))
 		return false;
 	*number = (uint32_t)wide;
 	return true;
@@ -284,11 +284,13 @@ read_version(struct collection_stored_version *stored, const struct json *object
 	return get_u32(&v->size, object, "size") &&
 	       get_u32(&v->shape.dims, object, "dims") &&
 	       get_u32(&v->shape.bits, object, "bits") &&
-	       get_text(v->binarizer, sizeof v->binarizer, object, "binarizer") &&
-	       get_text(stored->binarizer_id, sizeof stored->binarizer_id, object,
-		   "binarizer_id") &&
-	       get_u64(&stored->seed, object, "seed", UINT64_MAX) &&
-	       get_text(v->text_model, sizeof v->text_model, object, "text_model") &&
+	       collection_get_text(
+		   v->binarizer, sizeof v->binarizer, object, "binarizer") &&
+	       collection_get_text(stored->binarizer_id, sizeof stored->binarizer_id,
+		   object, "binarizer_id") &&
+	       collection_get_u64(&stored->seed, object, "seed", UINT64_MAX) &&
+	       collection_get_text(
+		   v->text_model, sizeof v->text_model, object, "text_model") &&
 	       (!json_member(object, "version", &value) ||
 		   (get_u32(&v->codes.version, object, "version") &&
 		       v->codes.version > 1));
@@ -350,16 +352,16 @@ collection_settings_read(struct collection_settings *s,
 		return error_prefix(err, "stored settings");
 	}
 	*s = (struct collection_settings){0};
-	bool good =
-	    get_text(s->name, sizeof s->name, &root, "name") &&
-	    get_text(distance, sizeof distance, &root, "distance") &&
-	    get_text(s->vector, sizeof s->vector, &root, "vector") &&
-	    get_text(code_distance, sizeof code_distance, &root, "code_distance") &&
-	    (!json_member(&root, "query_model", &value) ||
-		get_text(
-		    s->query_model, sizeof s->query_model, &root, "query_model")) &&
-	    get_u64(&s->created_s, &root, "created", UINT64_MAX) &&
-	    read_versions(stored, &root);
+	bool good = collection_get_text(s->name, sizeof s->name, &root, "name") &&
+		    collection_get_text(distance, sizeof distance, &root, "distance") &&
+		    collection_get_text(s->vector, sizeof s->vector, &root, "vector") &&
+		    collection_get_text(
+			code_distance, sizeof code_distance, &root, "code_distance") &&
+		    (!json_member(&root, "query_model", &value) ||
+			collection_get_text(s->query_model, sizeof s->query_model,
+			    &root, "query_model")) &&
+		    collection_get_u64(&s->created_s, &root, "created", UINT64_MAX) &&
+		    read_versions(stored, &root);
 	if (!good)
 		return error_set(err, ERR_FORMAT,
 		    "stored settings lack a member or have one of another type: %.80s",

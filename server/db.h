@@ -215,6 +215,11 @@ struct db_record {
 int db_record(struct db_txn *txn, uint32_t collection, uint32_t slot, bool *found,
     struct db_record *record, struct error *err);
 
+/* *record, one of a point's rows, := that of its first one, which has the payload;
+ * *found: it is there. */
+int db_record_first(struct db_txn *txn, uint32_t collection, bool *found,
+    struct db_record *record, struct error *err);
+
 /* The first row at or behind *slot: *found, *slot and *record.  To walk a
  * collection: slot = 0, then while found: slot + 1. */
 int db_record_next(struct db_txn *txn, uint32_t collection, bool *found, uint32_t *slot,

@@ -181,6 +181,16 @@ db_record(struct db_txn *txn, uint32_t collection, uint32_t slot, bool *found,
 }
 
 int
+db_record_first(struct db_txn *txn, uint32_t collection, bool *found,
+    struct db_record *record, struct error *err)
+{
+	*found = true;
+	return record->is_passage && record->number > 0
+		   ? db_record(txn, collection, record->first, found, record, err)
+		   : 0;
+}
+
+int
 db_record_next(struct db_txn *txn, uint32_t collection, bool *found, uint32_t *slot,
     struct db_record *record, struct error *err)
 {

@@ -444,9 +444,8 @@ try_row(struct filter_walk *f, uint32_t slot, bool *matches, struct error *err)
 
 	if (db_record(place->txn, place->collection, slot, &found, &record, err) != 0)
 		return -1;
-	if (found && record.is_passage && record.first != slot &&
-	    db_record(
-		place->txn, place->collection, record.first, &found, &record, err) != 0)
+	if (found &&
+	    db_record_first(place->txn, place->collection, &found, &record, err) != 0)
 		return -1;
 	*matches = false;
 	if (!found)

@@ -136,11 +136,14 @@ writer_fill(struct writer_fill *fill, bool *more, struct registry *registry,
 		return 0;
 	}
 	const struct db_field *field = refresh(fill, registry);
-	if (!field)
-		done = true;
-	else if (fill_some(fill, &done, field, txn, err) != 0)
+	if (!field) {
+		db_end(txn);
+		writer_fill_forget(fill);
+		return 0;
+	}
+	if (fill_some(fill, &done, field, txn, err) != 0)
 		goto fail;
-	if (field ? db_commit(txn, err) != 0 : (db_end(txn), 0))
+	if (db_commit(txn, err) != 0)
 		goto forget;
 	if (done)
 		writer_fill_forget(fill);

@@ -3,6 +3,6 @@
 # 1,000 acknowledged points each: every acknowledged point is there, whole, at the
 # acknowledged version or at the one whose outcome is unknown; deleted ones stay deleted.
 . "$(dirname "$0")/common.sh"
-check "rounds" python3 "$(dirname "$0")/kill_rounds.py" "$SERVER" "$DATA" \
+check "rounds" python3 -B "$(dirname "$0")/kill_rounds.py" "$SERVER" "$DATA" \
 	"$([ -n "${LONG:-}" ] && echo 100 || echo 10)" "${SEED:-$RANDOM}"
 finish

@@ -223,6 +223,6 @@ equal "gone" '[.result.collections[].name]' '["c","h"]'
 stop
 
 # ---- kill -9 ----
-check "rounds" python3 "$(dirname "$0")/versions_kill.py" "$SERVER" "$WORK/killed" \
+check "rounds" python3 -B "$(dirname "$0")/versions_kill.py" "$SERVER" "$WORK/killed" \
 	"$([ -n "${LONG:-}" ] && echo 60 || echo 8)" "${SEED:-$RANDOM}"
 finish

@@ -4,35 +4,16 @@ usage: kill_rounds.py SERVER DATA ROUNDS SEED
 """
 
 import http.client
-import json
 import random
-import re
-import subprocess
 import sys
 import threading
 import time
 
+from killed import call, start, work
+
 server, data, rounds, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 print("SEED=%d" % seed)
 WRITERS, BATCH, SIZE, WANTED = 8, 20, 32, 1000
-
-
-def start():
-    p = subprocess.Popen(
-        [server, "--data", data, "--listen", "127.0.0.1:0", "--log-level", "info"],
-        stderr=subprocess.PIPE, text=True)
-    for line in p.stderr:
-        m = re.search(r" ready address=127.0.0.1:(\d+)", line)
-        if m:
-            threading.Thread(target=p.stderr.read, daemon=True).start()
-            return p, int(m.group(1))
-    sys.exit("the server did not start again")
-
-
-def call(c, method, path, body=None):
-    c.request(method, path, None if body is None else json.dumps(body))
-    r = c.getresponse()
-    return r.status, json.loads(r.read())
 
 
 def vector(i, version):
@@ -47,16 +28,11 @@ class Writer:
         self.w, self.next, self.known, self.unknown, self.acked = w, 0, {}, {}, 0
         self.random = random.Random(seed * 100 + w)
 
-    def run(self, port):
-        c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        try:
-            while True:
-                if self.known and self.random.random() < 0.1:
-                    self.delete(c)
-                else:
-                    self.upsert(c)
-        except (OSError, http.client.HTTPException, ValueError):
-            pass
+    def change(self, c):
+        if self.known and self.random.random() < 0.1:
+            self.delete(c)
+        else:
+            self.upsert(c)
 
     def settle(self, change):
         self.known.update(change)
@@ -123,7 +99,7 @@ def verify(port, writers):
     return lost, torn, open_, checked, count - live
 
 
-process, port = start()
+process, port = start(server, data)
 status, answer = call(http.client.HTTPConnection("127.0.0.1", port), "PUT", "/collections/c",
                       {"vectors": {"size": SIZE, "distance": "Dot"}})
 assert status == 200, answer
@@ -131,7 +107,7 @@ writers = [Writer(w) for w in range(WRITERS)]
 bad = 0
 for n in range(rounds):
     before = sum(w.acked for w in writers)
-    threads = [threading.Thread(target=w.run, args=(port,)) for w in writers]
+    threads = [threading.Thread(target=work, args=(port, w.change)) for w in writers]
     for t in threads:
         t.start()
     while sum(w.acked for w in writers) - before < WANTED and process.poll() is None:
@@ -142,7 +118,7 @@ for n in range(rounds):
     for t in threads:
         t.join()
     acked = sum(w.acked for w in writers) - before
-    process, port = start()
+    process, port = start(server, data)
     lost, torn, open_, checked, odd = verify(port, writers)
     print(f"round {n}: acknowledged {acked}, unknown {open_}, checked {checked}, "
           f"lost {lost}, torn {torn}, not accounted for {odd}")

@@ -7,36 +7,17 @@ usage: payload_kill.py SERVER DATA ROUNDS SEED
 """
 
 import http.client
-import json
 import random
-import re
-import subprocess
 import sys
 import threading
 import time
+
+from killed import call, start, work
 
 server, data, rounds, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 print("SEED=%d" % seed)
 POINTS, WRITERS, VALUES = 12000, 4, 7  # points: several slices of an index
 C = "/collections/c"
-
-
-def start():
-    p = subprocess.Popen(
-        [server, "--data", data, "--listen", "127.0.0.1:0", "--log-level", "info"],
-        stderr=subprocess.PIPE, text=True)
-    for line in p.stderr:
-        m = re.search(r" ready address=127.0.0.1:(\d+)", line)
-        if m:
-            threading.Thread(target=p.stderr.read, daemon=True).start()
-            return p, int(m.group(1))
-    sys.exit("the server did not start again")
-
-
-def call(c, method, path, body=None):
-    c.request(method, path, None if body is None else json.dumps(body))
-    r = c.getresponse()
-    return r.status, json.loads(r.read())
 
 
 def good(c, *request):
@@ -54,14 +35,6 @@ class Writer:
         self.may = {i: [{"k": i % VALUES, "u": i % VALUES}] for i in self.ids}
         self.random = random.Random(seed * 100 + w)
         self.acked = 0
-
-    def run(self, port):
-        c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        try:
-            while True:
-                self.change(c)
-        except (OSError, http.client.HTTPException, ValueError):
-            pass
 
     def change(self, c):
         r = self.random
@@ -149,7 +122,7 @@ def verify(port, writers):
     return lost, unknown, wrong
 
 
-process, port = start()
+process, port = start(server, data)
 c = http.client.HTTPConnection("127.0.0.1", port)
 good(c, "PUT", C, {"vectors": {"size": 4, "distance": "Dot"}})
 for at in range(0, POINTS, 2000):
@@ -160,7 +133,7 @@ writers = [Writer(w) for w in range(WRITERS)]
 bad = 0
 for n in range(rounds):
     before, asked = sum(w.acked for w in writers), [0]
-    threads = [threading.Thread(target=w.run, args=(port,)) for w in writers]
+    threads = [threading.Thread(target=work, args=(port, w.change)) for w in writers]
     threads.append(threading.Thread(target=indexer, args=(port, n, asked)))
     for t in threads:
         t.start()
@@ -173,7 +146,7 @@ for n in range(rounds):
     for t in threads:
         t.join()
     acked = sum(w.acked for w in writers) - before
-    process, port = start()
+    process, port = start(server, data)
     lost, unknown, wrong = verify(port, writers)
     print(f"round {n}: {acked} changes acknowledged, {asked[0]} indexes asked for, "
           f"points unknown {unknown}, lost {lost}, wrong filters {wrong}")

@@ -9,34 +9,16 @@ the documents of all versions together are those that were acknowledged.
 """
 
 import http.client
-import json
 import random
-import re
-import subprocess
 import sys
 import threading
 import time
 
+from killed import call, start, work
+
 server, data, rounds, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 print("SEED=%d" % seed)
 SIZE, WRITERS, SEARCHERS, BATCH = 16, 2, 2, 10
-
-
-def start():
-    p = subprocess.Popen([server, "--data", data, "--listen", "127.0.0.1:0", "--log-level", "info"],
-                         stderr=subprocess.PIPE, text=True)
-    for line in p.stderr:
-        m = re.search(r" ready address=127.0.0.1:(\d+)", line)
-        if m:
-            threading.Thread(target=p.stderr.read, daemon=True).start()
-            return p, int(m.group(1))
-    sys.exit("the server did not start again")
-
-
-def call(c, method, path, body=None):
-    c.request(method, path, None if body is None else json.dumps(body))
-    r = c.getresponse()
-    return r.status, json.loads(r.read())
 
 
 def vector(i):
@@ -57,15 +39,6 @@ def find(c, i, when):
         searched += 1
         if status != 200 or i not in [p["id"] for p in answer["result"]["points"]]:
             missed.append((when, i, status, answer))
-
-
-def client(port, work):
-    c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        while True:
-            work(c)
-    except (OSError, http.client.HTTPException, ValueError):
-        pass
 
 
 def writer(w, r):
@@ -109,7 +82,7 @@ def settle(c):
     unknown.clear()
 
 
-process, port = start()
+process, port = start(server, data)
 c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 status, answer = call(c, "PUT", "/collections/c", {
     "vectors": {"size": SIZE, "distance": "Cosine"}, "codes": {"dims": 512, "bits": 4}})
@@ -124,9 +97,9 @@ for n in range(rounds):
                 "points": [{"id": i, "vector": vector(i)} for i in everything[at:at + 1000]]})
             assert status == 200, answer
         bad += len([v for v in info(c) if v["documents"]]) > 1
-    threads = [threading.Thread(target=client, args=(port, writer(w, random.Random(r.random()))))
+    threads = [threading.Thread(target=work, args=(port, writer(w, random.Random(r.random()))))
                for w in range(WRITERS)]
-    threads += [threading.Thread(target=client, args=(port, searcher(random.Random(r.random()))))
+    threads += [threading.Thread(target=work, args=(port, searcher(random.Random(r.random()))))
                 for _ in range(SEARCHERS)]
     for t in threads:
         t.start()
@@ -147,7 +120,7 @@ for n in range(rounds):
     process.wait()
     for t in threads:
         t.join()
-    process, port = start()
+    process, port = start(server, data)
     c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     settle(c)
     after = info(c)

@@ -17,6 +17,7 @@ tiles_emulated(void)
 #else
 
 #include <cpuid.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -279,6 +280,25 @@ size_t
 tiles_emulated(void)
 {
 	return state.emulated;
+}
+
+void *
+tiles_in_threads(void *(*run)(void *number))
+{
+	pthread_t threads[4];
+	void *result = NULL;
+
+	for (uintptr_t i = 0; i < 4; i++)
+		if (pthread_create(&threads[i], NULL, run, (void *)(i + 2)) != 0)
+			abort();
+	for (size_t i = 0; i < 4; i++) {
+		void *one;
+		if (pthread_join(threads[i], &one) != 0)
+			abort();
+		if (!result)
+			result = one;
+	}
+	return result;
 }
 
 #endif

@@ -25,4 +25,8 @@ const char *tiles_start(void);
 /* How many instructions this thread has had emulated. */
 size_t tiles_emulated(void);
 
+/* Run `run` with 2 .. 5, each in a thread of its own, all at once, after tiles_start;
+ * what the first that does not return NULL returns. */
+void *tiles_in_threads(void *(*run)(void *number));
+
 #endif /* TESTS_SUPPORT_TILES_H */

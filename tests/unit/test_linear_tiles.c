@@ -8,7 +8,6 @@
  * On a processor without tiles the compiled code runs all the same:
  * tests/support/tiles.h.
  */
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,19 +78,11 @@ run_thread(void *argument)
 static void
 test_threads(void **state)
 {
-	pthread_t thread[4];
-
 	(void)state;
 	begin();
-	for (uintptr_t i = 0; i < 4; i++)
-		assert_int_equal(
-		    pthread_create(&thread[i], NULL, run_thread, (void *)(i + 2)), 0);
-	for (size_t i = 0; i < 4; i++) {
-		void *err;
-		assert_int_equal(pthread_join(thread[i], &err), 0);
-		if (err)
-			fail_msg("%s", ((struct error *)err)->text);
-	}
+	const struct error *err = tiles_in_threads(run_thread);
+	if (err)
+		fail_msg("%s", err->text);
 }
 
 #else
