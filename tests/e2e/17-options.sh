@@ -48,9 +48,17 @@ check "wrong key" test "$(code -H 'api-key: sesam' "$URL/collections")" = 401
 check "key" test "$(code -H 'api-key: sesame' "$URL/collections")" = 200
 check "bearer" test "$(code -H 'Authorization: Bearer sesame' "$URL/v1/models")" = 200
 check "the log does not have the key" test -z "$(grep sesame "$LOG")"
+check "threads wait asleep" grep -qz '^OMP_WAIT_POLICY=passive$' "/proc/$PID/environ"
+check "under the program's name" grep -qx halftone-server "/proc/$PID/comm"
 port=$PORT
 stop
-start
+OMP_WAIT_POLICY=active start
+check "or as they are told" grep -qz '^OMP_WAIT_POLICY=active$' "/proc/$PID/environ"
+stop
+start --config <(echo 'max_limit = 77')
+expect "create" 200 "" PUT /collections/once '{"vectors":{"size":64,"distance":"Dot"}}'
+expect "a file that can be read once" 400 '77' POST /collections/once/points/query '{"query":1,"limit":78}'
+expect "drop" 200 "" DELETE /collections/once
 expect "create" 200 "" PUT /collections/texts '{"text_model":"static"}'
 stop
 mkdir "$WORK/none"
