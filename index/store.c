@@ -487,6 +487,13 @@ store_step_plane0(bool *done, struct store *store, size_t n, struct error *err)
 				return -1;
 		}
 	}
+	for (size_t p = 0; p < s->n_parts; p++) {
+		struct store_part *part = &s->parts[p];
+		if (part->plane0)
+			continue;
+		slab_release(part->slab0);
+		part->slab0 = NULL;
+	}
 	*done = true;
 	return 0;
 }

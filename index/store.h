@@ -157,7 +157,7 @@ store_plane0(struct code_shape shape)
 int store_want_plane0(struct store *store, bool want, struct error *err);
 
 /* Stage copies of up to n (>= 1) chunks that are not as wanted; *done: none is left.
- * ERR_MEMORY. */
+ * What they kept is free with the last snapshot from before.  ERR_MEMORY. */
 int store_step_plane0(bool *done, struct store *store, size_t n, struct error *err);
 
 /* With what is staged: the last part's number; the part in which a slot is live, -1: in

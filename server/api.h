@@ -124,8 +124,10 @@ int api_settings(
 void api_settings_free(struct collection_settings *settings);
 
 /* *settings := what the body of a change says of a collection that has the settings
- * `now`, for collection_next.  ERR_INPUT, ERR_UNSUPPORTED, ERR_MEMORY. */
-int api_settings_change(struct collection_settings *settings,
+ * `now`, for collection_next, or without a binarizer if it only says whether the
+ * collection is to be progressive; *progressive := whether it says that.  ERR_INPUT,
+ * ERR_UNSUPPORTED, ERR_MEMORY. */
+int api_settings_change(struct collection_settings *settings, bool *progressive,
     const struct collection_settings *now, const struct json *root, struct error *err);
 
 /* Append the payload indexes of a collection, as an object.  Errors are those of db.h.

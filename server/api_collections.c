@@ -306,6 +306,21 @@ submit(
 		http_fail(request, &err);
 }
 
+static void
+submit_progressive(
+    struct http_request *request, struct collection *collection, bool progressive)
+{
+	struct error err;
+	struct api_change *change =
+	    api_change_new(request, collection, WRITER_PROGRESSIVE, changed, &err);
+	if (change) {
+		change->operation.progressive = progressive;
+		api_change_submit(change);
+	} else {
+		http_fail(request, &err);
+	}
+}
+
 void
 api_collections_create(struct http_request *request, unsigned worker)
 {
@@ -338,32 +353,58 @@ err:
 	http_fail(request, &err);
 }
 
+/* What the body says, *change and *progressive as api_settings_change; the collection
+ * that is to take the place of `before`, or itself if its codes stay.  NULL: *err. */
+static struct collection *
+read_change(struct collection_settings *change, bool *progressive,
+    struct http_request *request, struct collection *before, struct error *err)
+{
+	const struct collection_settings *now = collection_settings(before);
+	struct api *api = request->context;
+	struct json root;
+
+	if (api_body(&root, request, err) != 0 ||
+	    api_settings_change(change, progressive, now, &root, err) != 0)
+		return NULL;
+	if (!change->binarizer[0])
+		return collection_retain(before);
+	struct collection *next = collection_next(before, change, api->models, err);
+	if (next && next != before && change->progressive != now->progressive) {
+		collection_release(next);
+		error_set(err, ERR_INPUT,
+		    "expected another binarizer or another codes.progressive, not both "
+		    "at once: change one after the other");
+		return NULL;
+	}
+	return next;
+}
+
 void
 api_collections_update(struct http_request *request, unsigned worker)
 {
-	struct api *api = request->context;
 	struct collection_settings change;
+	struct text out = {0};
 	struct error err;
-	struct json root;
+	bool progressive = false;
 	(void)worker;
 
 	struct collection *before = api_collection(request, &err), *next = NULL;
-	if (before && api_body(&root, request, &err) == 0 &&
-	    api_settings_change(&change, collection_settings(before), &root, &err) == 0)
-		next = collection_next(before, &change, api->models, &err);
+	if (before)
+		next = read_change(&change, &progressive, request, before, &err);
 	bool is_so = next && next == before;
 	/* Before the answer: the next change shall find it gone. */
 	collection_release(before);
 	if (!next) {
 		http_fail(request, &err);
-	} else if (is_so) {
-		struct text out = {0};
+	} else if (!is_so) {
+		submit(request, next, WRITER_VERSION);
+	} else if (progressive) {
+		submit_progressive(request, next, change.progressive);
+	} else {
 		api_begin(&out);
 		text_string(&out, "true");
 		api_end(request, &out, NULL);
 		collection_release(next);
-	} else {
-		submit(request, next, WRITER_VERSION);
 	}
 }
 

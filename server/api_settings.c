@@ -379,11 +379,33 @@ check_change(const struct json *root, struct error *err)
 	return any ? 0
 		   : error_set(err, ERR_UNSUPPORTED,
 			 "update collection: only {\"codes\": {\"binarizer\": NAME}}, "
-			 "perhaps with \"text_model\", is served");
+			 "perhaps with \"text_model\", or {\"codes\": "
+			 "{\"progressive\": true}} is served");
+}
+
+/* Whether an object's "codes" say if they are progressive. */
+static bool
+says_progressive(const struct json *object)
+{
+	struct json codes, value;
+
+	return json_member(object, "codes", &codes) && codes.type == JSON_OBJECT &&
+	       json_member(&codes, "progressive", &value) && value.type != JSON_NULL;
+}
+
+/* Whether what is said without a binarizer is only whether the codes are progressive,
+ * beside what they are. */
+static bool
+is_progressive_alone(
+    const struct collection_settings *s, const struct collection_settings *now)
+{
+	return !s->text_model[0] &&
+	       (s->shape.dims == 0 || s->shape.dims == now->shape.dims) &&
+	       (s->shape.bits == 0 || s->shape.bits == now->shape.bits);
 }
 
 int
-api_settings_change(struct collection_settings *settings,
+api_settings_change(struct collection_settings *settings, bool *progressive,
     const struct collection_settings *now, const struct json *root, struct error *err)
 {
 	struct collection_settings s = {
@@ -392,9 +414,11 @@ api_settings_change(struct collection_settings *settings,
 
 	if (check_change(root, err))
 		return -1;
+	*progressive = says_progressive(root);
 	int has = api_member(&value, root, "metadata", JSON_OBJECT, err);
 	if (has < 0 || (has && read_metadata(&s, &value, err)))
 		goto fail;
+	*progressive |= has && says_progressive(&value);
 	has = api_member(&value, root, "codes", JSON_OBJECT, err);
 	if (has < 0 || (has && read_codes(&s, &value, err)) ||
 	    read_models(&s, root, err))
@@ -403,13 +427,6 @@ api_settings_change(struct collection_settings *settings,
 		error_set(err, ERR_INPUT,
 		    "codes.mean: expected the name of a binarizer instead; a mean is "
 		    "for a new collection");
-		goto fail;
-	}
-	if (s.progressive != now->progressive) {
-		error_set(err, ERR_UNSUPPORTED,
-		    "codes.progressive: expected %s, which stays, or nothing; it is "
-		    "chosen when a collection is made",
-		    now->progressive ? "true" : "false");
 		goto fail;
 	}
 	if (s.code_distance != now->code_distance) {
@@ -424,10 +441,10 @@ api_settings_change(struct collection_settings *settings,
 		    "together");
 		goto fail;
 	}
-	if (!s.binarizer[0]) {
+	if (!s.binarizer[0] && !(*progressive && is_progressive_alone(&s, now))) {
 		error_set(err, ERR_INPUT,
 		    "codes: expected 'binarizer': the name of the one that makes the "
-		    "codes from now on");
+		    "codes from now on, or 'progressive' alone");
 		goto fail;
 	}
 	*settings = s;

@@ -13,7 +13,9 @@
 /* The store of a collection and of those that followed it. */
 struct shared {
 	struct store *store;
-	struct progressive *progressive; /* NULL: it is not */
+	struct progressive
+	    *progressive; /* the writer's to set, while no collection
+			     that is progressive was seen; NULL: none was */
 	atomic_size_t n_owners;
 };
 
@@ -105,6 +107,15 @@ check_hamming(const struct collection *c, struct error *err)
 	    c->settings.binarizer);
 }
 
+/* There is what its searches know of plane 0. */
+static int
+make_progressive(struct shared *shared, struct error *err)
+{
+	if (!shared->progressive)
+		shared->progressive = progressive_new(err);
+	return shared->progressive ? 0 : -1;
+}
+
 /* A store whose first part is for the codes of a version. */
 static int
 make_store(struct collection *c, const struct collection_version *v, struct error *err)
@@ -116,8 +127,8 @@ make_store(struct collection *c, const struct collection_version *v, struct erro
 		return -1;
 	if (!c->settings.progressive)
 		return 0;
-	shared->progressive = progressive_new(err);
-	if (!shared->progressive || store_want_plane0(shared->store, true, err) != 0)
+	if (make_progressive(shared, err) != 0 ||
+	    store_want_plane0(shared->store, true, err) != 0)
 		return -1;
 	store_publish(shared->store);
 	return 0;
@@ -270,6 +281,24 @@ collection_make_like(const struct collection *before, struct collection_fields *
 	c->n_versions = before->n_versions;
 	collection_fields_release(c->fields);
 	c->fields = fields;
+	return c;
+}
+
+struct collection *
+collection_with_progressive(
+    const struct collection *before, bool progressive, struct error *err)
+{
+	struct collection_fields *fields = collection_fields_retain(before->fields);
+	struct collection *c = collection_make_like(before, fields, err);
+
+	if (!c)
+		return NULL;
+	c->settings.progressive = progressive;
+	if (check_progressive(c, err) != 0 ||
+	    (progressive && make_progressive(c->shared, err) != 0)) {
+		collection_release(c);
+		return NULL;
+	}
 	return c;
 }
 
@@ -430,18 +459,19 @@ collection_fields_of(const struct collection *c)
 }
 
 void
-collection_take_fields(struct collection *c, const struct collection *now)
+collection_keep_up(struct collection *c, const struct collection *now)
 {
 	struct collection_fields *fields = collection_fields_retain(now->fields);
 
 	collection_fields_release(c->fields);
 	c->fields = fields;
+	c->settings.progressive = now->settings.progressive;
 }
 
 struct progressive *
 collection_progressive(const struct collection *c)
 {
-	return c->shared->progressive;
+	return c->settings.progressive ? c->shared->progressive : NULL;
 }
 
 size_t

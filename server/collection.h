@@ -34,7 +34,7 @@ struct text;
  * A struct collection is counted: registry_find and collection_retain give a
  * reference, collection_release takes it back, and a collection that was dropped or
  * has got another version or payload index lives until its last reference is gone.
- * Settings, versions and indexes never change: a collection with one more is a new
+ * Settings, versions and indexes never change: a collection with another one is a new
  * struct over the same store.  Any thread may read.  The store has one writer
  * (server/writer.h) and any readers.
  */
@@ -171,8 +171,15 @@ struct collection *collection_indexed(const struct collection *before,
 struct collection *collection_unindexed(
     const struct collection *before, const struct path *key, struct error *err);
 
-/* For the writer, before anybody else has seen `c`: it has the indexes of `now`. */
-void collection_take_fields(struct collection *c, const struct collection *now);
+/* `before` progressive, or not: its searches are, where plane 0 is there
+ * (store_want_plane0).  In no registry yet; for the writer, whose `before` is the
+ * newest.  One reference is the caller's.  ERR_INPUT, ERR_MEMORY. */
+struct collection *collection_with_progressive(
+    const struct collection *before, bool progressive, struct error *err);
+
+/* For the writer, before anybody else has seen `c`: it has the indexes of `now`, and is
+ * progressive if that is. */
+void collection_keep_up(struct collection *c, const struct collection *now);
 
 /* "keyword", "integer", "float", "bool", "text".  ERR_INPUT. */
 const char *collection_field_type_name(enum db_field_type type);

@@ -14,6 +14,7 @@
 
 #define TICK_S 5           /* readers that died, deletions that failed */
 #define PURGE_ROWS 4096    /* of dropped collections in one transaction */
+#define STEP_CHUNKS 64     /* whose plane 0 is built or left at once */
 #define OVERHEAD_BYTES 128 /* of a point or id, beside code and payload */
 
 struct queue {
@@ -36,7 +37,8 @@ struct writer {
 	bool purging; /* dropped collections may have rows left */
 	bool filling; /* indexes may lack rows */
 	struct writer_fill fill;
-	struct queue waiting; /* operations that are done when their index is full */
+	struct queue waiting;  /* operations that are done when their index is full */
+	struct queue building; /* those that are done when plane 0 is as wanted */
 };
 
 static void
@@ -52,6 +54,18 @@ queue_add(struct queue *queue, struct writer_operation *operation)
 	operation->next = NULL;
 	*queue->end = operation;
 	queue->end = &operation->next;
+}
+
+/* The first of a queue that has one. */
+static struct writer_operation *
+queue_take(struct queue *queue)
+{
+	struct writer_operation *operation = queue->first;
+
+	queue->first = operation->next;
+	if (!queue->first)
+		queue_clear(queue);
+	return operation;
 }
 
 /* ---- a group ---- */
@@ -110,6 +124,11 @@ publish(struct writer *writer, struct writer_operation *op)
 		writer->purging = true;
 		break;
 	case WRITER_PAYLOAD:
+		break;
+	case WRITER_PROGRESSIVE:
+		store_publish(collection_store(op->collection));
+		if (op->made)
+			registry_replace(writer->registry, op->made);
 		break;
 	case WRITER_INDEX:
 	case WRITER_UNINDEX:
@@ -194,6 +213,18 @@ is_waiting(struct writer *writer, const struct writer_operation *op)
 	return !full;
 }
 
+/* Its transaction is committed: finish it, or let it wait. */
+static void
+settle(struct writer *writer, struct writer_operation *op)
+{
+	if (op->kind == WRITER_PROGRESSIVE && !op->result.err)
+		queue_add(&writer->building, op);
+	else if (is_waiting(writer, op))
+		queue_add(&writer->waiting, op);
+	else
+		finish(writer, op);
+}
+
 /* Finish those that have waited enough. */
 static void
 look_after_waiting(struct writer *writer)
@@ -203,10 +234,7 @@ look_after_waiting(struct writer *writer)
 	queue_clear(&writer->waiting);
 	for (struct writer_operation *op = waiting.first, *next; op; op = next) {
 		next = op->next;
-		if (is_waiting(writer, op))
-			queue_add(&writer->waiting, op);
-		else
-			finish(writer, op);
+		settle(writer, op);
 	}
 }
 
@@ -218,10 +246,7 @@ run_group(struct writer *writer, struct writer_operation *first)
 	if (commit_group(writer, first, &err) == 0) {
 		for (struct writer_operation *op = first, *next; op; op = next) {
 			next = op->next;
-			if (is_waiting(writer, op))
-				queue_add(&writer->waiting, op);
-			else
-				finish(writer, op);
+			settle(writer, op);
 		}
 		return;
 	}
@@ -279,8 +304,25 @@ fill(struct writer *writer)
 		look_after_waiting(writer);
 }
 
+/* Bring some chunks nearer to what the first operation of those that build wants. */
+static void
+build(struct writer *writer)
+{
+	struct writer_operation *op = writer->building.first;
+	struct store *store = collection_store(op->collection);
+	bool done;
+
+	if (store_step_plane0(&done, store, STEP_CHUNKS, &op->err) != 0) {
+		op->result.err = &op->err;
+		done = true;
+	}
+	store_publish(store);
+	if (done)
+		finish(writer, queue_take(&writer->building));
+}
+
 /* The operations that wait, up to the size of a group, or to one after which the
- * registry is to say which versions or indexes a collection has. */
+ * registry is to say which versions, indexes or settings a collection has. */
 static struct writer_operation *
 take_group(struct queue *queue)
 {
@@ -295,12 +337,9 @@ take_group(struct queue *queue)
 		if (group.first && bytes > WRITER_GROUP_BYTES_MAX)
 			break;
 		last = op->kind == WRITER_VERSION || op->kind == WRITER_INDEX ||
-		       op->kind == WRITER_UNINDEX;
-		queue->first = op->next;
-		queue_add(&group, op);
+		       op->kind == WRITER_UNINDEX || op->kind == WRITER_PROGRESSIVE;
+		queue_add(&group, queue_take(queue));
 	}
-	if (!queue->first)
-		queue_clear(queue);
 	return group.first;
 }
 
@@ -315,6 +354,8 @@ do_work(struct writer *writer, struct writer_operation *group)
 		purge(writer);
 	if (writer->filling)
 		fill(writer);
+	if (writer->building.first)
+		build(writer);
 	pthread_mutex_lock(&writer->lock);
 	writer->stats.commit_s += clock_since(start);
 	pthread_mutex_unlock(&writer->lock);
@@ -331,16 +372,13 @@ tick(struct writer *writer)
 	writer->filling = true;
 }
 
-/* Who waits for an index when the writer ends. */
+/* Who waits when the writer ends. */
 static void
-refuse_waiting(struct writer *writer)
+refuse_waiting(struct writer *writer, struct queue *queue, const char *why)
 {
-	for (struct writer_operation *op = writer->waiting.first, *next; op;
-	     op = next) {
-		next = op->next;
-		error_set(&op->err, ERR_UNAVAILABLE,
-		    "the server is stopping: the index is there, and rows are entered "
-		    "from the next start on");
+	while (queue->first) {
+		struct writer_operation *op = queue_take(queue);
+		error_set(&op->err, ERR_UNAVAILABLE, "the server is stopping: %s", why);
 		op->result.err = &op->err;
 		finish(writer, op);
 	}
@@ -361,7 +399,8 @@ run(void *arg)
 		struct writer_operation *group = take_group(&writer->queue);
 		if (!group && writer->stopping)
 			break;
-		if (group || writer->purging || writer->filling) {
+		if (group || writer->purging || writer->filling ||
+		    writer->building.first) {
 			pthread_mutex_unlock(&writer->lock);
 			do_work(writer, group);
 			pthread_mutex_lock(&writer->lock);
@@ -373,7 +412,10 @@ run(void *arg)
 		pthread_cond_timedwait(&writer->changed, &writer->lock, &until);
 	}
 	pthread_mutex_unlock(&writer->lock);
-	refuse_waiting(writer);
+	refuse_waiting(writer, &writer->waiting,
+	    "the index is there, and rows are entered from the next start on");
+	refuse_waiting(writer, &writer->building,
+	    "codes.progressive is as asked for from the next start on");
 	writer_fill_forget(&writer->fill);
 	return NULL;
 }
@@ -419,6 +461,7 @@ writer_start(struct db *db, struct registry *registry,
 	writer->filling = true;
 	queue_clear(&writer->queue);
 	queue_clear(&writer->waiting);
+	queue_clear(&writer->building);
 	init_lock(writer);
 	int rc = pthread_create(&writer->thread, NULL, run, writer);
 	if (rc != 0) {

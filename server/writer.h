@@ -52,6 +52,11 @@ enum writer_kind {
 	WRITER_INDEX,   /* an index of a key of payloads: nothing to do if there is one;
 			   ERR_INPUT: one of another type is there, too many */
 	WRITER_UNINDEX, /* nothing to do if there is none */
+	WRITER_PROGRESSIVE, /* whether plane 0 is kept by itself.  The setting is on the
+			       disk at once; it is done when every chunk is so, which
+			       takes turns with other work.  ERR_INPUT: codes that
+			       cannot; ERR_MEMORY: the setting stands, and with the
+			       next such operation or start it goes on */
 };
 
 /* A key of payloads. */
@@ -99,6 +104,7 @@ struct writer_operation {
 	const struct payload_change *payload; /* WRITER_PAYLOAD */
 	size_t payload_bytes_max;             /* of what comes of it */
 	struct writer_index index;            /* WRITER_INDEX, _UNINDEX */
+	bool progressive;                     /* WRITER_PROGRESSIVE */
 	size_t n;                             /* points or ids */
 	writer_on_done *on_done;
 	void *arg; /* the caller's */

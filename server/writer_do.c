@@ -337,7 +337,7 @@ do_version(struct writer_operation *op, struct db_txn *txn, struct error *err)
 		    s->name);
 		return writer_fail_alone(op);
 	}
-	collection_take_fields(op->collection, op->current);
+	collection_keep_up(op->collection, op->current);
 	if (drop_parts(op, err) != 0 ||
 	    store_add_part(store, number, s->shape, err) != 0 ||
 	    collection_row(&row, op->collection, s->id, err) != 0 ||
@@ -345,6 +345,19 @@ do_version(struct writer_operation *op, struct db_txn *txn, struct error *err)
 		return -1;
 	op->result.n_affected = 1;
 	return db_collection_put(txn, &row, err);
+}
+
+static int
+do_progressive(struct writer_operation *op, struct db_txn *txn, struct error *err)
+{
+	if (op->progressive == collection_settings(op->current)->progressive)
+		return 0;
+	op->made = collection_with_progressive(op->current, op->progressive, &op->err);
+	if (!op->made)
+		return writer_fail_alone(op);
+	if (store_want_plane0(collection_store(op->made), op->progressive, err) != 0)
+		return -1;
+	return writer_put_made(op, txn, err);
 }
 
 static int
@@ -365,6 +378,8 @@ do_live(struct writer_operation *op, struct db_txn *txn, struct error *err)
 		return writer_do_index(op, txn, err);
 	case WRITER_UNINDEX:
 		return writer_do_unindex(op, txn, err);
+	case WRITER_PROGRESSIVE:
+		return do_progressive(op, txn, err);
 	default:
 		op->result.n_affected = 1;
 		return db_collection_drop(txn, s->name, s->id, err);

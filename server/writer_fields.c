@@ -157,9 +157,8 @@ writer_do_payload(struct writer_operation *op, struct db_txn *txn, struct error 
 
 /* ---- indexes ---- */
 
-/* The collection that was made is stored in place of the one before. */
-static int
-put_settings(struct writer_operation *op, struct db_txn *txn, struct error *err)
+int
+writer_put_made(struct writer_operation *op, struct db_txn *txn, struct error *err)
 {
 	struct db_collection row;
 
@@ -193,7 +192,7 @@ writer_do_index(struct writer_operation *op, struct db_txn *txn, struct error *e
 	const struct db_field *field = collection_field(op->made, op->index.path);
 	if (db_fields_new(txn, collection_id(op), field->number, err) != 0)
 		return -1;
-	return put_settings(op, txn, err);
+	return writer_put_made(op, txn, err);
 }
 
 int
@@ -210,7 +209,7 @@ writer_do_unindex(struct writer_operation *op, struct db_txn *txn, struct error 
 		*err = op->err;
 		return -1;
 	}
-	return put_settings(op, txn, err);
+	return writer_put_made(op, txn, err);
 }
 
 int

@@ -30,6 +30,9 @@ int writer_index_rows(const struct writer_operation *op, struct db_txn *txn,
     const struct db_rows *rows, const char *payload, size_t payload_len,
     struct error *err);
 
+/* Store op->made, a collection that is to take the place of op->current. */
+int writer_put_made(struct writer_operation *op, struct db_txn *txn, struct error *err);
+
 /* WRITER_PAYLOAD, _INDEX, _UNINDEX; as writer_do. */
 int writer_do_payload(
     struct writer_operation *op, struct db_txn *txn, struct error *err);

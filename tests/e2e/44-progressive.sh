@@ -2,7 +2,9 @@
 # Claim: a collection with codes.progressive keeps plane 0 by itself and says so, answers
 # exactly until it has learned how far plane 0 is off, then finds nearly what
 # "exact": true finds, with the same scores; filters go with it; after a restart it is so
-# again. What makes no sense is refused.
+# again. What makes no sense is refused. PATCH makes a collection progressive, also one that
+# is searched and written meanwhile, and makes it an exact one again; kill -9 at any moment
+# leaves it one or the other.
 . "$(dirname "$0")/common.sh"
 HALFTONE=$(realpath "$BIN/halftone")
 C=/collections/c
@@ -71,12 +73,42 @@ check "in a third of the points too ($same of $all)" \
 	[ "$all" = 100 -a "$same" -ge 95 ]
 expect "exact" 400 "true or false" POST $C/points/query \
 	'{"query":1,"params":{"exact":"yes"}}'
-expect "it stays" 501 "progressive" PATCH $C '{"codes":{"progressive":false}}'
 kill_server
 
 start
 bytes false
 compare 1 10 null
 check "after a restart it learns again" [ "$same" = 100 ]
+
+expect "off" 200 '"result":true' PATCH $C '{"codes":{"progressive":false}}'
+expect "is off" 200 "" GET $C
+equal "it says so" "[$params.codes.progressive, $params.bytes.memory_plane0, $params.versions[0].progressive]" \
+	'[false,0,null]'
+C=/collections/plain
+check "points" "$HALFTONE" import --collection plain --url "$URL" "$WORK/v.npy" 2>"$WORK/err"
+for body in '{"codes":{"progressive":1}}' '{"codes":{"progressive":true,"bits":2}}' \
+	'{"codes":{"progressive":true,"binarizer":"untrained","bits":2}}' \
+	'{"codes":{"progressive":true},"text_model":"static"}'; do
+	expect "$body" 400 "" PATCH $C "$body"
+done
+expect "still off" 200 '"progressive":false' GET $C
+expect "on" 200 '"result":true' PATCH $C '{"metadata":{"codes":{"progressive":true}}}'
+expect "is so" 200 '"result":true' PATCH $C '{"codes":{"progressive":true}}'
+bytes false
+for i in $(seq 1 60); do query "$i" false null >/dev/null; done
+bytes true
+compare 61 120 null
+check "it finds nearly all ($same of $all)" [ "$same" -ge $((all * 97 / 100)) ]
+expect "recall" 200 "" POST $C/recall '{"sample":30,"limit":10}'
+equal "recall" '.result["recall@10"] > 0.9' true
 stop
+start
+bytes false
+expect "bits" 200 true PUT /collections/one \
+	'{"vectors":{"size":64,"distance":"Cosine"},"codes":{"bits":1}}'
+expect "one bit" 400 "2 bits or more" PATCH /collections/one '{"codes":{"progressive":true}}'
+expect "none" 404 "" PATCH /collections/none '{"codes":{"progressive":true}}'
+stop
+check "kills" python3 -B "$(dirname "$0")/progressive_kill.py" "$SERVER" "$DATA" \
+	"$([ -n "${LONG:-}" ] && echo 30 || echo 5)" "${SEED:-$RANDOM}"
 finish

@@ -28,6 +28,8 @@ REQUESTS = [  # method, path of the contract, body, status
     ("PATCH", C, {"codes": {"binarizer": "untrained", "bits": 2}}, 200),
     ("PATCH", C, {"codes": {"binarizer": "untrained", "distance": "sdc"}}, 400),
     ("PATCH", C, {"codes": {"binarizer": "none"}}, 404),
+    ("PATCH", C, {"codes": {"progressive": True}}, 200),
+    ("PATCH", C, {"codes": {"progressive": False}}, 200),
     ("PUT", C + "/index", {"field_name": "a", "field_schema": "integer"}, 200),
     ("PUT", C + "/index", {"field_name": "a..b", "field_schema": "integer"}, 400),
     ("GET", C, None, 200),
