@@ -161,3 +161,19 @@ text_float(struct text *text, float value)
 	}
 	text_string(text, digits);
 }
+
+void
+text_double(struct text *text, double value)
+{
+	if (!isfinite(value)) {
+		text_string(text, "null");
+		return;
+	}
+	char digits[32];
+	for (int precision = 15; precision <= 17; precision++) {
+		snprintf(digits, sizeof digits, "%.*g", precision, value);
+		if (strtod(digits, NULL) == value)
+			break;
+	}
+	text_string(text, digits);
+}

@@ -44,8 +44,9 @@ void text_base64(struct text *text, const void *bytes, size_t n);
  * as %XX. */
 void text_segment(struct text *text, const char *name);
 
-/* Append a number that reads back as exactly this float; null unless finite. */
+/* Append a number that reads back as exactly this one; null unless finite. */
 void text_float(struct text *text, float value);
+void text_double(struct text *text, double value);
 
 /* n bytes of room at the end, to be filled by the caller, who must then add what it
  * filled to text->n; NULL if memory is short. */

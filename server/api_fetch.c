@@ -29,7 +29,10 @@ add_point(struct text *out, const struct api_select *select, struct api_coder *c
 		return error_set(err, ERR_FORMAT, "a point has an id and no record");
 	if (out->bytes[out->n - 1] != '[')
 		text_string(out, ",");
-	return api_select_point(out, select, coder, txn, slot, &record, err);
+	if (api_select_point(out, select, coder, txn, slot, &record, err))
+		return -1;
+	text_string(out, "}");
+	return 0;
 }
 
 static int

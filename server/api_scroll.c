@@ -4,15 +4,17 @@
 #include "base/clock.h"
 #include "server/api.h"
 #include "server/api_filter.h"
+#include "server/api_order.h"
 #include "server/api_select.h"
 
 /*
  * POST /collections/{c}/points/scroll: a page of points in the order of their ids, and
- * the id that the next page begins with.
+ * the id that the next page begins with; or in the order of a number of their payloads
+ * (server/api_order.h), which has no next page.
  *
- * What indexes leave of a filter is a set of rows; ids are walked in one transaction,
- * in steps, and payloads are read of those in the set until the page is full.  So a
- * page costs what it walks over, not what the collection has.
+ * What indexes leave of a filter is a set of rows; ids or numbers are walked in one
+ * transaction, in steps, and payloads are read of those in the set until the page is
+ * full.  So a page costs what it walks over, not what the collection has.
  */
 #define LIMIT_DEFAULT 10
 #define LOOK_IDS 64 /* between looks at the clock */
@@ -23,7 +25,8 @@ struct scroll {
 	struct api_filter filter;
 	struct api_select select;
 	struct api_coder coder; /* for vectors alone */
-	struct point_id id;     /* where the walk is; len 0: before all */
+	struct api_order order;
+	struct point_id id; /* where the walk is; len 0: before all, or in an order */
 	enum db_id_from from;
 	uint64_t limit;
 	uint64_t n; /* points so far */
@@ -38,12 +41,32 @@ scroll_free(void *state)
 	db_end(scroll->txn);
 	api_filter_free(&scroll->filter);
 	api_coder_free(&scroll->coder);
+	api_order_free(&scroll->order);
 	collection_release(scroll->collection);
 	text_free(&scroll->out);
 	free(scroll);
 }
 
-/* Whether the point matches: 1, 0, -1; *record is its first row's. */
+/* The next row to look at: of a point by ids the first, in an order any. */
+static int
+next_row(struct scroll *scroll, bool *found, uint32_t *slot, struct error *err)
+{
+	uint32_t collection = collection_codes(scroll->collection)->collection;
+
+	if (scroll->order.path)
+		return api_order_next(
+		    &scroll->order, scroll->collection, scroll->txn, found, slot, err);
+	if (db_id_next(
+		scroll->txn, collection, scroll->from, found, &scroll->id, slot, err))
+		return -1;
+	scroll->from = DB_ID_BEHIND;
+	if (!*found)
+		scroll->id.len = 0;
+	return 0;
+}
+
+/* Whether it is the first row of a point that matches: 1, 0, -1; *record is that
+ * row's. */
 static int
 matches(
     struct scroll *scroll, struct db_record *record, uint32_t slot, struct error *err)
@@ -57,7 +80,10 @@ matches(
 	if (db_record(scroll->txn, collection, slot, &found, record, err))
 		return -1;
 	if (!found)
-		return error_set(err, ERR_FORMAT, "a point has an id and no record");
+		return error_set(
+		    err, ERR_FORMAT, "a point has an id or a number and no record");
+	if (record->is_passage && record->number > 0)
+		return 0;
 	if (!filter->filter)
 		return 1;
 	filter->cost.n_payloads += filter->cost.n_keys > 0;
@@ -70,19 +96,17 @@ matches(
 static int
 add_points(struct scroll *scroll, const struct api *api, struct error *err)
 {
-	uint32_t collection = collection_codes(scroll->collection)->collection, slot;
 	struct db_record record;
+	uint32_t slot;
 	bool found;
 
 	for (size_t i = 0; i < LOOK_IDS; i++) {
-		if (db_id_next(scroll->txn, collection, scroll->from, &found,
-			&scroll->id, &slot, err))
-			return -1;
-		scroll->from = DB_ID_BEHIND;
-		if (!found) {
-			scroll->id.len = 0;
+		if (scroll->order.path && scroll->n == scroll->limit)
 			return 0;
-		}
+		if (next_row(scroll, &found, &slot, err))
+			return -1;
+		if (!found)
+			return 0;
 		int match = matches(scroll, &record, slot, err);
 		if (match < 0)
 			return -1;
@@ -93,8 +117,14 @@ add_points(struct scroll *scroll, const struct api *api, struct error *err)
 		if (scroll->n++ > 0)
 			text_string(&scroll->out, ",");
 		if (api_select_point(&scroll->out, &scroll->select, &scroll->coder,
-			scroll->txn, slot, &record, err) ||
-		    api_fits(&scroll->out, api, API_SELECT_LESS, err))
+			scroll->txn, slot, &record, err))
+			return -1;
+		if (scroll->order.path) {
+			text_string(&scroll->out, ",\"order_value\":");
+			api_order_value(&scroll->out, &scroll->order);
+		}
+		text_string(&scroll->out, "}");
+		if (api_fits(&scroll->out, api, API_SELECT_LESS, err))
 			return -1;
 	}
 	return 1;
@@ -145,16 +175,14 @@ static int
 read_page(struct scroll *scroll, const struct json *root, const struct config *config,
     struct error *err)
 {
-	static const char *const not_served[] = {"order_by", "shard_key"};
 	struct json value;
 
 	scroll->limit = LIMIT_DEFAULT;
 	scroll->select.payload = true;
-	for (size_t i = 0; i < sizeof not_served / sizeof *not_served; i++)
-		if (json_member(root, not_served[i], &value) && value.type != JSON_NULL)
-			return error_set(err, ERR_UNSUPPORTED,
-			    "%s is not served; points come in the order of their ids",
-			    not_served[i]);
+	if (json_member(root, "shard_key", &value) && value.type != JSON_NULL)
+		return error_set(err, ERR_UNSUPPORTED, "shard_key is not served");
+	if (api_order_read(&scroll->order, root, err))
+		return -1;
 	if (json_member(root, "limit", &value) && value.type != JSON_NULL &&
 	    api_count(
 		&scroll->limit, &value, "limit (max_limit)", 1, config->max_limit, err))
@@ -162,6 +190,11 @@ read_page(struct scroll *scroll, const struct json *root, const struct config *c
 	if (json_member(root, "offset", &value) && value.type != JSON_NULL &&
 	    point_id_parse(&scroll->id, &value, err))
 		return error_prefix(err, "offset");
+	if (scroll->order.path && scroll->id.len > 0)
+		return error_set(err, ERR_INPUT,
+		    "offset: expected none with order_by: go on by "
+		    "order_by.start_from, "
+		    "and a filter that leaves out the ids that had its value");
 	return api_select_read(&scroll->select, root, err);
 }
 
@@ -177,6 +210,8 @@ prepare(struct http_request *request, struct scroll *scroll, struct error *err)
 	if (!scroll->collection ||
 	    api_select_check(&scroll->select, scroll->collection, err) ||
 	    api_filter_read(&scroll->filter, &root, scroll->collection, err))
+		return -1;
+	if (api_order_begin(&scroll->order, scroll->collection, scroll->txn, err))
 		return -1;
 	if (scroll->filter.filter &&
 	    api_filter_narrow(&scroll->filter, scroll->collection, scroll->txn, err))

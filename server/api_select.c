@@ -211,6 +211,5 @@ api_select_point(struct text *out, const struct api_select *select,
 		if (found)
 			api_select_vector(out, select, coder, &row);
 	}
-	text_string(out, "}");
 	return 0;
 }

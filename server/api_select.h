@@ -40,8 +40,9 @@ int api_select_check(const struct api_select *select,
 int api_select_payload(struct text *out, const struct api_select *select,
     const struct db_record *record, struct error *err);
 
-/* Append {"id", "payload", "vector"} of the point whose first row this is, as selected;
- * the coder's collection and the transaction are of one moment (api_collection_now). */
+/* Append {"id", "payload", "vector"} of the point whose first row this is, as selected,
+ * but for the closing brace; the coder's collection and the transaction are of one
+ * moment (api_collection_now). */
 int api_select_point(struct text *out, const struct api_select *select,
     struct api_coder *coder, struct db_txn *txn, uint32_t slot,
     const struct db_record *record, struct error *err);

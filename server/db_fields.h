@@ -115,10 +115,25 @@ int db_fields_strings(struct row_set *rows, const struct db_fields_at *at,
 int db_fields_numbers(struct row_set *rows, const struct db_fields_at *at,
     enum db_fields_kind kind, uint64_t low, uint64_t high, struct error *err);
 
+/* An entry: a number's place and a row that has it. */
+struct db_fields_number {
+	uint64_t place;
+	uint32_t slot;
+};
+
+/* numbers (*n) := entries of the kind in order, by place and then by slot, from the
+ * first that is not before `from`; downwards: in reverse, from the first that is not
+ * behind it.  *n := how many; fewer only where there are no more. */
+enum db_fields_order { DB_FIELDS_UP, DB_FIELDS_DOWN };
+int db_fields_numbers_from(struct db_fields_number *numbers, size_t *n,
+    const struct db_fields_at *at, enum db_fields_kind kind,
+    const struct db_fields_number *from, enum db_fields_order order, struct error *err);
+
 /* Places: rising with the number, and between those of two numbers that follow each
  * other there is none with an entry (-0.0 has that of 0.0). */
 uint64_t db_fields_integer(int64_t number);
 int64_t db_fields_integer_at(uint64_t place);
 uint64_t db_fields_double(double number);
+double db_fields_double_at(uint64_t place);
 
 #endif /* SERVER_DB_FIELDS_H */

@@ -26,6 +26,16 @@ db_fields_double(double number)
 	return bits >> 63 ? ~bits : bits | UINT64_C(1) << 63;
 }
 
+double
+db_fields_double_at(uint64_t place)
+{
+	uint64_t bits = place >> 63 ? place ^ UINT64_C(1) << 63 : ~place;
+	double number;
+
+	memcpy(&number, &bits, sizeof number);
+	return number;
+}
+
 int
 db_fields_complete(const struct db_fields_at *at, bool *complete, struct error *err)
 {
@@ -221,6 +231,63 @@ db_fields_numbers(struct row_set *rows, const struct db_fields_at *at,
 		rc = mdb_cursor_get(cursor, &key, &values, MDB_NEXT_MULTIPLE);
 	}
 	mdb_cursor_close(cursor);
+	return rc == 0 || rc == MDB_NOTFOUND
+		   ? 0
+		   : db_fail(txn->db, rc, "reading an index", err);
+}
+
+/* The entry at the cursor := the first that is not before `from`, or downwards not
+ * behind it. */
+static int
+seek(MDB_cursor *cursor, MDB_val *key, MDB_val *value, enum db_fields_order order)
+{
+	uint8_t from[DB_FIELDS_NUMBER_BYTES];
+
+	memcpy(from, value->mv_data, sizeof from);
+	int rc = mdb_cursor_get(cursor, key, value, MDB_GET_BOTH_RANGE);
+	if (order == DB_FIELDS_UP)
+		return rc;
+	if (rc == 0 && memcmp(value->mv_data, from, sizeof from) == 0)
+		return 0;
+	if (rc == 0)
+		return mdb_cursor_get(cursor, key, value, MDB_PREV_DUP);
+	if (rc == MDB_NOTFOUND)
+		rc = mdb_cursor_get(cursor, key, value, MDB_SET_KEY);
+	return rc == 0 ? mdb_cursor_get(cursor, key, value, MDB_LAST_DUP) : rc;
+}
+
+int
+db_fields_numbers_from(struct db_fields_number *numbers, size_t *n,
+    const struct db_fields_at *at, enum db_fields_kind kind,
+    const struct db_fields_number *from, enum db_fields_order order, struct error *err)
+{
+	uint8_t prefix[DB_FIELDS_ENTRY_MAX], first[DB_FIELDS_NUMBER_BYTES];
+	MDB_val key = {
+	    db_fields_prefix(prefix, at->collection, at->number, kind, NULL), prefix};
+	MDB_val value = {sizeof first, first};
+	struct db_txn *txn = at->txn;
+	const size_t max = *n;
+	MDB_cursor *cursor;
+
+	*n = 0;
+	if (db_fields_flush(txn, err) != 0)
+		return -1;
+	bytes_put64be(first, from->place);
+	bytes_put32be(first + 8, from->slot);
+	int rc = mdb_cursor_open(txn->txn, txn->db->dbi[DB_NUMBERS], &cursor);
+	if (rc != 0)
+		return db_fail(txn->db, rc, "reading an index", err);
+	rc = seek(cursor, &key, &value, order);
+	while (rc == 0 && value.mv_size == DB_FIELDS_NUMBER_BYTES && *n < max) {
+		const uint8_t *p = value.mv_data;
+		numbers[(*n)++] =
+		    (struct db_fields_number){bytes_get64be(p), bytes_get32be(p + 8)};
+		rc = mdb_cursor_get(cursor, &key, &value,
+		    order == DB_FIELDS_UP ? MDB_NEXT_DUP : MDB_PREV_DUP);
+	}
+	mdb_cursor_close(cursor);
+	if (rc == 0 && *n < max)
+		return db_damaged(txn->db, "numbers have another size", err);
 	return rc == 0 || rc == MDB_NOTFOUND
 		   ? 0
 		   : db_fail(txn->db, rc, "reading an index", err);

@@ -53,6 +53,8 @@ REQUESTS = [  # method, path of the contract, body, status
     ("POST", C + "/points/scroll", {"limit": 1, "with_vector": True}, 200),
     ("POST", C + "/points/scroll", {"filter": HAS_A}, 200),
     ("POST", C + "/points/scroll", {"limit": 0}, 400),
+    ("POST", C + "/points/scroll", {"order_by": {"key": "a", "direction": "desc"}}, 200),
+    ("POST", C + "/points/scroll", {"order_by": "b"}, 400),
     ("POST", C + "/recall", {}, 200),
     ("POST", C + "/recall", {"sample": 0}, 400),
     ("POST", C + "/recall", {"filter": HAS_A}, 501),

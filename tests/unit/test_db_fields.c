@@ -1,7 +1,6 @@
 /*
  * Claims: what a payload has is entered under exactly the kinds that server/db_fields.h
- * tells, for every type of field; numbers come in their order, whether a key has one
- * value or many pages of them; what is said last in a transaction counts, and the
+ * tells, for every type of field; what is said last in a transaction counts, and the
  * transaction itself sees it; the format rises with the first field and not before;
  * dropped fields and collections are purged slice by slice and nothing else is; a
  * damaged bitmap is refused; changes beyond what is gathered at once are written;
@@ -313,100 +312,6 @@ the_last_change_counts(void **state)
 	db_close(db);
 }
 
-static int
-compare_places(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* The rows whose number is low .. high, against a list. */
-static void
-check_range(
-    struct db_txn *txn, const uint64_t *places, uint32_t n, uint64_t low, uint64_t high)
-{
-	struct db_fields_at at = {txn, 1, 0};
-	struct error err;
-	struct row_set *rows = row_set_new(n, &err);
-
-	check(db_fields_numbers(rows, &at, DB_FIELDS_INTEGER, low, high, &err), &err);
-	for (uint32_t i = 0; i < n; i++)
-		if (row_set_has(rows, i) != (places[i] >= low && places[i] <= high))
-			fail_msg("row %u of %u, %llx in %llx .. %llx", i, n,
-			    (unsigned long long)places[i], (unsigned long long)low,
-			    (unsigned long long)high);
-	row_set_free(rows);
-}
-
-static void
-numbers_come_in_order(void **state)
-{
-	static const uint32_t sizes[] = {1, 2, 5, 100, 339, 340, 341, 5000};
-	struct db_field f = field(0, DB_FIELD_INTEGER, "n");
-	struct db_sizes bytes;
-	struct rng rng;
-	struct error err;
-	char payload[64];
-	(void)state;
-
-	rng_init(&rng, test_seed(), 1);
-	for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-		struct db *db = open_db(rig_new_dir());
-		struct db_txn *txn = begin(db);
-		uint32_t n = sizes[s];
-		uint64_t *places = calloc(n, sizeof *places);
-		for (uint32_t i = 0; i < n; i++) {
-			int64_t number = rng_below(&rng, 2) == 0
-					     ? (int64_t)rng_below(&rng, 20) - 10
-					     : (int64_t)rng_u64(&rng);
-			places[i] = db_fields_integer(number);
-			assert_true(db_fields_integer_at(places[i]) == number);
-			snprintf(payload, sizeof payload, "{\"n\": %lld}",
-			    (long long)number);
-			add(txn, &f, i, payload);
-		}
-		check(db_commit(txn, &err), &err);
-		uint64_t *sorted = calloc(n, sizeof *sorted);
-		memcpy(sorted, places, n * sizeof *sorted);
-		qsort(sorted, n, sizeof *sorted, compare_places);
-		txn = db_begin_read(db, &err);
-		check(db_sizes(db, &bytes, &err), &err);
-		assert_true(bytes.other_bytes >= (uint64_t)12 * n);
-		check_range(txn, places, n, 0, UINT64_MAX);
-		check_range(txn, places, n, 0, 0);
-		check_range(txn, places, n, 1, 0);
-		for (int i = 0; i < 300; i++) {
-			uint64_t a = sorted[rng_below(&rng, n)],
-				 b = sorted[rng_below(&rng, n)];
-			check_range(txn, places, n, a, b);
-			check_range(txn, places, n, a + 1, b - 1);
-			check_range(txn, places, n, a, a);
-		}
-		db_end(txn);
-		free(places);
-		free(sorted);
-		db_close(db);
-	}
-	field_free(f);
-}
-
-static void
-doubles_are_in_order(void **state)
-{
-	static const double numbers[] = {-1.7976931348623157e308, -2, -1.5, -1, -1e-300,
-	    -5e-324, 0, 5e-324, 1e-300, 1, 1.5, 2, 1.7976931348623157e308};
-	(void)state;
-
-	for (size_t i = 1; i < sizeof numbers / sizeof *numbers; i++)
-		assert_true(
-		    db_fields_double(numbers[i - 1]) < db_fields_double(numbers[i]));
-	assert_true(db_fields_double(-0.0) == db_fields_double(0.0));
-	assert_true(db_fields_double(5e-324) == db_fields_double(0.0) + 1);
-	/* -0.0 would stand between. */
-	assert_true(db_fields_double(-5e-324) == db_fields_double(0.0) - 2);
-}
-
 static size_t
 count(struct db_txn *txn, enum db_name name)
 {
@@ -552,8 +457,6 @@ main(void)
 	    cmocka_unit_test(values_are_entered_by_their_kinds),
 	    cmocka_unit_test(an_older_directory_is_read),
 	    cmocka_unit_test(the_last_change_counts),
-	    cmocka_unit_test(numbers_come_in_order),
-	    cmocka_unit_test(doubles_are_in_order),
 	    cmocka_unit_test(what_is_dropped_is_purged),
 	    cmocka_unit_test(a_damaged_bitmap_is_refused),
 	    cmocka_unit_test(allocations_may_fail),

@@ -3,6 +3,7 @@
  * whatever bytes went in, and reads back as them where they are UTF-8; a float reads
  * back as itself.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -48,6 +49,25 @@ test_float(void **state)
 		assert_true(strtof(out.bytes, NULL) == values[i]);
 		text_free(&out);
 	}
+}
+
+static void
+test_double(void **state)
+{
+	struct text out = {0};
+	double values[] = {0.1, 5e-324, 1.7976931348623157e308, -0.0,
+	    9007199254740993.0, 1.0 / 3, 0.1 + 0.2};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+		text_double(&out, values[i]);
+		assert_true(strtod(out.bytes, NULL) == values[i]);
+		text_free(&out);
+	}
+	text_double(&out, 0.1);
+	text_double(&out, HUGE_VAL);
+	assert_string_equal(out.bytes, "0.1null");
+	text_free(&out);
 }
 
 #define BAD "\xEF\xBF\xBD"
@@ -126,6 +146,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_memory),
 	    cmocka_unit_test(test_float),
+	    cmocka_unit_test(test_double),
 	    cmocka_unit_test(test_json),
 	    cmocka_unit_test(test_json_noise),
 	};
