@@ -145,12 +145,11 @@ struct distance_rows {
 /* Between what the numbers of a chunk's rows lie.  They only widen. */
 struct distance_bounds {
 	float factor_min, factor_max;
-	float share_min, share_max; /* of places; >= 0 */
 	float norm2_min;
 };
-#define DISTANCE_BOUNDS_NONE                               \
-	{                                                  \
-		INFINITY, -INFINITY, INFINITY, 0, INFINITY \
+#define DISTANCE_BOUNDS_NONE                  \
+	{                                     \
+		INFINITY, -INFINITY, INFINITY \
 	} /* of no rows */
 
 /* Queries that meet codes together, all of one kind, shape and mask. */
@@ -180,9 +179,10 @@ struct distance_kernel {
 	bool (*reach)(
 	    uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least);
 
-	/* The same of rows at centres, each of which has a least dot of its own. */
+	/* The same of rows at centres (int8, sdc), and of their scores. */
 	bool (*reach_at)(uint16_t *reached, const int32_t *dots, size_t n_blocks,
-	    const int32_t *least, const struct code_place *places);
+	    const struct distance_query *q, const struct distance_rows *rows,
+	    float least);
 
 	/* Batches: from how many queries like this one on they pay; the bytes of
 	 * batch->prepared for n of them; fill it, once; and dots (batch->n,
@@ -222,17 +222,18 @@ distance_dots(const struct distance_kernel *kernel, int32_t *dots,
 
 /* found (room for 16 * n_blocks) := the live rows whose score is at least `least`, rows
  * ascending, with slot = row counted from the first block; returns how many.  A score
- * that is NaN is never found.  Most rows are told apart by their integers alone: by
- * what a row within the bounds must have to reach the score; with bounds NULL every
- * live row is scored, which is cheaper for few. */
+ * that is NaN is never found.  Most rows are told apart by their integers alone, by
+ * what a row within the bounds must have to reach the score, or at centres by the
+ * kernel's own scores; with bounds NULL every live row is scored, which is cheaper for
+ * few. */
 size_t distance_select(const struct distance_kernel *kernel, struct hit *found,
     const int32_t *dots, const struct distance_query *q,
     const struct distance_rows *rows, size_t n_blocks,
     const struct distance_bounds *bounds, float least);
 
-/* least (centres, or 1 without) := what the integer of a row within the bounds must be
- * at least for its score to reach `score`.  No row is lost, a few are let through. */
-void distance_least(int32_t *least, const struct distance_query *q,
-    const struct distance_bounds *bounds, float score);
+/* What the integer of a row within the bounds and without a centre must be at least for
+ * its score to reach `score`.  No row is lost, a few are let through. */
+int32_t distance_least(
+    const struct distance_query *q, const struct distance_bounds *bounds, float score);
 
 #endif /* INDEX_DISTANCE_H */

@@ -169,31 +169,42 @@ reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 	return true;
 }
 
-/* Of 8 rows, whether the dot is below what their centres ask for. */
+/* Of 8 rows from `row` on, which of their scores (index/distance.h) reach `least`. */
 static inline int
-below_at(const int32_t *dots, const int32_t *least, const struct code_place *places)
+reach_8(const int32_t *dots, const struct distance_query *q,
+    const struct distance_rows *rows, size_t row, float least)
 {
-	/* The centre is the lower half of a place. */
-	__m256i centre = _mm256_loadu_si256((const void *)places);
-	centre = _mm256_and_si256(centre, _mm256_set1_epi32(0xFFFF));
-	__m256i want = _mm256_i32gather_epi32(least, centre, 4);
-	__m256i below = _mm256_cmpgt_epi32(want, _mm256_load_si256((const void *)dots));
-	return _mm256_movemask_ps(_mm256_castsi256_ps(below));
+	/* The centre is the lower half of a place, the share the upper. */
+	__m256i place = _mm256_loadu_si256((const void *)(rows->place + row));
+	__m256i centre = _mm256_and_si256(place, _mm256_set1_epi32(0xFFFF));
+	__m256i small = _mm256_slli_epi32(_mm256_srli_epi32(place, 16), 13);
+	__m256 share =
+	    _mm256_mul_ps(_mm256_castsi256_ps(small), _mm256_set1_ps(0x1p112f));
+	__m256 at = _mm256_mul_ps(share, _mm256_i32gather_ps(q->bases, centre, 4));
+	__m256 dot = _mm256_cvtepi32_ps(_mm256_load_si256((const void *)(dots + row)));
+	__m256 score = _mm256_add_ps(at, _mm256_mul_ps(_mm256_set1_ps(q->scale), dot));
+
+	score = _mm256_mul_ps(_mm256_load_ps(rows->factor + row), score);
+	score = _mm256_add_ps(_mm256_set1_ps(q->terms.base), score);
+	if (q->terms.metric == DISTANCE_EUCLID)
+		score = _mm256_sub_ps(
+		    _mm256_add_ps(score, score), _mm256_load_ps(rows->norm2 + row));
+	return _mm256_movemask_ps(
+	    _mm256_cmp_ps(score, _mm256_set1_ps(least), _CMP_GE_OQ));
 }
 
-static bool
-reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks, const int32_t *least,
-    const struct code_place *places)
+bool
+distance_avx2_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
+    const struct distance_query *q, const struct distance_rows *rows, float least)
 {
 	unsigned any = 0;
 
 	for (size_t b = 0; b < n_blocks; b++) {
-		int low = below_at(dots, least, places);
-		int high = below_at(dots + 8, least, places + 8);
-		reached[b] = (uint16_t) ~(high << 8 | low);
+		const size_t row = b * DISTANCE_ROWS;
+		int low = reach_8(dots, q, rows, row, least);
+		int high = reach_8(dots, q, rows, row + 8, least);
+		reached[b] = (uint16_t)(high << 8 | low);
 		any |= reached[b];
-		dots += DISTANCE_ROWS;
-		places += DISTANCE_ROWS;
 	}
 	return any != 0;
 }
@@ -206,7 +217,7 @@ const struct distance_kernel distance_avx2 = {
     .dot2 = dot2,
     .dot4 = dot4,
     .reach = reach,
-    .reach_at = reach_at,
+    .reach_at = distance_avx2_reach_at,
     .batch_least = distance_avx2_batch_least,
     .batch_bytes = distance_avx2_batch_bytes,
     .batch_prepare = distance_avx2_batch_prepare,

@@ -129,24 +129,6 @@ distance_avx512_reach(
 	return true;
 }
 
-bool
-distance_avx512_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
-    const int32_t *least, const struct code_place *places)
-{
-	unsigned any = 0;
-
-	for (size_t b = 0; b < n_blocks; b++, dots += DISTANCE_ROWS) {
-		/* The centre is the lower half of a place. */
-		__m512i centre = _mm512_loadu_si512(places + b * DISTANCE_ROWS);
-		centre = _mm512_and_si512(centre, _mm512_set1_epi32(0xFFFF));
-		__m512i want = _mm512_i32gather_epi32(centre, least, 4);
-		reached[b] =
-		    (uint16_t)_mm512_cmpge_epi32_mask(_mm512_load_si512(dots), want);
-		any |= reached[b];
-	}
-	return any != 0;
-}
-
 const struct distance_kernel distance_avx512 = {
     .level = CPU_AVX512,
     .name = "avx512",
@@ -155,7 +137,7 @@ const struct distance_kernel distance_avx512 = {
     .dot2 = distance_avx512_dot2,
     .dot4 = distance_avx512_dot4,
     .reach = distance_avx512_reach,
-    .reach_at = distance_avx512_reach_at,
+    .reach_at = distance_avx2_reach_at,
     .batch_least = distance_avx512_batch_least,
     .batch_bytes = distance_scalar_batch_bytes,
     .batch_prepare = distance_scalar_batch_prepare,

@@ -23,7 +23,27 @@ distance_fetch(const uint8_t *line)
 	__builtin_prefetch(line + 4096);
 }
 
+/* The score of a row by its integer. */
+static inline float
+distance_score(int32_t dot, const struct distance_query *q,
+    const struct distance_rows *rows, size_t row)
+{
+	if (q->kind == DISTANCE_HAMMING)
+		return (float)dot / (float)q->shape.dims;
+	float score = q->scale * (float)dot;
+	if (rows->place) {
+		struct code_place place = rows->place[row];
+		score = code_share_value(place.share) * q->bases[place.centre] + score;
+	}
+	score = q->terms.base + rows->factor[row] * score;
+	if (q->terms.metric == DISTANCE_EUCLID)
+		score = 2.0f * score - rows->norm2[row];
+	return score;
+}
+
 #if defined(__x86_64__)
+bool distance_avx2_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
+    const struct distance_query *q, const struct distance_rows *rows, float least);
 size_t distance_avx2_batch_least(const struct distance_query *like);
 size_t distance_avx2_batch_bytes(const struct distance_query *like, size_t n);
 void distance_avx2_batch_prepare(const struct distance_batch *batch);
@@ -36,8 +56,6 @@ distance_dots_fn distance_avx512_hamming, distance_avx512_dot1, distance_avx512_
     distance_avx512_dot4;
 bool distance_avx512_reach(
     uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least);
-bool distance_avx512_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
-    const int32_t *least, const struct code_place *places);
 size_t distance_avx512_batch_least(const struct distance_query *like);
 void distance_avx512_batch_dots(int32_t *dots, size_t stride,
     const struct distance_batch *batch, const uint8_t *blocks, size_t n_blocks,
@@ -46,7 +64,7 @@ void distance_avx512_batch_dots(int32_t *dots, size_t stride,
 
 /* Of a kernel without its own. */
 bool distance_scalar_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
-    const int32_t *least, const struct code_place *places);
+    const struct distance_query *q, const struct distance_rows *rows, float least);
 size_t distance_scalar_batch_least(const struct distance_query *like);
 size_t distance_scalar_batch_bytes(const struct distance_query *like, size_t n);
 void distance_scalar_batch_prepare(const struct distance_batch *batch);

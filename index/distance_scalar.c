@@ -91,7 +91,7 @@ reach(uint16_t *reached, const int32_t *dots, size_t n_blocks, int32_t least)
 
 bool
 distance_scalar_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks,
-    const int32_t *least, const struct code_place *places)
+    const struct distance_query *q, const struct distance_rows *rows, float least)
 {
 	unsigned any = 0;
 
@@ -99,7 +99,8 @@ distance_scalar_reach_at(uint16_t *reached, const int32_t *dots, size_t n_blocks
 		unsigned bits = 0;
 		for (size_t r = 0; r < DISTANCE_ROWS; r++) {
 			size_t row = b * DISTANCE_ROWS + r;
-			bits |= (unsigned)(dots[row] >= least[places[row].centre]) << r;
+			float score = distance_score(dots[row], q, rows, row);
+			bits |= (unsigned)(score >= least) << r;
 		}
 		reached[b] = (uint16_t)bits;
 		any |= bits;

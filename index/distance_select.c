@@ -24,79 +24,43 @@ least_hamming(uint32_t dims, float threshold)
 	return dot;
 }
 
-#define LEAST_MAX 1e9f /* beyond every dot */
-
-/* Rounded down, and one less. */
-static inline int32_t
-whole(float dot)
-{
-	dot = dot > -LEAST_MAX ? dot : -LEAST_MAX;
-	return (int32_t)(dot < LEAST_MAX ? dot : LEAST_MAX) - 1;
-}
-
-/* least (centres) := `rest` less what the centre counts. */
-static void
-least_at_centres(int32_t *least, const struct distance_query *q,
-    const struct distance_bounds *b, float rest)
-{
-	const float most = b->share_max / q->scale * (1 + 1e-5f);
-	const float fewest = b->share_min / q->scale * (1 - 1e-5f);
-
-#pragma omp simd
-	for (uint32_t c = 0; c < q->shape.centres; c++) {
-		float x = q->bases[c] * most, y = q->bases[c] * fewest;
-		least[c] = whole(rest - (x > y ? x : y));
-	}
-}
+#define LEAST_MAX 1e9 /* beyond every dot */
 
 /* Of the other kinds, for any row within the bounds:
  *     base + f (at + scale dot) >= score   (euclid: 2 (..) - norm2 >= score)
  * with the f that makes most of the sum's sign, and less a little for what floats
  * round, here and in scores. */
-void
-distance_least(int32_t *least, const struct distance_query *q,
-    const struct distance_bounds *b, float score)
+int32_t
+distance_least(
+    const struct distance_query *q, const struct distance_bounds *b, float score)
 {
 	double want = score, base = q->terms.base;
 
-	if (q->kind == DISTANCE_HAMMING) {
-		*least = least_hamming(q->shape.dims, score);
-		return;
-	}
+	if (q->kind == DISTANCE_HAMMING)
+		return least_hamming(q->shape.dims, score);
 	if (q->terms.metric == DISTANCE_EUCLID)
 		want = (want + (double)b->norm2_min) / 2;
 	double over = want - base;
 	double f = (double)(over > 0 ? b->factor_max : b->factor_min);
 	double all = (over - 1e-6 * (fabs(want) + fabs(base))) / f / (double)q->scale;
-	bool fine = (double)b->factor_min >= 0 && f > 0 && (double)q->scale > 0 &&
-		    isfinite(all);
-	const float rest = fine ? (float)(all - 2 - 1e-6 * fabs(all)) : -LEAST_MAX;
-
-	*least = whole(rest);
-	if (q->shape.centres > 0 && fine)
-		least_at_centres(least, q, b, rest);
-	for (uint32_t c = 1; c < q->shape.centres && !fine; c++)
-		least[c] = *least;
-}
-
-static float
-score_of(int32_t dot, const struct distance_query *q, const struct distance_rows *rows,
-    size_t row)
-{
-	if (q->kind == DISTANCE_HAMMING)
-		return (float)dot / (float)q->shape.dims;
-	float score = q->scale * (float)dot;
-	if (rows->place) {
-		struct code_place place = rows->place[row];
-		score = code_share_value(place.share) * q->bases[place.centre] + score;
-	}
-	score = q->terms.base + rows->factor[row] * score;
-	if (q->terms.metric == DISTANCE_EUCLID)
-		score = 2.0f * score - rows->norm2[row];
-	return score;
+	if (!((double)b->factor_min >= 0 && f > 0 && (double)q->scale > 0 &&
+		isfinite(all)))
+		return -INT32_MAX;
+	all -= 2 + 1e-6 * fabs(all);
+	all = all > -LEAST_MAX ? all : -LEAST_MAX;
+	/* Rounded down, and one less. */
+	return (int32_t)(all < LEAST_MAX ? all : LEAST_MAX) - 1;
 }
 
 #define STEP 16 /* blocks */
+
+/* The rows from a row on. */
+static struct distance_rows
+rows_from(const struct distance_rows *rows, size_t row)
+{
+	return (struct distance_rows){NULL, rows->factor + row,
+	    rows->norm2 ? rows->norm2 + row : NULL, rows->place + row};
+}
 
 size_t
 distance_select(const struct distance_kernel *kernel, struct hit *found,
@@ -105,21 +69,21 @@ distance_select(const struct distance_kernel *kernel, struct hit *found,
     const struct distance_bounds *bounds, float least)
 {
 	const bool centres = bounds && rows->place && q->kind != DISTANCE_HAMMING;
-	int32_t least_dots[CODE_CENTRES_MAX];
+	const int32_t least_dot =
+	    bounds ? distance_least(q, bounds, least) : -INT32_MAX;
 	uint16_t reached[STEP];
 	size_t n = 0;
 
-	if (bounds)
-		distance_least(least_dots, q, bounds, least);
-	else
-		least_dots[0] = -INT32_MAX;
 	for (size_t b = 0; b < n_blocks; b += STEP) {
 		const size_t row = b * DISTANCE_ROWS;
 		const size_t m = n_blocks - b < STEP ? n_blocks - b : STEP;
-		const bool any =
-		    centres ? kernel->reach_at(
-				  reached, dots + row, m, least_dots, rows->place + row)
-			    : kernel->reach(reached, dots + row, m, least_dots[0]);
+		bool any;
+		if (centres) {
+			const struct distance_rows some = rows_from(rows, row);
+			any = kernel->reach_at(reached, dots + row, m, q, &some, least);
+		} else {
+			any = kernel->reach(reached, dots + row, m, least_dot);
+		}
 		if (!any)
 			continue;
 		for (size_t i = 0; i < m; i++) {
@@ -127,7 +91,7 @@ distance_select(const struct distance_kernel *kernel, struct hit *found,
 			for (; rest; rest &= rest - 1) {
 				size_t at = row + i * DISTANCE_ROWS +
 					    (size_t)__builtin_ctz(rest);
-				float score = score_of(dots[at], q, rows, at);
+				float score = distance_score(dots[at], q, rows, at);
 				if (score >= least)
 					found[n++] = (struct hit){score, (uint32_t)at};
 			}

@@ -53,12 +53,38 @@ same_reached(const struct distance_kernel *kernel, const int32_t *dots, size_t n
 		    (any && memcmp(want, got, n_blocks * sizeof *want) != 0))
 			return false;
 	}
-	struct code_place places[DISTANCE_BATCH_BLOCKS * DISTANCE_ROWS];
-	for (size_t r = 0; r < n_blocks * DISTANCE_ROWS; r++)
-		places[r] = (struct code_place){(uint16_t)(r % 3), (uint16_t)~r};
-	return distance_scalar.reach_at(want, dots, n_blocks, dots + 5, places) ==
-		   kernel->reach_at(got, dots, n_blocks, dots + 5, places) &&
-	       memcmp(want, got, n_blocks * sizeof *want) == 0;
+	return true;
+}
+
+/* Of rows at centres: which scores reach that of a row. */
+static bool
+same_reached_at(const struct trial *t, const struct distance_kernel *kernel,
+    const int32_t *dots, size_t n_blocks)
+{
+	_Alignas(64) float factor[ROWS], norm2[ROWS];
+	struct code_place place[ROWS];
+	uint16_t want[DISTANCE_BATCH_BLOCKS], got[DISTANCE_BATCH_BLOCKS];
+	const struct distance_rows rows = {NULL, factor, norm2, place};
+	struct distance_query q = t->query[0];
+
+	q.kind = DISTANCE_INT8;
+	for (size_t r = 0; r < n_blocks * DISTANCE_ROWS; r++) {
+		factor[r] = 1 + (float)(r % 5) / 7;
+		norm2[r] = (float)(r % 7) / 3;
+		place[r] = (struct code_place){
+		    (uint16_t)(r % 3), code_share((float)(r % 11) / 9)};
+	}
+	for (size_t i = 0; i < 4; i++) {
+		q.terms.metric = i % 2 ? DISTANCE_EUCLID : DISTANCE_DOT;
+		for (size_t c = 0; c < 3; c++)
+			q.bases[c] = (float)c * q.scale * 50 - 1;
+		float least = distance_score(dots[i], &q, &rows, i);
+		if (!distance_scalar.reach_at(want, dots, n_blocks, &q, &rows, least) ||
+		    !kernel->reach_at(got, dots, n_blocks, &q, &rows, least) ||
+		    memcmp(want, got, n_blocks * sizeof *want) != 0)
+			return false;
+	}
+	return true;
 }
 
 static bool
@@ -82,7 +108,8 @@ same_dots(struct trial *t, const struct distance_kernel *kernel, size_t n_querie
 	for (size_t i = 0; i < n_queries; i++)
 		if (memcmp(t->dots + i * ROWS, t->want[i], bytes) != 0)
 			return false;
-	return same_reached(kernel, t->want[0], n_blocks);
+	return same_reached(kernel, t->want[0], n_blocks) &&
+	       same_reached_at(t, kernel, t->want[0], n_blocks);
 }
 
 static bool

@@ -339,11 +339,6 @@ widen_bounds(struct store_chunk *chunk, size_t r)
 	b->factor_max = fmaxf(b->factor_max, chunk->factor[r]);
 	if (chunk->norm2)
 		b->norm2_min = fminf(b->norm2_min, chunk->norm2[r]);
-	if (chunk->place) {
-		float share = code_share_value(chunk->place[r].share);
-		b->share_min = fminf(b->share_min, share);
-		b->share_max = fmaxf(b->share_max, share);
-	}
 }
 
 int

@@ -110,29 +110,44 @@ same_reached(
 	       memcmp(got, want, w->n_blocks * sizeof *got) == 0;
 }
 
-/* Which rows reach their centre's, one or another of up to four dots. */
+/* Which of the scores at centres reach that of a row, which scalar finds too. */
 static bool
 same_at_centres(
     const struct world *w, const struct distance_kernel *kernel, const int32_t *dots)
 {
-	const size_t rows = w->n_blocks * DISTANCE_ROWS;
-	const size_t bytes = rows * sizeof(struct code_place);
-	struct code_place *places = guard_new(bytes);
-	int32_t *least = guard_copy(dots, 4 * sizeof *least);
+	const size_t n = w->n_blocks * DISTANCE_ROWS;
+	float *factor = guard_new(n * sizeof *factor);
+	float *norm2 = guard_new(n * sizeof *norm2);
+	struct code_place *place = guard_new(n * sizeof *place);
+	const struct distance_rows rows = {NULL, factor, norm2, place};
 	uint16_t want[DISTANCE_BATCH_BLOCKS], got[DISTANCE_BATCH_BLOCKS];
-	const uint64_t centres = 1 + rng_below(w->rng, 4);
+	struct distance_query q = w->query[0];
 
-	for (size_t r = 0; r < rows; r++)
-		places[r] = (struct code_place){
-		    (uint16_t)rng_below(w->rng, centres), (uint16_t)rng_u64(w->rng)};
-	for (size_t c = 0; c < 4 && rng_below(w->rng, 2); c++)
-		least[c] = INT32_MAX;
-	bool any =
-	    distance_find(CPU_SCALAR)->reach_at(want, dots, w->n_blocks, least, places);
-	bool same = kernel->reach_at(got, dots, w->n_blocks, least, places) == any;
-	guard_free(places, bytes);
-	guard_free(least, 4 * sizeof *least);
-	return same && (!any || memcmp(got, want, w->n_blocks * sizeof *got) == 0);
+	q.kind = DISTANCE_INT8;
+	q.terms.metric = rng_below(w->rng, 2) ? DISTANCE_EUCLID : DISTANCE_DOT;
+	for (size_t c = 0; c < 4; c++)
+		q.bases[c] = (rng_uniform(w->rng) - 0.5f) * 200 * q.scale;
+	for (size_t r = 0; r < n; r++) {
+		factor[r] = rng_uniform(w->rng) + 0.5f;
+		norm2[r] = rng_uniform(w->rng);
+		place[r].centre = (uint16_t)rng_below(w->rng, 4);
+		place[r].share = code_share(rng_uniform(w->rng) * 2);
+	}
+	const size_t r = rng_below(w->rng, n);
+	float least = code_share_value(place[r].share) * q.bases[place[r].centre] +
+		      q.scale * (float)dots[r];
+	least = q.terms.base + factor[r] * least;
+	if (q.terms.metric == DISTANCE_EUCLID)
+		least = 2 * least - norm2[r];
+	bool same = distance_find(CPU_SCALAR)
+			->reach_at(want, dots, w->n_blocks, &q, &rows, least) &&
+		    want[r / DISTANCE_ROWS] >> r % DISTANCE_ROWS & 1 &&
+		    kernel->reach_at(got, dots, w->n_blocks, &q, &rows, least) &&
+		    memcmp(got, want, w->n_blocks * sizeof *got) == 0;
+	guard_free(factor, n * sizeof *factor);
+	guard_free(norm2, n * sizeof *norm2);
+	guard_free(place, n * sizeof *place);
+	return same;
 }
 
 /* The first query by itself, and which rows reach some. */

@@ -114,9 +114,6 @@ bounds_of(const struct selection *s)
 		b.factor_min = fminf(b.factor_min, s->factor[r]);
 		b.factor_max = fmaxf(b.factor_max, s->factor[r]);
 		b.norm2_min = fminf(b.norm2_min, s->norm2[r]);
-		float share = code_share_value(s->place[r].share);
-		b.share_min = fminf(b.share_min, share);
-		b.share_max = fmaxf(b.share_max, share);
 	}
 	return b;
 }
@@ -130,11 +127,8 @@ check_select(const struct selection *s, const struct distance_query *q, float th
 	    hamming || q->terms.metric == DISTANCE_DOT ? NULL : s->norm2,
 	    hamming || q->shape.centres == 0 ? NULL : s->place};
 	const struct distance_bounds bounds = bounds_of(s);
-	int32_t least[CENTRES];
 	struct hit want[SELECT_ROWS], found[SELECT_ROWS];
 	size_t n = plain_select(want, s, q, threshold), spared = 0;
-
-	distance_least(least, q, &bounds, threshold);
 
 	for (size_t l = 0; l < N_LEVELS; l++) {
 		const struct distance_kernel *kernel = distance_find(levels_of_cpu[l]);
@@ -145,8 +139,8 @@ check_select(const struct selection *s, const struct distance_query *q, float th
 		assert_int_equal(got, n);
 		assert_memory_equal(found, want, n * sizeof *want);
 	}
-	for (size_t r = 0; r < SELECT_ROWS; r++)
-		spared += s->dots[r] < least[rows.place ? s->place[r].centre : 0];
+	for (size_t r = 0; r < SELECT_ROWS && !rows.place; r++)
+		spared += s->dots[r] < distance_least(q, &bounds, threshold);
 	return spared;
 }
 
