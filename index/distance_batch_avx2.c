@@ -138,6 +138,23 @@ most_of(const struct distance_query *q)
 #define ONE_TABLE 63 /* the largest entry of a query with a table a place */
 #define LOW_BITS 5   /* in the first of two tables */
 
+/* Places until bytes may overflow, where an entry of each place is at most `most`
+ * (places): the largest ones are seldom together. */
+static uint32_t
+step_of(const uint8_t *most, size_t places)
+{
+	for (uint32_t step = UNROLL;; step += UNROLL) {
+		uint32_t sum = 0;
+		for (size_t place = 0; place < places; place++) {
+			sum = (place % (step + UNROLL) == 0 ? 0 : sum) + most[place];
+			if (sum > UINT8_MAX)
+				return step;
+		}
+		if (step >= places)
+			return step;
+	}
+}
+
 /* Write the tables of stream s, and the offset of its query. */
 static void
 fill_tables(const struct distance_batch *batch, size_t s)
@@ -146,7 +163,8 @@ fill_tables(const struct distance_batch *batch, size_t s)
 	struct stream *stream = &streams_of(batch)[s];
 	const struct distance_query *q = batch->queries[stream->query];
 	uint8_t *table = (uint8_t *)p + p->tables_at + s * p->places * 16;
-	int32_t entries[16], least = 0, most = 1;
+	int32_t entries[16], least = 0;
+	uint8_t most[CODE_DIMS_MAX] = {0}; /* of each place, of which are no more */
 
 	for (size_t place = 0; place < p->places; place++, table += 16) {
 		int32_t w[4];
@@ -160,10 +178,10 @@ fill_tables(const struct distance_batch *batch, size_t s)
 		for (unsigned v = 0; v < 16; v++) {
 			int32_t e = entries[v] >> stream->shift & stream->mask;
 			table[v] = (uint8_t)e;
-			most = e > most ? e : most;
+			most[place] = e > most[place] ? (uint8_t)e : most[place];
 		}
 	}
-	stream->step = 255 / (uint32_t)most / UNROLL * UNROLL;
+	stream->step = step_of(most, p->places);
 	offsets_of(batch)[stream->query] =
 	    q->kind == DISTANCE_HAMMING ? -(int32_t)q->shape.dims : 2 * least - q->bias;
 }
@@ -316,19 +334,19 @@ look_up(struct wide sums[2][REGS], const uint8_t *tables0, const uint8_t *tables
 	}
 }
 
-/* 8 dots of 16-bit sums, and of the higher ones of a second table. */
-INLINE void
-put_dots(int32_t *dots, __m128i low, __m128i high, unsigned shift, __m256i offset)
+/* 16 sums in the order of rows: of the first block, or of the second. */
+INLINE __m256i
+in_order(const struct wide *sum, int half)
 {
-	__m256i sum = _mm256_cvtepu16_epi32(low);
-	__m256i more = _mm256_slli_epi32(_mm256_cvtepu16_epi32(high), (int)shift);
+	__m256i x = half == 0 ? _mm256_unpacklo_epi16(sum->even, sum->odd)
+			      : _mm256_unpackhi_epi16(sum->even, sum->odd);
 
-	sum = _mm256_slli_epi32(_mm256_add_epi32(sum, more), 1);
-	_mm256_store_si256((void *)dots, _mm256_add_epi32(sum, offset));
+	/* rows 0-3 8-11 | 4-7 12-15 */
+	return _mm256_permute4x64_epi64(x, 0xD8);
 }
 
 /* The dots of the 32 rows of a register, of which the second block may not be there:
- * sums and, from a second table, `more` << shift. */
+ * sums and, where there is a second table, `more` << shift. */
 INLINE void
 put_rows(int32_t *dots, bool both, const struct wide *sum, const struct wide *more,
     unsigned shift, int32_t offset)
@@ -336,21 +354,21 @@ put_rows(int32_t *dots, bool both, const struct wide *sum, const struct wide *mo
 	const __m256i o = _mm256_set1_epi32(offset);
 
 	for (int half = 0; half < (both ? 2 : 1); half++, dots += DISTANCE_ROWS) {
-		__m256i x, y;
-		if (half == 0) {
-			x = _mm256_unpacklo_epi16(sum->even, sum->odd);
-			y = _mm256_unpacklo_epi16(more->even, more->odd);
-		} else {
-			x = _mm256_unpackhi_epi16(sum->even, sum->odd);
-			y = _mm256_unpackhi_epi16(more->even, more->odd);
+		__m256i x = in_order(sum, half);
+		__m256i low = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(x));
+		__m256i high = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(x, 1));
+		if (more) {
+			x = in_order(more, half);
+			__m256i l = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(x));
+			__m256i h =
+			    _mm256_cvtepu16_epi32(_mm256_extracti128_si256(x, 1));
+			low = _mm256_add_epi32(low, _mm256_slli_epi32(l, (int)shift));
+			high = _mm256_add_epi32(high, _mm256_slli_epi32(h, (int)shift));
 		}
-		/* rows 0-3 8-11 | 4-7 12-15 */
-		x = _mm256_permute4x64_epi64(x, 0xD8);
-		y = _mm256_permute4x64_epi64(y, 0xD8);
-		put_dots(dots, _mm256_castsi256_si128(x), _mm256_castsi256_si128(y),
-		    shift, o);
-		put_dots(dots + 8, _mm256_extracti128_si256(x, 1),
-		    _mm256_extracti128_si256(y, 1), shift, o);
+		low = _mm256_add_epi32(_mm256_slli_epi32(low, 1), o);
+		high = _mm256_add_epi32(_mm256_slli_epi32(high, 1), o);
+		_mm256_store_si256((void *)dots, low);
+		_mm256_store_si256((void *)(dots + 8), high);
 	}
 }
 
@@ -361,7 +379,6 @@ tables_dots(int32_t *dots, size_t stride, const struct distance_batch *batch,
 	const struct prepared *p = batch->prepared;
 	const struct stream *streams = streams_of(batch);
 	const uint8_t *tables = (const uint8_t *)p + p->tables_at;
-	const struct wide none[REGS] = {0};
 	struct wide sums[2][REGS];
 
 	unpack_nibbles(nibbles, blocks, n_blocks, p->places / 8);
@@ -373,13 +390,16 @@ tables_dots(int32_t *dots, size_t stride, const struct distance_batch *batch,
 		for (size_t r = 0; 2 * r < n_blocks; r++) {
 			bool both = 2 * r + 1 < n_blocks;
 			size_t row = 2 * r * DISTANCE_ROWS;
-			put_rows(dots + a->query * stride + row, both, &sums[0][r],
-			    one ? &sums[1][r] : &none[r], LOW_BITS,
-			    offsets_of(batch)[a->query]);
-			if (!one)
-				put_rows(dots + b->query * stride + row, both,
-				    &sums[1][r], &none[r], LOW_BITS,
-				    offsets_of(batch)[b->query]);
+			int32_t *to = dots + a->query * stride + row;
+			int32_t offset = offsets_of(batch)[a->query];
+			if (one) {
+				put_rows(to, both, &sums[0][r], &sums[1][r], LOW_BITS,
+				    offset);
+				continue;
+			}
+			put_rows(to, both, &sums[0][r], NULL, 0, offset);
+			put_rows(dots + b->query * stride + row, both, &sums[1][r],
+			    NULL, 0, offsets_of(batch)[b->query]);
 		}
 	}
 }
