@@ -145,7 +145,7 @@ http_handler api_payload_set, api_payload_overwrite, api_payload_delete,
 http_handler api_points_upsert, api_points_get, api_points_delete, api_points_count,
     api_points_scroll, api_batch_points;
 http_handler api_recall, api_query, api_query_batch, api_points_search,
-    api_points_search_batch;
+    api_points_search_batch, api_points_recommend, api_points_recommend_batch;
 http_handler api_embeddings, api_models, api_model;
 
 #endif /* SERVER_API_H */

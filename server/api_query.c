@@ -8,8 +8,8 @@
 #include "server/api_query.h"
 
 /*
- * POST /collections/{c}/points/query, points/query/batch, and points/search, as older
- * clients have it.  In steps:
+ * POST /collections/{c}/points/query, points/query/batch, and points/search and
+ * points/recommend, as older clients have it.  In steps:
  *     worker: read the searches, make the queries  (-> embedding.h -> worker, of texts)
  *     -> workers: find the rows of their filters, step by step
  *     -> scan thread: search in a batch
@@ -523,4 +523,18 @@ api_points_search_batch(struct http_request *request, unsigned worker)
 {
 	(void)worker;
 	begin(request, API_QUERY_OLD, true);
+}
+
+void
+api_points_recommend(struct http_request *request, unsigned worker)
+{
+	(void)worker;
+	begin(request, API_QUERY_RECOMMEND, false);
+}
+
+void
+api_points_recommend_batch(struct http_request *request, unsigned worker)
+{
+	(void)worker;
+	begin(request, API_QUERY_RECOMMEND, true);
 }

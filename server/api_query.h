@@ -22,8 +22,9 @@
 
 /* How a search is spelled, and its answer. */
 enum api_query_form {
-	API_QUERY_NEW, /* "query"; {"points": [hits]} */
-	API_QUERY_OLD, /* "vector" (points/search); [hits] */
+	API_QUERY_NEW,       /* "query"; {"points": [hits]} */
+	API_QUERY_OLD,       /* "vector" (points/search); [hits] */
+	API_QUERY_RECOMMEND, /* "positive", "negative" (points/recommend); [hits] */
 };
 
 /* "params" of a search. */

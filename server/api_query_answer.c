@@ -144,7 +144,7 @@ api_query_answer(struct text *out, size_t *more, const struct api_query *query,
     const struct api *api, const struct collection *collection, struct error *err)
 {
 	const struct flat_search *flat = &query->search.flat;
-	bool old = query->form == API_QUERY_OLD;
+	bool old = query->form != API_QUERY_NEW;
 	size_t before = out->n;
 	struct walk walk = {.api = api,
 	    .query = query,

@@ -84,22 +84,44 @@ read_new(struct api_query *query, struct error *err)
 	return read_kind(query, err);
 }
 
+/* The examples stand beside the rest. */
+static int
+read_recommend(struct api_query *query)
+{
+	json_member(&query->root, "using", &query->using);
+	query->recommend = true;
+	query->what = query->root;
+	return 0;
+}
+
+/* What only searches of one form have. */
+static const char *const own_members[][4] = {
+    [API_QUERY_NEW] = {"query", "using"},
+    [API_QUERY_OLD] = {"vector"},
+    [API_QUERY_RECOMMEND] = {"positive", "negative", "strategy", "using"},
+};
+static const char *const own_names[] = {
+    [API_QUERY_NEW] = "query, using",
+    [API_QUERY_OLD] = "vector",
+    [API_QUERY_RECOMMEND] = "positive, negative, strategy, using",
+};
+
 static int
 check_members(const struct api_query *query, struct error *err)
 {
+	const char *const *own = own_members[query->form];
 	static const char *const known[] = {"limit", "offset", "score_threshold",
 	    "params", "with_payload", "with_vector", "filter"};
 	static const char *const not_served[] = {
 	    "prefetch", "lookup_from", "shard_key", "group_by"};
-	bool old = query->form == API_QUERY_OLD;
 	struct json_walk walk = json_walk(&query->root);
 
 	while (json_next(&walk)) {
 		bool fine =
 		    walk.value.type == JSON_NULL ||
-		    (walk.value.type == JSON_ARRAY && json_count(&walk.value) == 0) ||
-		    json_equals(&walk.key, old ? "vector" : "query") ||
-		    (!old && json_equals(&walk.key, "using"));
+		    (walk.value.type == JSON_ARRAY && json_count(&walk.value) == 0);
+		for (size_t i = 0; i < 4 && own[i] && !fine; i++)
+			fine = json_equals(&walk.key, own[i]);
 		for (size_t i = 0; i < sizeof known / sizeof *known && !fine; i++)
 			fine = json_equals(&walk.key, known[i]);
 		if (fine)
@@ -112,8 +134,8 @@ check_members(const struct api_query *query, struct error *err)
 		return error_set(err, ERR_INPUT,
 		    "expected %s, filter, limit, offset, with_payload, with_vector, "
 		    "score_threshold, params; not %.*s",
-		    old ? "vector" : "query, using",
-		    walk.key.len < 60 ? (int)walk.key.len : 60, walk.key.text);
+		    own_names[query->form], walk.key.len < 60 ? (int)walk.key.len : 60,
+		    walk.key.text);
 	}
 	return 0;
 }
@@ -127,7 +149,9 @@ api_query_read(struct api_query *query, const struct json *root,
 	if (check_members(query, err) || read_limits(query, config, err) ||
 	    api_select_read(&query->select, root, err))
 		return -1;
-	return form == API_QUERY_OLD ? read_old(query, err) : read_new(query, err);
+	return form == API_QUERY_NEW   ? read_new(query, err)
+	       : form == API_QUERY_OLD ? read_old(query, err)
+				       : read_recommend(query);
 }
 
 bool

@@ -60,6 +60,13 @@ assert info.config.params.vectors.distance == models.Distance.COSINE
 assert info.config.metadata["codes"]["bits"] == 4 and info.config.metadata["codes"]["dims"] == 64
 assert [c.name for c in client.get_collections().collections] == ["c"]
 
+assert client.update_collection("c", metadata={"codes": {"progressive": True}})
+assert client.get_collection("c").config.metadata["codes"]["progressive"]
+assert client.update_collection("c", metadata={"codes": {"progressive": False}})
+assert not client.get_collection("c").config.metadata["codes"]["progressive"]
+refused(501, "optimizers_config", client.update_collection, "c",
+        optimizers_config=models.OptimizersConfigDiff(indexing_threshold=10000))
+
 # ---- points ----
 vectors = {i: vector() for i in range(1, 301)}
 big, hex32, name = 2**64 - 1, uuid.uuid4().hex, "doc-abc"

@@ -6,6 +6,7 @@ usage: qdrant_filter.py URL
 
 import sys
 import warnings
+from datetime import datetime
 
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
@@ -38,6 +39,17 @@ def matches(name, expected, **lists):
     hits = client.query_points(name, query=direction(1), query_filter=f, limit=100).points
     assert sorted(h.id for h in hits) == expected, (lists, hits)
     checked += 1
+
+
+def refused(status, word, call, *args, **named):
+    global checked
+    try:
+        call(*args, **named)
+    except UnexpectedResponse as e:
+        assert e.status_code == status and word in e.content.decode(), e
+        checked += 1
+        return
+    raise AssertionError(f"expected {status}")
 
 
 def value(key, v):
@@ -102,6 +114,25 @@ matches("products", [1, 2, 4], must=[models.IsEmptyCondition(is_empty=models.Pay
 matches("products", [2], must=[models.IsNullCondition(is_null=models.PayloadField(key="reports"))])
 matches("products", [4], must=[Field(key="name", match=models.MatchText(text="shoes, ch"))])
 
+UUID = "550e8400-e29b-41d4-a716-446655440000"
+client.set_payload("products", payload={"uuid": UUID, "date": "2023-02-08T10:49:00Z"}, points=[3])
+matches("products", [3], must=[value("uuid", UUID)])
+matches("products", [1, 2, 4], must=[models.IsEmptyCondition(is_empty=models.PayloadField(key="date"))])
+
+# ---- what is not served says so ----
+for word, condition in (
+        ("date", Field(key="date", range=models.DatetimeRange(gt=datetime(2023, 2, 8, 10, 49)))),
+        ("geo_radius", Field(key="place", geo_radius=models.GeoRadius(
+            center=models.GeoPoint(lon=13.4, lat=52.5), radius=1000.0))),
+        ("geo_bounding_box", Field(key="place", geo_bounding_box=models.GeoBoundingBox(
+            bottom_right=models.GeoPoint(lon=13.5, lat=52.4), top_left=models.GeoPoint(lon=13.4, lat=52.5)))),
+        ("match.text", Field(key="name", match=models.MatchTextAny(text_any="good cheap"))),
+        ("match.text", Field(key="name", match=models.MatchPhrase(phrase="Good shoes"))),
+        ("has_vector", models.HasVectorCondition(has_vector="image"))):
+    refused(501, word, client.scroll, "products", scroll_filter=Filter(must=[condition]))
+refused(501, "'sample'", client.query_points, "products", query=models.SampleQuery(sample="random"))
+refused(501, "'order_by'", client.query_points, "products", query=models.OrderByQuery(order_by="price"))
+
 # ---- scroll ----
 points, offset = client.scroll("colours", limit=4, with_payload=["color"], with_vectors=True)
 assert [p.id for p in points] == [1, 2, 3, 4] and offset == 5
@@ -110,6 +141,21 @@ points, offset = client.scroll("colours", limit=4, offset=offset, with_payload=F
 assert [p.id for p in points] == [5, 6] and offset is None and points[0].payload is None
 points, offset = client.scroll("colours", scroll_filter=Filter(must=[london]), limit=1, offset=2)
 assert [p.id for p in points] == [2] and offset == 3
+
+# ---- scroll in an order ----
+refused(400, "make one", client.scroll, "products", order_by="price")
+client.create_payload_index("products", "price", field_schema="float", wait=True)
+points, offset = client.scroll("products", limit=15, order_by="price")
+assert [(p.id, p.order_value) for p in points] == [(1, 100.5), (2, 450.0), (3, 451)] and offset is None
+points, offset = client.scroll("products", limit=2, with_payload=False, order_by=models.OrderBy(
+    key="price", direction=models.Direction.DESC, start_from=450.5))
+assert [(p.id, p.order_value, p.payload) for p in points] == [(2, 450.0, None), (1, 100.5, None)] and offset is None
+points, _ = client.scroll("products", order_by=models.OrderBy(key="price", direction="asc", start_from=450),
+                          scroll_filter=Filter(must_not=[models.HasIdCondition(has_id=[2])]))
+assert [p.id for p in points] == [3]
+refused(400, "offset", client.scroll, "products", order_by="price", offset=2)
+refused(501, "dates", client.scroll, "products",
+        order_by=models.OrderBy(key="price", start_from=datetime(2023, 2, 8)))
 
 # ---- batches, recommendations ----
 requests = [models.QueryRequest(query=direction(i), filter=Filter(must=[london]), limit=3) for i in (1, 2)]
@@ -127,12 +173,8 @@ liked = client.query_points("colours", query=models.RecommendQuery(recommend=mod
     positive=[1, direction(3)], negative=[2], strategy=models.RecommendStrategy.AVERAGE_VECTOR)),
     query_filter=Filter(must=[london]), limit=3).points
 assert [h.id for h in liked] == [3], liked  # points 1 and 2 are examples
-try:
-    client.query_points("colours", query=models.RecommendQuery(recommend=models.RecommendInput(
-        positive=[1], strategy=models.RecommendStrategy.BEST_SCORE)))
-    raise SystemExit("expected 501")
-except UnexpectedResponse as e:
-    assert e.status_code == 501 and b"average_vector" in e.content, e
+refused(501, "average_vector", client.query_points, "colours", query=models.RecommendQuery(
+    recommend=models.RecommendInput(positive=[1], strategy=models.RecommendStrategy.BEST_SCORE)))
 
 # ---- deletion ----
 client.delete("colours", points_selector=models.FilterSelector(filter=Filter(must=[red])))
@@ -143,5 +185,5 @@ client.delete("colours", points_selector=Filter(must=[value("no such key", 1)]))
 matches("colours", [1, 3])
 for name in ("colours", "countries", "dinosaurs", "products"):
     client.delete_collection(name)
-print(f"{checked} filters")
-sys.exit(0 if checked == 29 else 1)
+print(f"{checked} filters and refusals")
+sys.exit(0 if checked == 43 else 1)

@@ -133,6 +133,10 @@ bad "recommend by nothing" 400 "positive" POST $Q '{"query":{"recommend":{"negat
 bad "recommend by an unknown id" 404 "positive[1]: no point with id 777" POST $Q '{"query":{"recommend":{"positive":[1,777]}}}'
 bad "recommend by scores" 501 "average_vector" POST $Q '{"query":{"recommend":{"positive":[1],"strategy":"best_score"}}}'
 bad "recommend by a text" 501 "texts" POST /collections/t/points/query '{"query":{"recommend":{"positive":[{"text":"a"}]}}}'
+bad "recommend, the old way" 400 "positive" POST $P/recommend '{"limit":3}'
+bad "recommend, a query" 400 "strategy, using" POST $P/recommend '{"positive":[1],"query":1}'
+bad "recommend, elsewhere" 501 "lookup_from" POST $P/recommend '{"positive":[1],"lookup_from":{"collection":"c"}}'
+bad "recommend in groups" 501 "group" POST $P/recommend/groups '{"positive":[1],"group_by":"a"}'
 bad "recommend by an object" 400 "vector" POST $Q '{"query":{"recommend":{"positive":[{}]}}}'
 bad "recommend by too many" 400 "1000 examples" POST $Q "{\"query\":{\"recommend\":{\"positive\":[$(printf '1,%.0s' {1..1000})1]}}}"
 bad "search without a vector" 400 "vector" POST $P/search '{"limit":1}'

@@ -250,6 +250,11 @@ def check_points(c, payloads):
         some_ids = rng.sample(ids, 7)
         rest = ask("POST", path, {"query": {"recommend": {"positive": some_ids[:4], "negative": some_ids[4:]}}, "limit": N})
         same(sorted(h["id"] for h in rest["points"]), sorted(set(ids) - set(some_ids)))
+        old = {"positive": some_ids[:4], "negative": some_ids[4:], "limit": N}
+        path_old = f"/collections/{c}/points/recommend"
+        same(ask("POST", path_old, old), rest["points"])
+        same(ask("POST", path_old + "/batch", {"searches": [{**old, "limit": 3}, old]}),
+             [rest["points"][:3], rest["points"]])
 
 
 def check_passages():
