@@ -12,7 +12,7 @@
  * looked up: vpshufb takes 32 rows' nibbles through the query's table of that place.
  * Sums are gathered in bytes and widened before they could overflow.  What a nibble
  * adds, less the least that any can, is an entry; where all of a query's entries are
- * below 64 one table a place holds them, else (1-bit fields, at most 4 * 128 values)
+ * below 32 one table a place holds them, else (1-bit fields, at most 4 * 128 values)
  * two do, of the lowest 5 bits and of the others.  Each is a *stream*; two streams and
  * four registers of rows are done together, so that what is loaded is used twice and
  * four times.  With 4 values to a nibble, a Hamming distance costs two instructions
@@ -135,8 +135,10 @@ most_of(const struct distance_query *q)
 	return most;
 }
 
-#define ONE_TABLE 63 /* the largest entry of a query with a table a place */
-#define LOW_BITS 5   /* in the first of two tables */
+/* The largest entry of a query with a table a place, and the bits in the first of two
+ * tables: the 8 places of a word fit into a byte. */
+#define ONE_TABLE 31
+#define LOW_BITS 5
 
 /* Places until bytes may overflow, where an entry of each place is at most `most`
  * (places): the largest ones are seldom together. */
@@ -404,6 +406,52 @@ tables_dots(int32_t *dots, size_t stride, const struct distance_batch *batch,
 	}
 }
 
+/* sums += those of a word of 32 rows. */
+INLINE void
+look_up_word(struct wide *sums, const uint8_t *tables, const __m256i bytes[4])
+{
+	const __m256i low = _mm256_set1_epi8(15);
+	__m256i s = _mm256_setzero_si256();
+
+#pragma GCC unroll 4
+	for (size_t b = 0; b < 4; b++, tables += 32) {
+		__m256i v0 = _mm256_and_si256(bytes[b], low);
+		__m256i v1 = _mm256_and_si256(_mm256_srli_epi16(bytes[b], 4), low);
+		s = _mm256_add_epi8(s, _mm256_shuffle_epi8(table_at(tables), v0));
+		s = _mm256_add_epi8(s, _mm256_shuffle_epi8(table_at(tables + 16), v1));
+	}
+	widen(sums, s);
+}
+
+/* Of one query nibbles are looked up at once.  Inlined with a constant number of
+ * tables a place. */
+INLINE void
+alone_dots(int32_t *dots, const struct distance_batch *batch, const uint8_t *blocks,
+    size_t n_blocks, size_t n_tables)
+{
+	const struct prepared *p = batch->prepared;
+	const size_t words = p->places / 8;
+
+	for (size_t b = 0; b < n_blocks; b += 2, dots += 2 * DISTANCE_ROWS) {
+		const bool both = b + 1 < n_blocks;
+		const uint8_t *line0 = blocks + b * words * 64;
+		const uint8_t *line1 = both ? line0 + words * 64 : line0;
+		const uint8_t *tables = (const uint8_t *)p + p->tables_at;
+		struct wide sums[2] = {0};
+		for (size_t w = 0; w < words; w++, line0 += 64, line1 += 64) {
+			__m256i bytes[4];
+			distance_fetch(line0);
+			distance_fetch(line1);
+			transpose(bytes, line0, line1);
+			look_up_word(&sums[0], tables, bytes);
+			if (n_tables == 2)
+				look_up_word(&sums[1], tables + 16 * p->places, bytes);
+			tables += 8 * 16;
+		}
+		put_rows(dots, both, &sums[0], &sums[1], LOW_BITS, *offsets_of(batch));
+	}
+}
+
 /* ---- products ---- */
 
 /* Queries that meet a block together. */
@@ -530,7 +578,12 @@ distance_avx2_batch_dots(int32_t *dots, size_t stride,
 {
 	const struct prepared *p = batch->prepared;
 
-	if (p->n_streams > 0)
+	if (p->n_streams > 0 && batch->n == 1) {
+		if (streams_of(batch)[1].shift > 0)
+			alone_dots(dots, batch, blocks, n_blocks, 2);
+		else
+			alone_dots(dots, batch, blocks, n_blocks, 1);
+	} else if (p->n_streams > 0)
 		tables_dots(dots, stride, batch, blocks, n_blocks, work);
 	else
 		products_dots(dots, stride, batch, blocks, n_blocks, work);
