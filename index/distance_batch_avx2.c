@@ -448,7 +448,8 @@ alone_dots(int32_t *dots, const struct distance_batch *batch, const uint8_t *blo
 				look_up_word(&sums[1], tables + 16 * p->places, bytes);
 			tables += 8 * 16;
 		}
-		put_rows(dots, both, &sums[0], &sums[1], LOW_BITS, *offsets_of(batch));
+		put_rows(dots, both, &sums[0], n_tables == 2 ? &sums[1] : NULL,
+		    LOW_BITS, *offsets_of(batch));
 	}
 }
 
