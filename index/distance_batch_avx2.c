@@ -33,8 +33,8 @@
 #define UNROLL 4
 
 /* Sums are added to as they come: a compiler that turns a chain of additions into a
- * tree runs out of registers. */
-#define KEEP(sum) __asm__("" : "+x"(sum))
+ * tree runs out of registers.  What is used twice is loaded once. */
+#define KEEP(x) __asm__("" : "+x"(x))
 
 /* One table a place of one query. */
 struct stream {
@@ -250,11 +250,12 @@ transpose(__m256i *out, const uint8_t *line0, const uint8_t *line1)
 }
 
 /* nibbles (places, REGS) := those of up to 8 blocks; of blocks that are not there those
- * of the last one. */
+ * of the last one.  The 8 after them are asked for: they come next. */
 static void
 unpack_nibbles(__m256i *nibbles, const uint8_t *blocks, size_t n_blocks, size_t words)
 {
 	const __m256i low = _mm256_set1_epi8(15);
+	const size_t next = 2 * REGS * words * 64;
 
 	for (size_t r = 0; r < REGS; r++) {
 		size_t b0 = 2 * r, b1 = 2 * r + 1;
@@ -264,6 +265,8 @@ unpack_nibbles(__m256i *nibbles, const uint8_t *blocks, size_t n_blocks, size_t 
 		const uint8_t *line1 = blocks + b1 * words * 64;
 		for (size_t w = 0; w < words; w++, line0 += 64, line1 += 64) {
 			__m256i bytes[4];
+			__builtin_prefetch(line0 + next);
+			__builtin_prefetch(line1 + next);
 			transpose(bytes, line0, line1);
 			for (size_t b = 0; b < 4; b++) {
 				__m256i *at = nibbles + (8 * w + 2 * b) * REGS + r;
@@ -319,6 +322,7 @@ look_up(struct wide sums[2][REGS], const uint8_t *tables0, const uint8_t *tables
 				for (size_t r = 0; r < REGS; r++) {
 					__m256i v =
 					    _mm256_load_si256(nibbles + REGS * i + r);
+					KEEP(v);
 					s0[r] = _mm256_add_epi8(
 					    s0[r], _mm256_shuffle_epi8(t0, v));
 					s1[r] = _mm256_add_epi8(
