@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "index/flat_internal.h"
 
 /* Consecutive blocks of a chunk. */
@@ -60,13 +62,29 @@ live_rows(uint16_t *live, const struct flat_search *search, const struct piece *
 	return live;
 }
 
-/* The whole codes of a piece's rows against the query of search i; blocks without a row
- * that counts are passed over. */
-static void
-scan_some(const struct flat_scratch *scratch, struct flat_thread *t, size_t i,
-    size_t part, const struct piece *p, const uint16_t *live)
+/* list := the rows of a piece that count, ascending; *n_blocks := those that have any.
+ */
+static size_t
+list_rows(uint16_t list[STORE_CHUNK_ROWS], size_t *n_blocks, const struct piece *p,
+    const uint16_t *live)
 {
-	const struct distance_query *q = &scratch->searches[i].query[part];
+	size_t n = 0;
+
+	*n_blocks = 0;
+	for (size_t b = 0; b < p->end - p->begin; b++) {
+		*n_blocks += live[b] != 0;
+		for (uint32_t rest = live[b]; rest; rest &= rest - 1)
+			list[n++] =
+			    (uint16_t)(b * DISTANCE_ROWS + (size_t)__builtin_ctz(rest));
+	}
+	return n;
+}
+
+/* Blocks that have a row which counts. */
+static void
+scan_blocks(const struct flat_scratch *scratch, struct flat_thread *t, size_t i,
+    const struct distance_query *q, const struct piece *p, const uint16_t *live)
+{
 	struct piece run = *p;
 
 	for (run.begin = p->begin; run.begin < p->end; run.begin = run.end) {
@@ -82,6 +100,84 @@ scan_some(const struct flat_scratch *scratch, struct flat_thread *t, size_t i,
 		    run.end - run.begin);
 		keep(scratch, t, i, q, &run, t->some_dots, run_live, NULL);
 	}
+}
+
+/* Up to DISTANCE_ROWS rows, brought together in a block. */
+struct few {
+	_Alignas(64) float factor[DISTANCE_ROWS];
+	_Alignas(64) float norm2[DISTANCE_ROWS];
+	struct code_place place[DISTANCE_ROWS];
+	uint8_t *codes;
+};
+
+/* Row j of few := a row of the piece, while the codes of another are fetched. */
+static void
+bring(struct few *few, size_t j, const struct piece *p, size_t row, size_t next)
+{
+	const size_t block_bytes = distance_block_bytes(p->part->shape);
+	const uint8_t *from = codes_of(p) + row / DISTANCE_ROWS * block_bytes;
+	const uint8_t *fetched = codes_of(p) + next / DISTANCE_ROWS * block_bytes;
+	const struct distance_rows rows = rows_of(p, NULL);
+
+	from += 4 * (row % DISTANCE_ROWS);
+	for (size_t w = 0; w < block_bytes; w += 64) {
+		__builtin_prefetch(fetched + w);
+		memcpy(few->codes + 4 * j + w, from + w, 4);
+	}
+	few->factor[j] = rows.factor[row];
+	if (rows.norm2)
+		few->norm2[j] = rows.norm2[row];
+	if (rows.place)
+		few->place[j] = rows.place[row];
+}
+
+/* Rows of a piece, of which hardly any two are in one block. */
+static void
+scan_few(const struct flat_scratch *scratch, struct flat_thread *t, size_t i,
+    const struct distance_query *q, const struct piece *p, const uint16_t *list,
+    size_t n)
+{
+	struct few few = {.codes = t->work};
+	struct heap *heap = &t->heaps[i];
+
+	for (size_t begin = 0, m; begin < n; begin += m) {
+		m = n - begin < DISTANCE_ROWS ? n - begin : DISTANCE_ROWS;
+		for (size_t j = 0; j < m; j++)
+			bring(&few, j, p, list[begin + j],
+			    list[begin + j + 1 < n ? begin + j + 1 : begin + j]);
+		const uint16_t live = (uint16_t)((1u << m) - 1);
+		const struct distance_rows rows = {&live, few.factor,
+		    p->chunk->norm2 ? few.norm2 : NULL,
+		    p->chunk->place ? few.place : NULL};
+		distance_dots(scratch->kernel, t->some_dots, q, few.codes, 1);
+		size_t found = distance_select(scratch->kernel, t->found, t->some_dots,
+		    q, &rows, 1, NULL, heap_threshold(heap));
+		for (size_t j = 0; j < found; j++) {
+			size_t row = list[begin + t->found[j].slot] + p->first_row +
+				     p->begin * DISTANCE_ROWS;
+			heap_push(heap, (struct hit){t->found[j].score, (uint32_t)row});
+		}
+	}
+}
+
+/* To bring so many rows together takes as long as to meet a block. */
+#define ROWS_A_BLOCK 4
+
+/* The whole codes of a piece's rows against the query of search i; blocks without a row
+ * that counts are passed over. */
+static void
+scan_some(const struct flat_scratch *scratch, struct flat_thread *t, size_t i,
+    size_t part, const struct piece *p, const uint16_t *live)
+{
+	const struct distance_query *q = &scratch->searches[i].query[part];
+	uint16_t list[STORE_CHUNK_ROWS];
+	size_t n_blocks, n = list_rows(list, &n_blocks, p, live);
+	size_t together = n / ROWS_A_BLOCK + n / DISTANCE_ROWS + 1;
+
+	if (n_blocks > together)
+		scan_few(scratch, t, i, q, p, list, n);
+	else
+		scan_blocks(scratch, t, i, q, p, live);
 }
 
 /* Plane 0 of a chunk has met a coarse query: the whole codes of what survives. */
