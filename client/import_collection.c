@@ -164,7 +164,9 @@ check_progressive(
 	    value.type == JSON_TRUE)
 		return 0;
 	return error_set(err, ERR_EXISTS,
-	    "the collection \"%s\" is there already, and not progressive",
+	    "the collection \"%s\" is there already, and not progressive: PATCH it "
+	    "with "
+	    "{\"codes\": {\"progressive\": true}}, or leave out --progressive",
 	    s->collection);
 }
 
