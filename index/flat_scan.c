@@ -220,6 +220,15 @@ meet(const struct flat_scratch *scratch, struct flat_thread *t,
 		    g->batch.queries[j], blocks, p->end);
 }
 
+/* What is read first of the chunk that comes next (NULL is fine): where few rows of
+ * each count, to wait for it takes a while. */
+static void
+fetch_chunk(const struct store_chunk *chunk)
+{
+	for (size_t at = 0; at < sizeof *chunk; at += 64)
+		__builtin_prefetch((const uint8_t *)chunk + at);
+}
+
 void
 flat_scan_chunk(
     struct flat_scratch *scratch, size_t part, size_t at, struct flat_thread *t)
@@ -236,6 +245,7 @@ flat_scan_chunk(
 	};
 	uint16_t words[STORE_CHUNK_BLOCKS];
 
+	fetch_chunk(at + 1 < snapshot->n_chunks ? p.part->chunks[at + 1] : NULL);
 	for (size_t n = groups->first; n < groups->first + groups->n; n++) {
 		const struct flat_group *g = &scratch->groups[n];
 		meet(scratch, t, g, &p);
