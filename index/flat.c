@@ -216,6 +216,22 @@ flat_step(struct flat_scratch *s, flat_enough *enough, void *arg)
 	return atomic_load(&s->next) < s->snapshot->n_chunks;
 }
 
+/* What search i teaches, of the parts in which it was exact. */
+static void
+teach(const struct flat_scratch *s, size_t i)
+{
+	const struct flat_search *search = &s->searches[i];
+	const size_t from = search->of_row && search->n > 0;
+	uint32_t exact = 0;
+
+	for (size_t p = 0; p < s->snapshot->n_parts; p++)
+		exact |= (uint32_t)(s->scanning[p * s->n + i] == &search->query[p])
+			 << p;
+	if (exact)
+		progressive_learn(search->progressive, s->kernel, search->query, exact,
+		    search->hits + from, search->n - from, s->snapshot);
+}
+
 void
 flat_end(struct flat_scratch *s)
 {
@@ -227,13 +243,9 @@ flat_end(struct flat_scratch *s)
 				heap_push(heap, other->hits[j]);
 		}
 		heap_sort(heap);
-		struct flat_search *search = &s->searches[i];
-		search->n = heap->n;
-		if (search->progressive && !search->rows) {
-			const size_t from = search->of_row && search->n > 0;
-			progressive_learn(search->progressive, s->kernel, search->query,
-			    search->hits + from, search->n - from, s->snapshot);
-		}
+		s->searches[i].n = heap->n;
+		if (s->searches[i].progressive && !s->searches[i].rows)
+			teach(s, i);
 	}
 }
 

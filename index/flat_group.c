@@ -37,7 +37,9 @@ choose_queries(struct flat_scratch *s)
 			s->scanning[at] = &search->query[p];
 			if (search->progressive && !s->sparse[i] &&
 			    progressive_coarse(&s->coarse[at], search->progressive,
-				part, &search->query[p]))
+				part, &search->query[p]) &&
+			    (search->rows ||
+				!progressive_is_check(search->progressive, part)))
 				s->scanning[at] = &s->coarse[at];
 		}
 	}

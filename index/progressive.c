@@ -11,13 +11,25 @@
 #define COARSE_TOP 7    /* the largest value of a coarse query */
 #define SLOPE_BLOCKS 64 /* of a search, that a slope is taken from */
 
+/* Searches until the first check and, twice as many each time, between later ones: an
+ * exact search that is alone in a batch costs as much as ten that are not. */
+#define CHECK_FIRST 8
+#define CHECK_LAST 256
+
+/* Of the hits of checks such a share may be lost; of so many more than that, the
+ * queries are others than those that were learned from (a CUSUM test: Page 1954). */
+#define LOST_SHARE 0.05
+#define DOUBT_MAX 4
+
 struct part {
 	uint32_t number; /* 0: free */
 	uint32_t n_rows; /* when it was begun */
 	float slope;
 	float margin;
-	double xx, xy; /* sums over rows: first^2 and first * whole */
-	size_t n_samples;
+	double doubt;        /* hits that checks found lost, less as many as may be */
+	uint32_t wait, left; /* searches from check to check, until the next one */
+	double xx, xy;       /* sums over rows: first^2 and first * whole */
+	size_t n_seen;       /* hits; the last ones are the samples */
 	/* <q, v> and <q', s_0> of hits, in units of |q| */
 	float whole[PROGRESSIVE_SAMPLES], first[PROGRESSIVE_SAMPLES];
 };
@@ -65,6 +77,12 @@ is_current(const struct part *part, const struct store_part *of)
 	       2 * (uint64_t)of->n_live >= part->n_rows;
 }
 
+static bool
+is_known(const struct part *part)
+{
+	return part->n_seen >= PROGRESSIVE_SAMPLES;
+}
+
 /* ---- the query ---- */
 
 /* |q| in the coordinates of codes. */
@@ -107,8 +125,7 @@ progressive_coarse(struct distance_query *coarse, struct progressive *p,
 	const struct part *part = find(p, of->number);
 
 	assert(q->kind != DISTANCE_HAMMING);
-	if (!store_has_plane0(of) || !part || part->n_samples < PROGRESSIVE_SAMPLES ||
-	    !is_current(part, of))
+	if (!store_has_plane0(of) || !part || !is_known(part) || !is_current(part, of))
 		return false;
 	coarsen(coarse, q, part->slope);
 	if (!(coarse->scale > 0))
@@ -120,7 +137,28 @@ progressive_coarse(struct distance_query *coarse, struct progressive *p,
 	return true;
 }
 
+bool
+progressive_is_check(struct progressive *p, const struct store_part *of)
+{
+	struct part *part = find(p, of->number);
+
+	if (!part || !is_known(part) || --part->left > 0)
+		return false;
+	part->wait = part->wait < CHECK_LAST ? 2 * part->wait : CHECK_LAST;
+	part->left = part->wait;
+	return true;
+}
+
 /* ---- learning ---- */
+
+static void
+forget(struct part *part, const struct store_part *of)
+{
+	*part = (struct part){.number = of->number,
+	    .n_rows = of->n_live,
+	    .wait = CHECK_FIRST,
+	    .left = CHECK_FIRST};
+}
 
 /* The part's entry, begun anew if what it has is not of these rows; NULL if there is
  * nothing to learn. */
@@ -133,7 +171,7 @@ begin(struct progressive *p, const struct store_snapshot *snapshot, size_t i)
 	if (of->n_live < PROGRESSIVE_ROWS || !store_has_plane0(of))
 		return NULL;
 	if (part && is_current(part, of))
-		return part->n_samples < PROGRESSIVE_SAMPLES ? part : NULL;
+		return part;
 	/* Of a part that has been dropped nothing needs to be known. */
 	for (size_t j = 0; !part && j < STORE_PARTS_MAX; j++) {
 		bool gone = true;
@@ -143,7 +181,7 @@ begin(struct progressive *p, const struct store_snapshot *snapshot, size_t i)
 		if (gone)
 			part = &p->parts[j];
 	}
-	*part = (struct part){.number = of->number, .n_rows = of->n_live};
+	forget(part, of);
 	return part;
 }
 
@@ -159,6 +197,7 @@ struct lesson {
 	const struct store_part *of;
 	const struct distance_query *q;
 	struct distance_query coarse; /* at slope 1 */
+	double norm;                  /* |q| */
 	double whole, first;          /* <q, v> and <q', s_0> a dot, in units of |q| */
 };
 
@@ -174,16 +213,19 @@ meet(struct pair *pair, const struct lesson *l, size_t chunk, size_t block)
 	    c->plane0 + block * distance_block_bytes(shape0), 1);
 }
 
-/* Add what some blocks say of the slope. */
+/* Add what some blocks say of the slope; what was said long ago fades. */
 static void
 learn_slope(struct part *part, const struct lesson *l, size_t n_chunks)
 {
+	const double fade = 1 - (double)PROGRESSIVE_HITS / PROGRESSIVE_SAMPLES;
 	const size_t step = n_chunks / SLOPE_BLOCKS + 1;
 	struct pair pair;
 
+	part->xx *= fade;
+	part->xy *= fade;
 	for (size_t i = 0; i < SLOPE_BLOCKS; i++) {
 		size_t chunk = i * step % n_chunks;
-		size_t block = (i * 13 + part->n_samples) % STORE_CHUNK_BLOCKS;
+		size_t block = (i * 13 + part->n_seen) % STORE_CHUNK_BLOCKS;
 		if (!l->of->chunks[chunk])
 			continue;
 		meet(&pair, l, chunk, block);
@@ -204,7 +246,7 @@ compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The last sample is there. */
+/* Slope and margin := of the samples. */
 static void
 settle(struct part *part)
 {
@@ -217,18 +259,25 @@ settle(struct part *part)
 	part->margin = off[(size_t)(PROGRESSIVE_KEPT * PROGRESSIVE_SAMPLES)];
 }
 
-static void
-learn_hit(struct part *part, const struct lesson *l, uint32_t slot)
+/* A hit is a sample, instead of the oldest one; returns whether a search that ends with
+ * this least score would have lost it. */
+static bool
+learn_hit(struct part *part, const struct lesson *l, struct hit hit, float least)
 {
-	const size_t row = slot % STORE_CHUNK_ROWS, r = row % DISTANCE_ROWS;
-	const size_t i = part->n_samples;
+	const size_t row = hit.slot % STORE_CHUNK_ROWS, r = row % DISTANCE_ROWS;
+	const struct store_chunk *chunk = l->of->chunks[hit.slot / STORE_CHUNK_ROWS];
+	const size_t i = part->n_seen++ % PROGRESSIVE_SAMPLES;
 	struct pair pair;
 
-	meet(&pair, l, slot / STORE_CHUNK_ROWS, row / DISTANCE_ROWS);
+	meet(&pair, l, hit.slot / STORE_CHUNK_ROWS, row / DISTANCE_ROWS);
 	part->whole[i] = (float)(l->whole * pair.whole[r]);
 	part->first[i] = (float)(l->first * pair.first[r]);
-	if (++part->n_samples == PROGRESSIVE_SAMPLES)
-		settle(part);
+	/* Of the score one <q, v>, in units of |q|, makes so much. */
+	double unit = l->norm * (double)chunk->factor[row];
+	if (l->q->terms.metric == DISTANCE_EUCLID)
+		unit *= 2;
+	double off = (double)(part->whole[i] - part->slope * part->first[i]);
+	return (off - (double)part->margin) * unit > (double)(hit.score - least);
 }
 
 /* What the hits in part i of the snapshot teach. */
@@ -236,29 +285,39 @@ static void
 learn(struct part *part, const struct lesson *l, const struct hit *hits, size_t n,
     const struct store_snapshot *snapshot, size_t i)
 {
+	const bool was_known = is_known(part);
+	double lost = 0;
+
 	learn_slope(part, l, snapshot->n_chunks);
-	for (size_t j = 0; j < n && part->n_samples < PROGRESSIVE_SAMPLES; j++)
+	for (size_t j = 0; j < n; j++)
 		if (store_part(snapshot, hits[j].slot) == (int)i)
-			learn_hit(part, l, hits[j].slot);
+			lost +=
+			    learn_hit(part, l, hits[j], hits[n - 1].score) - LOST_SHARE;
+	if (was_known)
+		part->doubt = fmax(part->doubt + lost, 0);
+	if (part->doubt > DOUBT_MAX)
+		forget(part, l->of);
+	else if (is_known(part))
+		settle(part);
 }
 
 void
 progressive_learn(struct progressive *p, const struct distance_kernel *kernel,
-    const struct distance_query *queries, const struct hit *hits, size_t n,
-    const struct store_snapshot *snapshot)
+    const struct distance_query *queries, uint32_t exact, const struct hit *hits,
+    size_t n, const struct store_snapshot *snapshot)
 {
 	n = n < PROGRESSIVE_HITS ? n : PROGRESSIVE_HITS;
 	pthread_mutex_lock(&p->lock);
 	for (size_t i = 0; i < snapshot->n_parts; i++) {
 		struct lesson l = {
 		    .kernel = kernel, .of = &snapshot->parts[i], .q = &queries[i]};
-		struct part *part = begin(p, snapshot, i);
-		double norm = part ? length(l.q) : 0;
-		if (norm <= 0)
+		struct part *part = exact >> i & 1 ? begin(p, snapshot, i) : NULL;
+		l.norm = part ? length(l.q) : 0;
+		if (l.norm <= 0)
 			continue;
 		coarsen(&l.coarse, l.q, 1);
-		l.whole = (double)l.q->scale / norm;
-		l.first = (double)l.coarse.scale / norm;
+		l.whole = (double)l.q->scale / l.norm;
+		l.first = (double)l.coarse.scale / l.norm;
 		learn(part, &l, hits, n, snapshot, i);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -273,7 +332,8 @@ progressive_info(struct progressive *p, uint32_t number)
 	const struct part *part = find(p, number);
 	if (part)
 		info = (struct progressive_info){
-		    part->n_samples, part->slope, part->margin};
+		    is_known(part) ? PROGRESSIVE_SAMPLES : part->n_seen, part->slope,
+		    part->margin};
 	pthread_mutex_unlock(&p->lock);
 	return info;
 }

@@ -27,7 +27,10 @@
  * plane 0 was off, and the margin is what PROGRESSIVE_KEPT of them stay within (most
  * others survive too, because few hits are just at the threshold: docs/design.md has
  * figures).  So the first searches of a collection, or of one that has doubled or
- * halved, are exact and teach.
+ * halved, are exact and teach.  Later a search now and then, of 8 and in the end of
+ * 256, is a check: it is exact, and its hits take the place of the oldest.  If more
+ * of them would have been lost than may be, the queries have changed: all is learned
+ * anew.
  *
  * Source: the idea of a bound per candidate is that of RaBitQ's reranking (Gao & Long,
  * SIGMOD 2024, arXiv:2405.12497, section 4), whose bound holds for random rotations;
@@ -53,12 +56,16 @@ void progressive_free(struct progressive *p); /* NULL is fine */
 bool progressive_coarse(struct distance_query *coarse, struct progressive *p,
     const struct store_part *part, const struct distance_query *q);
 
+/* Whether it is the part's turn for a check; to be asked once a search that would be
+ * coarse in it and can teach. */
+bool progressive_is_check(struct progressive *p, const struct store_part *part);
+
 /* Learn from the n hits, best first, of a search of all rows by `queries`, one for each
- * part of the snapshot: of the parts in which it was exact, which are those that are
- * not known (progressive_coarse). */
+ * part of the snapshot: about the parts in which it was exact (bit i: part i), as it is
+ * in those that are not known and in a check. */
 void progressive_learn(struct progressive *p, const struct distance_kernel *kernel,
-    const struct distance_query *queries, const struct hit *hits, size_t n,
-    const struct store_snapshot *snapshot);
+    const struct distance_query *queries, uint32_t exact, const struct hit *hits,
+    size_t n, const struct store_snapshot *snapshot);
 
 /* What is known of a part by its number: zeros of one that nothing is known of.  Any
  * thread. */
