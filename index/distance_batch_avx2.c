@@ -268,6 +268,7 @@ unpack_nibbles(__m256i *nibbles, const uint8_t *blocks, size_t n_blocks, size_t 
 			__builtin_prefetch(line0 + next);
 			__builtin_prefetch(line1 + next);
 			transpose(bytes, line0, line1);
+#pragma GCC unroll 4
 			for (size_t b = 0; b < 4; b++) {
 				__m256i *at = nibbles + (8 * w + 2 * b) * REGS + r;
 				__m256i high = _mm256_srli_epi16(bytes[b], 4);
@@ -340,15 +341,16 @@ look_up(struct wide sums[2][REGS], const uint8_t *tables0, const uint8_t *tables
 	}
 }
 
-/* 16 sums in the order of rows: of the first block, or of the second. */
-INLINE __m256i
-in_order(const struct wide *sum, int half)
+/* sums (2) := those of rows 0-7 and 8-15 of the first block, or of the second. */
+INLINE void
+in_order(__m256i sums[2], const struct wide *sum, int half)
 {
+	/* rows 0-3 8-11 | 4-7 12-15 */
 	__m256i x = half == 0 ? _mm256_unpacklo_epi16(sum->even, sum->odd)
 			      : _mm256_unpackhi_epi16(sum->even, sum->odd);
 
-	/* rows 0-3 8-11 | 4-7 12-15 */
-	return _mm256_permute4x64_epi64(x, 0xD8);
+	sums[0] = _mm256_unpacklo_epi16(x, _mm256_setzero_si256());
+	sums[1] = _mm256_unpackhi_epi16(x, _mm256_setzero_si256());
 }
 
 /* The dots of the 32 rows of a register, of which the second block may not be there:
@@ -358,23 +360,21 @@ put_rows(int32_t *dots, bool both, const struct wide *sum, const struct wide *mo
     unsigned shift, int32_t offset)
 {
 	const __m256i o = _mm256_set1_epi32(offset);
+	__m256i *at = (void *)dots;
 
-	for (int half = 0; half < (both ? 2 : 1); half++, dots += DISTANCE_ROWS) {
-		__m256i x = in_order(sum, half);
-		__m256i low = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(x));
-		__m256i high = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(x, 1));
-		if (more) {
-			x = in_order(more, half);
-			__m256i l = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(x));
-			__m256i h =
-			    _mm256_cvtepu16_epi32(_mm256_extracti128_si256(x, 1));
-			low = _mm256_add_epi32(low, _mm256_slli_epi32(l, (int)shift));
-			high = _mm256_add_epi32(high, _mm256_slli_epi32(h, (int)shift));
+	for (int half = 0; half < (both ? 2 : 1); half++, at += 2) {
+		__m256i x[2], y[2];
+		in_order(x, sum, half);
+		if (more)
+			in_order(y, more, half);
+#pragma GCC unroll 2
+		for (size_t i = 0; i < 2; i++) {
+			if (more)
+				x[i] = _mm256_add_epi32(
+				    x[i], _mm256_slli_epi32(y[i], (int)shift));
+			x[i] = _mm256_add_epi32(_mm256_slli_epi32(x[i], 1), o);
+			_mm256_store_si256(&at[i], x[i]);
 		}
-		low = _mm256_add_epi32(_mm256_slli_epi32(low, 1), o);
-		high = _mm256_add_epi32(_mm256_slli_epi32(high, 1), o);
-		_mm256_store_si256((void *)dots, low);
-		_mm256_store_si256((void *)(dots + 8), high);
 	}
 }
 
