@@ -8,8 +8,7 @@
 
 #include "base/alloc.h"
 
-#define COARSE_TOP 7    /* the largest value of a coarse query */
-#define SLOPE_BLOCKS 64 /* of a search, that a slope is taken from */
+#define COARSE_TOP 7 /* the largest value of a coarse query */
 
 /* Searches until the first check and, twice as many each time, between later ones: an
  * exact search that is alone in a batch costs as much as ten that are not. */
@@ -18,7 +17,7 @@
 
 /* Of the hits of checks such a share may be lost; of so many more than that, the
  * queries are others than those that were learned from (a CUSUM test: Page 1954). */
-#define LOST_SHARE 0.05
+#define LOST_SHARE 0.03
 #define DOUBT_MAX 4
 
 struct part {
@@ -28,7 +27,6 @@ struct part {
 	float margin;
 	double doubt;        /* hits that checks found lost, less as many as may be */
 	uint32_t wait, left; /* searches from check to check, until the next one */
-	double xx, xy;       /* sums over rows: first^2 and first * whole */
 	size_t n_seen;       /* hits; the last ones are the samples */
 	/* <q, v> and <q', s_0> of hits, in units of |q| */
 	float whole[PROGRESSIVE_SAMPLES], first[PROGRESSIVE_SAMPLES];
@@ -213,32 +211,6 @@ meet(struct pair *pair, const struct lesson *l, size_t chunk, size_t block)
 	    c->plane0 + block * distance_block_bytes(shape0), 1);
 }
 
-/* Add what some blocks say of the slope; what was said long ago fades. */
-static void
-learn_slope(struct part *part, const struct lesson *l, size_t n_chunks)
-{
-	const double fade = 1 - (double)PROGRESSIVE_HITS / PROGRESSIVE_SAMPLES;
-	const size_t step = n_chunks / SLOPE_BLOCKS + 1;
-	struct pair pair;
-
-	part->xx *= fade;
-	part->xy *= fade;
-	for (size_t i = 0; i < SLOPE_BLOCKS; i++) {
-		size_t chunk = i * step % n_chunks;
-		size_t block = (i * 13 + part->n_seen) % STORE_CHUNK_BLOCKS;
-		if (!l->of->chunks[chunk])
-			continue;
-		meet(&pair, l, chunk, block);
-		uint32_t live = l->of->chunks[chunk]->live[block];
-		for (; live; live &= live - 1) {
-			int r = __builtin_ctz(live);
-			double x = l->first * pair.first[r];
-			part->xx += x * x;
-			part->xy += x * l->whole * pair.whole[r];
-		}
-	}
-}
-
 static int
 compare(const void *a, const void *b)
 {
@@ -251,8 +223,13 @@ static void
 settle(struct part *part)
 {
 	float off[PROGRESSIVE_SAMPLES];
+	double xx = 0, xy = 0;
 
-	part->slope = part->xx > 0 ? (float)(part->xy / part->xx) : 0;
+	for (size_t i = 0; i < PROGRESSIVE_SAMPLES; i++) {
+		xx += (double)part->first[i] * (double)part->first[i];
+		xy += (double)part->first[i] * (double)part->whole[i];
+	}
+	part->slope = xx > 0 ? (float)(xy / xx) : 0;
 	for (size_t i = 0; i < PROGRESSIVE_SAMPLES; i++)
 		off[i] = part->whole[i] - part->slope * part->first[i];
 	qsort(off, PROGRESSIVE_SAMPLES, sizeof *off, compare);
@@ -288,7 +265,6 @@ learn(struct part *part, const struct lesson *l, const struct hit *hits, size_t 
 	const bool was_known = is_known(part);
 	double lost = 0;
 
-	learn_slope(part, l, snapshot->n_chunks);
 	for (size_t j = 0; j < n; j++)
 		if (store_part(snapshot, hits[j].slot) == (int)i)
 			lost +=

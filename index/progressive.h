@@ -18,7 +18,7 @@
  *
  *     <q, v>  ~  slope * <q', s_0>,      s_0 the signs of plane 0
  *
- * with the slope that fits it best over rows and queries.  A row whose score would
+ * with the slope that fits it best over the hits of queries.  A row whose score would
  * reach the k-th best so far even if its <q, v> were `margin` * |q| more is a survivor,
  * and its whole code is read.  So the answer's scores are those of exact search; a row
  * is lost only if its error is beyond the margin and the threshold between.
@@ -36,7 +36,7 @@
  * SIGMOD 2024, arXiv:2405.12497, section 4), whose bound holds for random rotations;
  * codes that have been learned have no such bound, so it is measured.
  */
-#define PROGRESSIVE_KEPT 0.95
+#define PROGRESSIVE_KEPT 0.98
 #define PROGRESSIVE_SAMPLES 512 /* hits that a margin is learned from */
 #define PROGRESSIVE_HITS 10     /* of a search, at most */
 
