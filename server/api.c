@@ -59,6 +59,7 @@ const struct http_route api_routes[] = {
     {C "/shards/{s}", NULL, "shards", ANY, false, false},
     {C "/facet", NULL, "facets", ANY, false, false},
     {C "/points/search/{b}", NULL, "search groups: group the hits", ANY, false, false},
+    {C "/points/search/matrix/{b}", NULL, "search matrix", ANY, false, false},
     {C "/points/recommend/{b}", NULL, "recommend groups: group the hits", ANY, false, false},
     {C "/points/discover", NULL, "discover", ANY, false, false},
     {C "/points/discover/{b}", NULL, "discover", ANY, false, false},

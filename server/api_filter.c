@@ -19,7 +19,7 @@ api_filter_read(struct api_filter *filter, const struct json *root,
 	if (has <= 0)
 		return has;
 	filter->filter = filter_new(&filter->json, fields, n, err);
-	return filter->filter ? 0 : error_prefix(err, "filter");
+	return filter->filter ? 0 : -1;
 }
 
 /* What was needed to find the rows. */

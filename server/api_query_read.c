@@ -111,7 +111,7 @@ check_members(const struct api_query *query, struct error *err)
 {
 	const char *const *own = own_members[query->form];
 	static const char *const known[] = {"limit", "offset", "score_threshold",
-	    "params", "with_payload", "with_vector", "filter"};
+	    "params", "with_payload", "with_vector", "with_vectors", "filter"};
 	static const char *const not_served[] = {
 	    "prefetch", "lookup_from", "shard_key", "group_by"};
 	struct json_walk walk = json_walk(&query->root);

@@ -403,7 +403,11 @@ read_request(struct recall *r, struct error *err)
 {
 	const struct api *api = r->request->context;
 
-	if (api_body(&r->root, r->request, err) || check_members(&r->root, err) ||
+	if (r->request->body_n == 0)
+		r->root = (struct json){JSON_OBJECT, "{}", 2};
+	else if (api_body(&r->root, r->request, err))
+		return -1;
+	if (check_members(&r->root, err) ||
 	    read_number(
 		&r->wanted, &r->root, "sample", SAMPLE_DEFAULT, SAMPLE_MAX, err) ||
 	    read_number(&r->limit, &r->root, "limit", API_QUERY_LIMIT_DEFAULT,

@@ -61,7 +61,9 @@ api_select_read(struct api_select *select, const struct json *root, struct error
 	if (json_member(root, "with_payload", &value) &&
 	    read_payload(select, &value, err))
 		return -1;
-	if (!json_member(root, "with_vector", &value) || value.type == JSON_NULL)
+	/* The second is what Qdrant also takes. */
+	if ((!json_member(root, "with_vector", &value) || value.type == JSON_NULL) &&
+	    (!json_member(root, "with_vectors", &value) || value.type == JSON_NULL))
 		return 0;
 	if (value.type == JSON_ARRAY) {
 		select->vector = json_count(&value) > 0;

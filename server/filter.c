@@ -352,6 +352,11 @@ read_min_should(
 	struct json_walk walk = json_walk(value);
 	uint64_t least;
 
+	if (value->type != JSON_OBJECT)
+		return error_set(err, ERR_INPUT,
+		    "filter: expected {\"conditions\": [..], \"min_count\": N} in "
+		    "min_should, not %s",
+		    json_type_name(value->type));
 	while (json_next(&walk)) {
 		if (json_equals(&walk.key, "conditions"))
 			list = walk.value;

@@ -132,6 +132,14 @@ on_count(void *arg, const struct json *value)
 }
 
 static bool
+on_anything(void *arg, const struct json *value)
+{
+	(void)arg;
+	(void)value;
+	return true;
+}
+
+static bool
 on_something(void *arg, const struct json *value)
 {
 	(void)arg;
@@ -198,7 +206,10 @@ filter_node_match(const struct filter *filter, const struct filter_node *node,
 		return path_any(node->path, payload, on_object, &look);
 	case FILTER_HAS_ID:
 		return has_id(node, point->id);
-	case FILTER_COUNT:
+	case FILTER_COUNT: /* of what is not there there are none */
+		if (filter_in_range(&node->range, 0) &&
+		    !path_any(node->path, payload, on_anything, NULL))
+			return true;
 		return path_any(node->path, payload, on_count, &look);
 	case FILTER_IS_EMPTY:
 		return !path_any(node->path, payload, on_something, NULL);

@@ -150,7 +150,12 @@ read_words(struct filter_node *node, const struct json *text, struct error *err)
 int
 filter_read_match(struct filter_node *node, const struct json *match, struct error *err)
 {
-	static const char *const unsupported[] = {"phrase", "text_any"};
+	static const char *const unsupported[] = {
+	    "phrase", "text_any", "prefix", "substring"};
+	if (match->type != JSON_OBJECT)
+		return error_set(err, ERR_INPUT,
+		    "filter: expected {\"value\": ..} or the like in match, not %s",
+		    json_type_name(match->type));
 	struct json_walk walk = json_walk(match);
 	struct json what = {.type = JSON_NULL}, value = what;
 	size_t used = 0;
@@ -184,8 +189,8 @@ filter_read_match(struct filter_node *node, const struct json *match, struct err
 	if (!json_equals(&what, "value"))
 		return error_set(err, ERR_INPUT,
 		    "filter: expected value, any, except or text in match, not %.*s",
-		    (int)(what.len < 64 ? what.len : 64),
-		    what.type == JSON_STRING ? what.text : "");
+		    what.type != JSON_STRING ? 7 : (int)(what.len < 64 ? what.len : 64),
+		    what.type != JSON_STRING ? "nothing" : what.text);
 	if (make_room(node, 1, value.len, err) != 0)
 		return -1;
 	return add_value(node, &value, false, &used, err);

@@ -42,6 +42,10 @@ filter "10,000 conditions" 413 "1024" "{\"must\":[${wide%,}]}"
 expect "nothing is gone" 200 '"count":3' POST $C/points/count
 expect "past the end" 200 '"points":[]' POST $Q '{"query":[1,0,0,0],"offset":10000,"limit":10000}'
 expect "past the end" 200 '"points":[],"next_page_offset":null' POST $C/points/scroll '{"offset":4}'
+expect "said once" 400 '"filter: expected must' POST $C/points/count '{"filter":{"may":[]}}'
+expect "vectors of a page" 200 '"vector":[' POST $C/points/scroll '{"with_vectors":true}'
+expect "vectors of hits" 200 '"vector":[' POST $Q '{"query":[1,0,0,0],"with_vectors":true}'
+expect "a matrix of distances" 501 "matrix" POST $C/points/search/matrix/pairs '{"sample":3}'
 expect "what it cost" 200 '"filter":{"unindexed":["n"],"payloads_read":3}' POST $C/points/count \
 	'{"filter":{"must":[{"key":"n","match":{"value":1}}]}}'
 expect "an index" 200 "" PUT "$C/index?wait=true" '{"field_name":"n","field_schema":"float"}'

@@ -11,11 +11,11 @@ check "recall" python3 "$(dirname "$0")/recall_probe.py" "$PORT" "${SEED:-$RANDO
 
 expect "create" 200 "" PUT /collections/c '{"vectors":{"size":4,"distance":"Cosine"}}'
 expect "empty" 200 '"recall@10":null' POST $R '{}'
+expect "with what is usual" 200 '"recall@10":null' POST $R
 equal "empty" '.result|[.limit,.sample,.seconds.search,.speedup]' '[10,0,null,null]'
 expect "one point" 200 "" PUT /collections/c/points '{"points":[{"id":1,"vector":[1,2,3,4]}]}'
 expect "alone" 200 '"recall@10":null' POST $R '{"sample":5}'
 expect "no such collection" 404 "none" POST /collections/none/recall '{}'
-expect "no body" 400 "JSON object" POST $R
 expect "sample 0" 400 "sample" POST $R '{"sample":0}'
 expect "sample over the limit" 400 "1000" POST $R '{"sample":1001}'
 expect "sample of another type" 400 "sample" POST $R '{"sample":"all"}'

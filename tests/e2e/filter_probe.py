@@ -82,8 +82,9 @@ def holds(c, pid, payload):
     if "key" not in c:
         return matches(c, pid, payload)
     if "values_count" in c:
+        found = values(payload, c["key"]) or [None]
         return any(within(len(v) if isinstance(v, list) else int(v is not None), c["values_count"])
-                   for v in values(payload, c["key"]))
+                   for v in found)
     found = elements(payload, c["key"])
     if "range" in c:
         return any(kind(e) == "number" and within(float(e), c["range"]) for e in found)
