@@ -69,9 +69,24 @@ api_filter_narrow(struct api_filter *filter, const struct collection *collection
     struct db_txn *txn, struct error *err)
 {
 	filter->snapshot = store_acquire(collection_store(collection));
-	int rc = begin_walk(filter, collection, txn, err);
+	int more = begin_walk(filter, collection, txn, err) == 0 ? 1 : -1;
+	while (more > 0)
+		more = filter_walk_narrow(filter->walk, err);
 	end_finding(filter);
-	return rc;
+	return more;
+}
+
+static int
+begin(struct api_filter *filter)
+{
+	struct api *api = filter->request->context;
+
+	filter->snapshot = store_acquire(collection_store(filter->collection));
+	filter->txn = db_begin_read(api->db, &filter->err);
+	if (!filter->txn ||
+	    begin_walk(filter, filter->collection, filter->txn, &filter->err) != 0)
+		return -1;
+	return 1;
 }
 
 static void
@@ -85,6 +100,8 @@ take_step(struct pool_task *task, unsigned worker)
 	uint64_t start_ns = clock_ns();
 	int more = api_wanted(request, &filter->err) == 0 ? 1 : -1;
 
+	if (more > 0 && !filter->walk)
+		more = begin(filter);
 	while (more > 0 && clock_since(start_ns) < API_STEP_S)
 		more = filter_walk_next(filter->walk, LOOK_PAYLOADS, &filter->err);
 	if (more > 0) {
@@ -108,18 +125,11 @@ api_filter_find(struct api_filter *filter, const struct collection *collection,
 		return;
 	}
 	filter->request = request;
+	filter->collection = collection;
 	filter->next = next;
 	filter->start_ns = clock_ns();
 	filter->task.run = take_step;
-	filter->snapshot = store_acquire(collection_store(collection));
-	filter->txn = db_begin_read(api->db, &filter->err);
-	if (filter->txn &&
-	    begin_walk(filter, collection, filter->txn, &filter->err) == 0) {
-		take_step(&filter->task, 0);
-		return;
-	}
-	end_finding(filter);
-	next(&request->task, 0);
+	pool_submit(api->pool, &filter->task);
 }
 
 int

@@ -16,8 +16,9 @@
  * point in every newer snapshot.  Who reads points later than that asks
  * api_filter_holds of each.
  *
- * Payloads are read in steps.  Between them the worker serves
- * others, and a request for whose answer nobody waits any more ends there.
+ * Indexes are asked and payloads are read in steps.  Between them, and before the
+ * first, the worker serves others, and a request for whose answer nobody waits any more
+ * ends there.
  *
  * Part of a request's state, owner only.  Start from {0}.
  */
@@ -36,6 +37,7 @@ struct api_filter {
 	struct row_set *live; /* of the snapshot, while the rows are looked for */
 	struct db_txn *txn;
 	struct filter_walk *walk;
+	const struct collection *collection;
 	struct http_request *request;
 	void (*next)(struct pool_task *task, unsigned worker);
 	struct pool_task task;
@@ -49,7 +51,8 @@ int api_filter_read(struct api_filter *filter, const struct json *root,
 void api_filter_free(struct api_filter *filter);
 
 /* Find the rows, then go on with the request in `next`, on a worker, perhaps before
- * this returns; it looks at filter->err.  Without a filter nothing is to be found. */
+ * this returns where there is no filter; it looks at filter->err.  Without a filter
+ * nothing is to be found. */
 void api_filter_find(struct api_filter *filter, const struct collection *collection,
     struct http_request *request,
     void (*next)(struct pool_task *task, unsigned worker));

@@ -90,15 +90,17 @@ int filter_rows(struct row_set *rows, const struct filter *filter,
     const struct filter_place *place, struct filter_cost *cost, struct error *err);
 
 /*
- * The same in steps, for who must not keep its thread.  After filter_walk_new rows
- * holds what indexes have left: every row that matches, and perhaps others.
- * filter_walk_next reads at most n of their payloads: 1 = some are left to read, 0 =
- * rows holds those that match.  What is given to filter_walk_new lives, and stays, as
- * long as the walk; whatever thread takes a step uses the transaction.
+ * The same in steps, for who must not keep its thread.  A step of filter_walk_next asks
+ * the indexes for one condition, and when these are through it reads at most n
+ * payloads: 1 = some step is left, 0 = rows holds those that match.  filter_walk_narrow
+ * takes the steps of the first kind alone: with 0 rows holds what indexes leave, every
+ * row that matches, and perhaps others.  What is given to filter_walk_new lives, and
+ * stays, as long as the walk; whatever thread takes a step uses the transaction.
  */
 struct filter_walk;
 struct filter_walk *filter_walk_new(struct row_set *rows, const struct filter *filter,
     const struct filter_place *place, struct filter_cost *cost, struct error *err);
+int filter_walk_narrow(struct filter_walk *walk, struct error *err);
 int filter_walk_next(struct filter_walk *walk, size_t n, struct error *err);
 void filter_walk_free(struct filter_walk *walk); /* NULL is fine */
 

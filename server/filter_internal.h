@@ -87,4 +87,11 @@ struct filter_point filter_point(
 bool filter_node_match(const struct filter *filter, const struct filter_node *node,
     const struct filter_point *point);
 
+/* rows := those that a condition which indexes answer matches, and perhaps rows that
+ * are not live; room: another set, for what is on the way.  Errors are those of db.h.
+ */
+int filter_set_rows(struct row_set *rows, struct row_set *room,
+    const struct filter_place *place, const struct filter_node *node,
+    struct error *err);
+
 #endif /* SERVER_FILTER_INTERNAL_H */

@@ -12,13 +12,28 @@
  *     of what is left, read payloads and try what was not answered
  */
 
+#define PLANES_MAX 11
+_Static_assert(FILTER_CONDITIONS_MAX < 1 << PLANES_MAX, "counts fit the planes");
+
+/* A list that indexes answer, or that they answer in part, on the way over its
+ * children. */
+struct frame {
+	uint32_t node, child; /* child: the next; 0 = none is left */
+	struct row_set *rows; /* so far; of a list answered in part the walk's */
+	struct row_set *planes[PLANES_MAX]; /* FILTER_AT_LEAST: of each row the count,
+					       in binary, bit b in planes[b] */
+};
+
 struct filter_walk {
 	const struct filter *filter;
 	struct filter_place place;
 	struct filter_cost *cost;
 	struct row_set *rows; /* the caller's */
-	uint32_t slot;        /* where the walk over payloads goes on */
-	bool *answered;       /* [filter->n] */
+	struct row_set *one, *room;
+	struct frame *frames; /* [filter->n], within each other; n_frames of them */
+	size_t n_frames;
+	uint32_t slot;  /* where the walk over payloads goes on */
+	bool *answered; /* [filter->n] */
 };
 
 static const struct filter_node *
@@ -101,318 +116,157 @@ find_answered(struct filter_walk *f, struct error *err)
 	return 0;
 }
 
-/* ---- sets of rows ---- */
+/* ---- what indexes leave ---- */
 
-/* Whether x is not below the range, or (at its end) is above it. */
-static bool
-has_reached(const struct filter_range *range, bool end, double x)
-{
-	struct filter_range half = *range;
-
-	if (end)
-		half.has_low = false;
-	else
-		half.has_high = false;
-	return filter_in_range(&half, x) != end;
-}
-
-/* *place := that of the first integer that, as a double, has reached the range or its
- * end; false: there is none. */
-static bool
-first_integer(uint64_t *place, const struct filter_range *range, bool end)
-{
-	uint64_t low = 0, high = UINT64_MAX;
-
-	while (low < high) {
-		uint64_t middle = low + (high - low) / 2;
-		if (has_reached(range, end, (double)db_fields_integer_at(middle)))
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	*place = low;
-	return has_reached(range, end, (double)db_fields_integer_at(low));
-}
-
+/* Begin a list; rows: what it takes from, NULL for a set of its own. */
 static int
-add_range(struct row_set *rows, const struct db_fields_at *at,
-    const struct filter_range *range, struct error *err)
-{
-	/* Beside a bound that does not count stands its neighbour. */
-	uint64_t first = 0, last = UINT64_MAX;
-	if (range->has_low)
-		first = db_fields_double(range->low) + range->low_open;
-	if (range->has_high)
-		last = db_fields_double(range->high) - range->high_open;
-	if (db_fields_numbers(rows, at, DB_FIELDS_DOUBLE, first, last, err) != 0)
-		return -1;
-	if (!first_integer(&first, range, false))
-		return 0;
-	if (!first_integer(&last, range, true))
-		last = UINT64_MAX;
-	else if (last-- == 0)
-		return 0;
-	return db_fields_numbers(rows, at, DB_FIELDS_INTEGER, first, last, err);
-}
-
-static int
-add_matches(struct row_set *rows, const struct db_fields_at *at,
-    const struct filter_node *node, struct error *err)
-{
-	struct term term;
-	int result = 0;
-
-	for (size_t i = 0; result == 0 && i < node->n_values; i++) {
-		const struct filter_value *value = &node->values[i];
-		uint64_t place = db_fields_integer(value->integer);
-		if (node->type == JSON_STRING) {
-			term_of_bytes(&term, value->bytes, value->n);
-			result = db_fields_term(rows, at, DB_FIELDS_STRING, &term, err);
-		} else if (node->type == JSON_NUMBER) {
-			result = db_fields_numbers(
-			    rows, at, DB_FIELDS_INTEGER, place, place, err);
-		} else {
-			result = db_fields_term(rows, at,
-			    value->integer ? DB_FIELDS_TRUE : DB_FIELDS_FALSE, NULL,
-			    err);
-		}
-	}
-	return result;
-}
-
-/* Whether the term is that of one of the node's strings. */
-static bool
-is_among(void *arg, const struct term *term)
-{
-	const struct filter_node *node = arg;
-	struct filter_value wanted = {.bytes = term->bytes, .n = term->n};
-	struct term long_one;
-
-	if (bsearch(&wanted, node->values, node->n_values, sizeof wanted,
-		filter_value_order))
-		return true;
-	for (size_t i = 0; term->n == TERM_BYTES_MAX && i < node->n_values; i++) {
-		if (node->values[i].n <= TERM_BYTES_MAX)
-			continue;
-		term_of_bytes(&long_one, node->values[i].bytes, node->values[i].n);
-		if (term_compare(&long_one, term) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Every value but the node's: of integers those between them. */
-static int
-add_others(struct row_set *rows, const struct db_fields_at *at,
-    const struct filter_node *node, struct error *err)
-{
-	uint64_t first = 0;
-
-	if (db_fields_term(rows, at, DB_FIELDS_OTHER, NULL, err) != 0)
-		return -1;
-	if (node->type == JSON_STRING)
-		return db_fields_strings(
-		    rows, at, is_among, (void *)(uintptr_t)node, err);
-	if (db_fields_numbers(rows, at, DB_FIELDS_DOUBLE, 0, UINT64_MAX, err) != 0)
-		return -1;
-	for (size_t i = 0; i < node->n_values; i++) {
-		uint64_t place = db_fields_integer(node->values[i].integer);
-		if (place > first && db_fields_numbers(rows, at, DB_FIELDS_INTEGER,
-					 first, place - 1, err) != 0)
-			return -1;
-		if (place == UINT64_MAX)
-			return 0;
-		first = place + 1;
-	}
-	return db_fields_numbers(rows, at, DB_FIELDS_INTEGER, first, UINT64_MAX, err);
-}
-
-static int
-add_ids(struct row_set *rows, const struct filter_walk *f,
-    const struct filter_node *node, struct error *err)
-{
-	struct db_rows found;
-	struct point_id id;
-
-	for (size_t i = 0; i < node->n_values; i++) {
-		const struct filter_value *value = &node->values[i];
-		if (point_id_from_key(&id, value->bytes, value->n, err) != 0 ||
-		    db_rows(f->place.txn, f->place.collection, &id, &found, err) != 0)
-			return -1;
-		for (size_t k = 0; k < found.n; k++)
-			row_set_add(rows, found.slots[k]);
-	}
-	return 0;
-}
-
-static int set_rows(
-    struct row_set *rows, const struct filter_walk *f, uint32_t i, struct error *err);
-
-/* Rows with all of the words. */
-static int
-set_words(struct row_set *rows, struct row_set *one, const struct db_fields_at *at,
-    const struct filter_node *node, struct error *err)
-{
-	for (size_t i = 0; i < node->n_words; i++) {
-		row_set_clear(one);
-		if (db_fields_term(one, at, DB_FIELDS_WORD, &node->words[i], err) != 0)
-			return -1;
-		if (i == 0)
-			row_set_or(rows, one);
-		else
-			row_set_and(rows, one);
-	}
-	return 0;
-}
-
-/* rows := those that are in at least `least` children: planes count, in binary, and
- * carry (bit b of a row's count is in planes[b]). */
-#define PLANES_MAX 11
-_Static_assert(FILTER_CONDITIONS_MAX < 1 << PLANES_MAX, "counts fit the planes");
-
-static int
-count_rows(struct row_set *rows, struct row_set *one, struct row_set *const *planes,
-    const struct filter_walk *f, const struct filter_node *node, struct error *err)
-{
-	for (uint32_t c = node->first; c != 0; c = node_at(f, c)->next) {
-		if (set_rows(one, f, c, err) != 0)
-			return -1;
-		for (size_t p = 0; p < PLANES_MAX; p++) {
-			row_set_copy(rows, planes[p]);
-			row_set_and(rows, one); /* the carry */
-			for (size_t w = 0; w < one->n_words; w++)
-				planes[p]->words[w] ^= one->words[w];
-			row_set_copy(one, rows);
-		}
-	}
-	/* rows: the counts that are larger, or equal, from the highest bit down. */
-	row_set_copy(one, f->place.live);
-	row_set_clear(rows);
-	for (size_t p = PLANES_MAX; p-- > 0;) {
-		bool bit = node->least >> p & 1;
-		for (size_t w = 0; w < one->n_words; w++) {
-			uint16_t plane = planes[p]->words[w];
-			if (!bit)
-				rows->words[w] |= one->words[w] & plane;
-			one->words[w] &= bit ? plane : (uint16_t)~plane;
-		}
-	}
-	row_set_or(rows, one);
-	return 0;
-}
-
-static int
-set_at_least(struct row_set *rows, struct row_set *one, const struct filter_walk *f,
-    const struct filter_node *node, struct error *err)
-{
-	struct row_set *planes[PLANES_MAX] = {NULL};
-	int result = 0;
-
-	if (node->least >> PLANES_MAX != 0)
-		return 0;
-	for (size_t p = 0; result == 0 && p < PLANES_MAX; p++) {
-		planes[p] = row_set_new(rows->n_slots, err);
-		result = planes[p] ? 0 : -1;
-	}
-	if (result == 0)
-		result = count_rows(rows, one, planes, f, node, err);
-	for (size_t p = 0; p < PLANES_MAX; p++)
-		row_set_free(planes[p]);
-	return result;
-}
-
-/* rows (empty) := those of a list; one: room. */
-static int
-set_list(struct row_set *rows, struct row_set *one, const struct filter_walk *f,
-    const struct filter_node *node, struct error *err)
-{
-	if (node->kind != FILTER_ANY)
-		row_set_copy(rows, f->place.live);
-	for (uint32_t c = node->first; c != 0; c = node_at(f, c)->next) {
-		if (set_rows(one, f, c, err) != 0)
-			return -1;
-		if (node->kind == FILTER_ALL)
-			row_set_and(rows, one);
-		else if (node->kind == FILTER_ANY)
-			row_set_or(rows, one);
-		else
-			row_set_and_not(rows, one);
-	}
-	return 0;
-}
-
-/* rows := those that an answered node matches, and perhaps rows that are not live. */
-static int
-set_rows(
-    struct row_set *rows, const struct filter_walk *f, uint32_t i, struct error *err)
+enter(struct filter_walk *f, uint32_t i, struct row_set *rows, struct error *err)
 {
 	const struct filter_node *node = node_at(f, i);
-	struct db_fields_at at = field_of(f, node);
-	struct row_set *one;
-	int result;
+	struct frame *frame = &f->frames[f->n_frames++];
+
+	*frame = (struct frame){.node = i, .child = node->first, .rows = rows};
+	if (rows)
+		return 0;
+	if (!(frame->rows = row_set_new(f->rows->n_slots, err)))
+		return -1;
+	if (node->kind == FILTER_ALL || node->kind == FILTER_NONE)
+		row_set_copy(frame->rows, f->place.live);
+	if (node->kind != FILTER_AT_LEAST)
+		return 0;
+	for (size_t p = 0; p < PLANES_MAX; p++)
+		if (!(frame->planes[p] = row_set_new(f->rows->n_slots, err)))
+			return -1;
+	return 0;
+}
+
+/* Free the last list's sets. */
+static void
+pop(struct filter_walk *f)
+{
+	struct frame *frame = &f->frames[--f->n_frames];
+
+	for (size_t p = 0; p < PLANES_MAX; p++)
+		row_set_free(frame->planes[p]);
+	if (frame->rows != f->rows)
+		row_set_free(frame->rows);
+}
+
+/* One more for the rows of a child, which becomes the carry. */
+static void
+count_rows(struct frame *frame, struct row_set *child)
+{
+	for (size_t p = 0; p < PLANES_MAX; p++) {
+		struct row_set *plane = frame->planes[p];
+		row_set_copy(frame->rows, plane);
+		row_set_and(frame->rows, child);
+		for (size_t w = 0; w < child->n_words; w++)
+			plane->words[w] ^= child->words[w];
+		row_set_copy(child, frame->rows);
+	}
+}
+
+/* frame->rows := those that were counted `least` times or more: the counts that are
+ * larger, or equal, from the highest bit down. */
+static void
+compare_counts(struct filter_walk *f, struct frame *frame, size_t least)
+{
+	struct row_set *rows = frame->rows, *equal = f->one;
 
 	row_set_clear(rows);
-	switch (node->kind) {
-	case FILTER_HAS_ID:
-		return add_ids(rows, f, node, err);
-	case FILTER_MATCH:
-		return add_matches(rows, &at, node, err);
-	case FILTER_EXCEPT:
-		return add_others(rows, &at, node, err);
-	case FILTER_RANGE:
-		return add_range(rows, &at, &node->range, err);
-	case FILTER_IS_NULL:
-		return db_fields_term(rows, &at, DB_FIELDS_NULL, NULL, err);
-	default:
+	if (least >> PLANES_MAX != 0)
+		return;
+	row_set_copy(equal, f->place.live);
+	for (size_t p = PLANES_MAX; p-- > 0;) {
+		bool bit = least >> p & 1;
+		for (size_t w = 0; w < equal->n_words; w++) {
+			uint16_t plane = frame->planes[p]->words[w];
+			if (!bit)
+				rows->words[w] |= equal->words[w] & plane;
+			equal->words[w] &= bit ? plane : (uint16_t)~plane;
+		}
+	}
+	row_set_or(rows, equal);
+}
+
+/* Bring the rows of a child, which are spent, into the last list. */
+static void
+fold(struct filter_walk *f, struct row_set *child)
+{
+	struct frame *frame = &f->frames[f->n_frames - 1];
+
+	switch (node_at(f, frame->node)->kind) {
+	case FILTER_ANY:
+		row_set_or(frame->rows, child);
 		break;
+	case FILTER_NONE:
+		row_set_and_not(frame->rows, child);
+		break;
+	case FILTER_AT_LEAST:
+		count_rows(frame, child);
+		break;
+	default:
+		row_set_and(frame->rows, child);
 	}
-	if (!(one = row_set_new(rows->n_slots, err)))
+}
+
+/* The last list has no child left. */
+static void
+leave(struct filter_walk *f)
+{
+	struct frame *frame = &f->frames[f->n_frames - 1];
+	const struct filter_node *node = node_at(f, frame->node);
+	struct row_set *rows = frame->rows;
+
+	if (rows == f->rows) {
+		pop(f);
+		return;
+	}
+	if (node->kind == FILTER_AT_LEAST)
+		compare_counts(f, frame, node->least);
+	frame->rows = NULL;
+	pop(f);
+	fold(f, rows);
+	row_set_free(rows);
+}
+
+static bool
+is_list(const struct filter_node *node)
+{
+	return node->kind == FILTER_ALL || node->kind == FILTER_ANY ||
+	       node->kind == FILTER_NONE || node->kind == FILTER_AT_LEAST;
+}
+
+int
+filter_walk_narrow(struct filter_walk *f, struct error *err)
+{
+	if (f->n_frames == 0)
+		return 0;
+	struct frame *frame = &f->frames[f->n_frames - 1];
+	uint32_t c = frame->child;
+	if (c == 0) {
+		leave(f);
+		return f->n_frames > 0;
+	}
+	const struct filter_node *node = node_at(f, c);
+	frame->child = node->next;
+	/* Of a list that is answered in part; lists in an ALL take from its rows. */
+	if (!f->answered[c]) {
+		bool split = node_at(f, frame->node)->kind == FILTER_ALL &&
+			     (node->kind == FILTER_ALL || node->kind == FILTER_NONE);
+		return split && enter(f, c, f->rows, err) != 0 ? -1 : 1;
+	}
+	if (is_list(node))
+		return enter(f, c, NULL, err) != 0 ? -1 : 1;
+	if (filter_set_rows(f->one, f->room, &f->place, node, err) != 0)
 		return -1;
-	if (node->kind == FILTER_WORDS) {
-		result = set_words(rows, one, &at, node, err);
-	} else if (node->kind == FILTER_IS_EMPTY) {
-		row_set_copy(rows, f->place.live);
-		result = db_fields_term(one, &at, DB_FIELDS_VALUE, NULL, err);
-		row_set_and_not(rows, one);
-	} else if (node->kind == FILTER_AT_LEAST) {
-		result = set_at_least(rows, one, f, node, err);
-	} else {
-		result = set_list(rows, one, f, node, err);
-	}
-	row_set_free(one);
-	return result;
+	fold(f, f->one);
+	return 1;
 }
 
 /* ---- all together ---- */
 
-/* Take from rows what the answered children of an ALL leave, and those of a NONE do
- * not; the same within an ALL or NONE that is answered in part. */
-static int
-narrow(struct row_set *rows, struct row_set *one, const struct filter_walk *f,
-    uint32_t i, struct error *err)
-{
-	const struct filter_node *node = node_at(f, i);
-	bool all = node->kind == FILTER_ALL;
-
-	for (uint32_t c = node->first; c != 0; c = node_at(f, c)->next) {
-		enum filter_kind kind = node_at(f, c)->kind;
-		if (!f->answered[c]) {
-			if (all && (kind == FILTER_ALL || kind == FILTER_NONE) &&
-			    narrow(rows, one, f, c, err) != 0)
-				return -1;
-			continue;
-		}
-		if (set_rows(one, f, c, err) != 0)
-			return -1;
-		if (all)
-			row_set_and(rows, one);
-		else
-			row_set_and_not(rows, one);
-	}
-	return 0;
-}
-
-/* Whether a point matches what narrow has left out. */
+/* Whether a point matches what indexes have not answered. */
 static bool
 matches_rest(const struct filter_walk *f, uint32_t i, const struct filter_point *point)
 {
@@ -457,37 +311,33 @@ try_row(struct filter_walk *f, uint32_t slot, bool *matches, struct error *err)
 	return 0;
 }
 
-/* rows := what indexes leave; one: room. */
-static int
-begin(struct filter_walk *f, struct row_set *one, struct error *err)
-{
-	if (find_answered(f, err) != 0)
-		return -1;
-	row_set_copy(f->rows, f->place.live);
-	return narrow(f->rows, one, f, 0, err);
-}
-
 struct filter_walk *
 filter_walk_new(struct row_set *rows, const struct filter *filter,
     const struct filter_place *place, struct filter_cost *cost, struct error *err)
 {
-	struct row_set *one = row_set_new(rows->n_slots, err);
-	struct filter_walk *f = one ? array_new(1, sizeof *f) : NULL;
-	bool *answered = f ? array_new(filter->n, sizeof *answered) : NULL;
-	int result = -1;
+	struct filter_walk *f = array_new(1, sizeof *f);
 
-	if (answered) {
-		*f = (struct filter_walk){filter, *place, cost, rows, 0, answered};
-		*cost = (struct filter_cost){.n_keys = 0};
-		result = begin(f, one, err);
-	} else if (one) {
+	if (!f) {
 		error_set(err, ERR_MEMORY, "out of memory for a filter");
+		return NULL;
 	}
-	row_set_free(one);
-	if (result == 0)
-		return f;
-	free(answered);
-	free(f);
+	*f = (struct filter_walk){
+	    .filter = filter, .place = *place, .cost = cost, .rows = rows};
+	*cost = (struct filter_cost){.n_keys = 0};
+	f->answered = array_new(filter->n, sizeof *f->answered);
+	f->frames = array_new(filter->n, sizeof *f->frames);
+	if (!f->answered || !f->frames) {
+		error_set(err, ERR_MEMORY, "out of memory for a filter");
+		goto fail;
+	}
+	f->one = row_set_new(rows->n_slots, err);
+	f->room = f->one ? row_set_new(rows->n_slots, err) : NULL;
+	if (!f->room || find_answered(f, err) != 0 || enter(f, 0, rows, err) != 0)
+		goto fail;
+	row_set_copy(rows, place->live);
+	return f;
+fail:
+	filter_walk_free(f);
 	return NULL;
 }
 
@@ -496,6 +346,8 @@ filter_walk_next(struct filter_walk *f, size_t n, struct error *err)
 {
 	bool matches;
 
+	if (f->n_frames > 0)
+		return filter_walk_narrow(f, err) < 0 ? -1 : 1;
 	for (; !f->answered[0] && row_set_next(f->rows, &f->slot); f->slot++) {
 		if (n-- == 0)
 			return 1;
@@ -512,6 +364,11 @@ filter_walk_free(struct filter_walk *f)
 {
 	if (!f)
 		return;
+	while (f->n_frames > 0)
+		pop(f);
+	row_set_free(f->one);
+	row_set_free(f->room);
+	free(f->frames);
 	free(f->answered);
 	free(f);
 }
@@ -521,8 +378,10 @@ filter_rows(struct row_set *rows, const struct filter *filter,
     const struct filter_place *place, struct filter_cost *cost, struct error *err)
 {
 	struct filter_walk *walk = filter_walk_new(rows, filter, place, cost, err);
-	int result = walk ? filter_walk_next(walk, SIZE_MAX, err) : -1;
+	int more = walk ? 1 : -1;
 
+	while (more > 0)
+		more = filter_walk_next(walk, SIZE_MAX, err);
 	filter_walk_free(walk);
-	return result;
+	return more;
 }

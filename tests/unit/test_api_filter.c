@@ -242,6 +242,69 @@ test_given_up(void **state)
 	free(text);
 }
 
+/* Of the filter, where no payload is read. */
+static size_t
+count_steps(void)
+{
+	struct error err;
+	struct filter_cost cost = {.n_keys = 0};
+	struct store_snapshot *snapshot = store_acquire(collection_store(c));
+	struct row_set *live = row_set_live(snapshot, &err);
+	struct row_set *rows = row_set_new(live->n_slots, &err);
+	struct filter_place place = {.txn = db_begin_read(rig.db, &err),
+	    .collection = collection_codes(c)->collection,
+	    .live = live};
+	struct filter_walk *walk =
+	    filter_walk_new(rows, filter.filter, &place, &cost, &err);
+	size_t n = 1;
+
+	assert_true(live && rows && place.txn && walk);
+	while (filter_walk_next(walk, 1, &err) > 0)
+		n++;
+	filter_walk_free(walk);
+	db_end(place.txn);
+	row_set_free(rows);
+	row_set_free(live);
+	store_release(snapshot);
+	return n;
+}
+
+/* What indexes answer gives its worker back, too: here 1,000 lists of ids. */
+static void
+test_given_up_among_indexes(void **state)
+{
+	(void)state;
+	enum { LISTS = 1000, IDS = 200 };
+	char *text = malloc(LISTS * (IDS * 4 + 20) + 100);
+	size_t n = (size_t)sprintf(text, "{\"filter\":{\"should\":[");
+
+	put(1, "{}", 0);
+	for (int i = 0; i < LISTS; i++) {
+		n += (size_t)sprintf(text + n, "%s{\"has_id\":[1", i ? "," : "");
+		for (int k = 1; k < IDS; k++)
+			n += (size_t)sprintf(text + n, ",%d", k + 1);
+		n += (size_t)sprintf(text + n, "]}");
+	}
+	sprintf(text + n, "]}}");
+	read_filter(text);
+	assert_true(count_steps() >= LISTS);
+	find();
+	assert_int_equal(filter.err.code, ERR_NONE);
+	assert_int_equal(row_set_count(filter.rows), 1);
+	assert_int_equal(filter.cost.n_payloads, 0);
+	api_filter_free(&filter);
+
+	read_filter(text);
+	api_filter_find(&filter, c, &request, on_found);
+	atomic_store(&request.given_up, true);
+	while (sem_wait(&done) != 0)
+		continue;
+	assert_int_equal(filter.err.code, ERR_UNAVAILABLE);
+	assert_null(filter.txn);
+	api_filter_free(&filter);
+	free(text);
+}
+
 static void
 test_allocations(void **state)
 {
@@ -304,6 +367,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_changed, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_given_up, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		test_given_up_among_indexes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_allocations, setup, teardown),
 	    cmocka_unit_test(test_notes),
 	};
