@@ -295,10 +295,8 @@ test_given_up_among_indexes(void **state)
 	api_filter_free(&filter);
 
 	read_filter(text);
-	api_filter_find(&filter, c, &request, on_found);
 	atomic_store(&request.given_up, true);
-	while (sem_wait(&done) != 0)
-		continue;
+	find();
 	assert_int_equal(filter.err.code, ERR_UNAVAILABLE);
 	assert_null(filter.txn);
 	api_filter_free(&filter);
