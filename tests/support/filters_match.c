@@ -183,6 +183,8 @@ field_matches(
 	collect(&values, key, payload);
 	if (text && text_key && strcmp(key, text_key) == 0)
 		return has_words(&values, text->valuestring);
+	if (count && values.n == 0) /* what is not there has none */
+		return in_bounds(0, count);
 	for (size_t i = 0; i < values.n; i++) {
 		const cJSON *v = values.list[i], *e;
 		int n = cJSON_IsArray(v) ? cJSON_GetArraySize(v) : !cJSON_IsNull(v);
