@@ -192,6 +192,49 @@ api_member(struct json *value, const struct json *object, const char *key,
 	return 1;
 }
 
+static bool
+is_among(const struct json *key, const char *const names[])
+{
+	while (*names && !json_equals(key, *names))
+		names++;
+	return *names != NULL;
+}
+
+static int
+unknown_member(const struct json *key, const char *const names[], struct error *err)
+{
+	struct text expected = {0};
+
+	for (; *names; names++)
+		text_printf(&expected, "%s%s", expected.n > 0 ? ", " : "", *names);
+	error_set(err, ERR_INPUT, "expected %s; not %.*s",
+	    expected.failed ? "another name" : expected.bytes,
+	    key->len < 60 ? (int)key->len : 60, key->text);
+	text_free(&expected);
+	return -1;
+}
+
+int
+api_members(const struct json *object, const char *const names[], struct error *err)
+{
+	static const char *const not_served[] = {
+	    "prefetch", "lookup_from", "shard_key", "group_by", NULL};
+	struct json_walk walk = json_walk(object);
+
+	while (json_next(&walk)) {
+		const struct json *key = &walk.key, *value = &walk.value;
+		if (value->type == JSON_NULL ||
+		    (value->type == JSON_ARRAY && json_count(value) == 0) ||
+		    is_among(key, names))
+			continue;
+		if (is_among(key, not_served))
+			return error_set(err, ERR_UNSUPPORTED, "%.*s is not served",
+			    (int)key->len, key->text);
+		return unknown_member(key, names, err);
+	}
+	return 0;
+}
+
 int
 api_string(char *out, size_t cap, const struct json *string, const char *what,
     struct error *err)

@@ -83,6 +83,12 @@ int api_body(struct json *root, const struct http_request *request, struct error
 int api_member(struct json *value, const struct json *object, const char *key,
     enum json_type type, struct error *err);
 
+/* 0 if every member of the object is among `names` (NULL behind the last), or says
+ * nothing: null, [].  ERR_UNSUPPORTED for what Qdrant has there; ERR_INPUT lists the
+ * names: a word that is misspelt must not be a word that is missed. */
+int api_members(
+    const struct json *object, const char *const names[], struct error *err);
+
 /* out (cap) := a string of at most cap - 1 bytes.  ERR_INPUT names `what`. */
 int api_string(char *out, size_t cap, const struct json *string, const char *what,
     struct error *err);

@@ -75,7 +75,8 @@ read_points(struct api_change *change, const struct json *root, const struct jso
 {
 	if (ids)
 		return read_ids(change, ids, err);
-	if (api_filter_read(&change->filter, root, change->collection, err) != 0)
+	if (api_filter_read(
+		&change->filter, root, change->request, change->collection, err) != 0)
 		return -1;
 	change->operation.filter = change->filter.filter;
 	change->answer = next_group;

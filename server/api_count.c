@@ -92,10 +92,11 @@ static int
 read_counting(
     struct counting *counting, struct http_request *request, struct error *err)
 {
+	static const char *const members[] = {"filter", "exact", NULL};
 	struct json root, exact;
 
 	if (request->body_n > 0) {
-		if (api_body(&root, request, err))
+		if (api_body(&root, request, err) || api_members(&root, members, err))
 			return -1;
 		if (json_member(&root, "exact", &exact) && exact.type != JSON_NULL &&
 		    exact.type != JSON_TRUE && exact.type != JSON_FALSE)
@@ -106,7 +107,7 @@ read_counting(
 	counting->collection = api_collection(request, err);
 	if (!counting->collection)
 		return -1;
-	return request->body_n > 0 ? api_filter_read(&counting->filter, &root,
+	return request->body_n > 0 ? api_filter_read(&counting->filter, &root, request,
 					 counting->collection, err)
 				   : 0;
 }

@@ -6,16 +6,39 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 
-#define LOOK_PAYLOADS 64 /* between looks at the clock */
+#define LOOK_PAYLOADS 8 /* between looks at the clock */
+
+/* filter->limit_s := what the request may take. */
+static int
+read_limit(
+    struct api_filter *filter, const struct http_request *request, struct error *err)
+{
+	const struct api *api = request->context;
+	size_t n;
+	const char *wanted = http_query(request, "timeout", &n);
+	uint64_t limit_s = api->config->filter_timeout_s, seconds = limit_s;
+
+	if (wanted) {
+		bool digits = n > 0 && strspn(wanted, "0123456789") >= n;
+		struct json number = {digits ? JSON_NUMBER : JSON_STRING, wanted, n};
+		if (api_count(&seconds, &number, "timeout", 1, UINT32_MAX, err))
+			return -1;
+	}
+	filter->limit_s = (double)(seconds < limit_s ? seconds : limit_s);
+	return 0;
+}
 
 int
 api_filter_read(struct api_filter *filter, const struct json *root,
-    const struct collection *collection, struct error *err)
+    const struct http_request *request, const struct collection *collection,
+    struct error *err)
 {
-	int has = api_member(&filter->json, root, "filter", JSON_OBJECT, err);
 	size_t n;
 	const struct db_field *fields = collection_fields(collection, &n);
 
+	if (read_limit(filter, request, err))
+		return -1;
+	int has = api_member(&filter->json, root, "filter", JSON_OBJECT, err);
 	if (has <= 0)
 		return has;
 	filter->filter = filter_new(&filter->json, fields, n, err);
@@ -68,12 +91,48 @@ int
 api_filter_narrow(struct api_filter *filter, const struct collection *collection,
     struct db_txn *txn, struct error *err)
 {
-	filter->snapshot = store_acquire(collection_store(collection));
-	int more = begin_walk(filter, collection, txn, err) == 0 ? 1 : -1;
-	while (more > 0)
+	int more = 1;
+
+	if (!filter->filter || (filter->rows && !filter->walk))
+		return 0;
+	if (filter->walk) {
 		more = filter_walk_narrow(filter->walk, err);
-	end_finding(filter);
+	} else {
+		filter->snapshot = store_acquire(collection_store(collection));
+		more = begin_walk(filter, collection, txn, err) == 0 ? 1 : -1;
+	}
+	if (more <= 0)
+		end_finding(filter);
 	return more;
+}
+
+/* The keys that have no index, behind a text. */
+static void
+print_keys(struct text *out, const struct filter_cost *cost)
+{
+	for (size_t i = 0; i < cost->n_keys; i++)
+		text_printf(out, "%s%.40s", i > 0 ? ", " : "", cost->keys[i]);
+}
+
+int
+api_filter_in_time(const struct api_filter *filter, const struct http_request *request,
+    struct error *err)
+{
+	if (api_wanted(request, err))
+		return -1;
+	if (clock_since(request->start_ns) < filter->limit_s)
+		return 0;
+	struct text keys = {0};
+	print_keys(&keys, &filter->cost);
+	error_set(err, ERR_UNAVAILABLE,
+	    "filter: expected to be done within %.0f s (filter_timeout_s, or timeout "
+	    "of "
+	    "the request)%s%s",
+	    filter->limit_s,
+	    keys.n > 0 ? "; an index would help with " : "; ask for less at once",
+	    keys.n > 0 && !keys.failed ? keys.bytes : "");
+	text_free(&keys);
+	return -1;
 }
 
 static int
@@ -98,7 +157,7 @@ take_step(struct pool_task *task, unsigned worker)
 	struct http_request *request = filter->request;
 	struct api *api = request->context;
 	uint64_t start_ns = clock_ns();
-	int more = api_wanted(request, &filter->err) == 0 ? 1 : -1;
+	int more = api_filter_in_time(filter, request, &filter->err) == 0 ? 1 : -1;
 
 	if (more > 0 && !filter->walk)
 		more = begin(filter);

@@ -17,8 +17,9 @@
  * api_filter_holds of each.
  *
  * Indexes are asked and payloads are read in steps.  Between them, and before the
- * first, the worker serves others, and a request for whose answer nobody waits any more
- * ends there.
+ * first, the worker serves others, and a request for whose answer nobody waits any
+ * more, or that has taken too long, ends there: its transaction keeps the store from
+ * using pages again that are freed meanwhile.
  *
  * Part of a request's state, owner only.  Start from {0}.
  */
@@ -31,6 +32,7 @@ struct api_filter {
 	struct filter_cost cost;
 	struct error err; /* of api_filter_find */
 	double find_s;    /* what that took */
+	double limit_s;   /* from the beginning of the request on */
 
 	/* The rest is its own. */
 	uint64_t operation;   /* the last one that the transaction has seen */
@@ -44,10 +46,12 @@ struct api_filter {
 	uint64_t start_ns;
 };
 
-/* Read `filter` of a request for a collection, if it is there.  As filter_new; the
- * error names the filter. */
+/* Read `filter` of a request for a collection, if it is there, and how long it may
+ * take: filter_timeout_s, or the request's `timeout` if that is less.  As filter_new;
+ * the error names the filter, or the timeout. */
 int api_filter_read(struct api_filter *filter, const struct json *root,
-    const struct collection *collection, struct error *err);
+    const struct http_request *request, const struct collection *collection,
+    struct error *err);
 void api_filter_free(struct api_filter *filter);
 
 /* Find the rows, then go on with the request in `next`, on a worker, perhaps before
@@ -57,10 +61,16 @@ void api_filter_find(struct api_filter *filter, const struct collection *collect
     struct http_request *request,
     void (*next)(struct pool_task *task, unsigned worker));
 
-/* Of a filter that is there: rows := what indexes leave, a superset of those that match
- * in the transaction.  As filter_walk_new. */
+/* A step towards rows := what indexes leave, a superset of those that match in the
+ * transaction: 1 = go on with the same, 0 = they are found, or there is no filter; -1
+ * as filter_walk_new. */
 int api_filter_narrow(struct api_filter *filter, const struct collection *collection,
     struct db_txn *txn, struct error *err);
+
+/* 0 while somebody waits for what the filter is for and it has not taken too long; else
+ * ERR_UNAVAILABLE, with the keys that payloads are read for. */
+int api_filter_in_time(const struct api_filter *filter,
+    const struct http_request *request, struct error *err);
 
 /* Whether a point that was among the rows still matches, as this transaction sees the
  * record of one of its rows: 1, 0, -1.  Without a filter every point does. */

@@ -344,7 +344,7 @@ read_filter(struct queries *q, struct api_query *query, struct error *err)
 			query->filter = &q->filters[i];
 	if (query->filter)
 		return 0;
-	if (api_filter_read(filter, &query->root, q->collection, err))
+	if (api_filter_read(filter, &query->root, q->request, q->collection, err))
 		return -1;
 	q->n_filters++;
 	query->filter = filter;

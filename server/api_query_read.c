@@ -94,51 +94,15 @@ read_recommend(struct api_query *query)
 	return 0;
 }
 
-/* What only searches of one form have. */
-static const char *const own_members[][4] = {
-    [API_QUERY_NEW] = {"query", "using"},
-    [API_QUERY_OLD] = {"vector"},
-    [API_QUERY_RECOMMEND] = {"positive", "negative", "strategy", "using"},
+#define IN_EVERY_FORM                                                               \
+	"filter", "limit", "offset", "with_payload", "with_vector", "with_vectors", \
+	    "score_threshold", "params", NULL
+static const char *const members[][13] = {
+    [API_QUERY_NEW] = {"query", "using", IN_EVERY_FORM},
+    [API_QUERY_OLD] = {"vector", IN_EVERY_FORM},
+    [API_QUERY_RECOMMEND] = {"positive", "negative", "strategy", "using",
+	IN_EVERY_FORM},
 };
-static const char *const own_names[] = {
-    [API_QUERY_NEW] = "query, using",
-    [API_QUERY_OLD] = "vector",
-    [API_QUERY_RECOMMEND] = "positive, negative, strategy, using",
-};
-
-static int
-check_members(const struct api_query *query, struct error *err)
-{
-	const char *const *own = own_members[query->form];
-	static const char *const known[] = {"limit", "offset", "score_threshold",
-	    "params", "with_payload", "with_vector", "with_vectors", "filter"};
-	static const char *const not_served[] = {
-	    "prefetch", "lookup_from", "shard_key", "group_by"};
-	struct json_walk walk = json_walk(&query->root);
-
-	while (json_next(&walk)) {
-		bool fine =
-		    walk.value.type == JSON_NULL ||
-		    (walk.value.type == JSON_ARRAY && json_count(&walk.value) == 0);
-		for (size_t i = 0; i < 4 && own[i] && !fine; i++)
-			fine = json_equals(&walk.key, own[i]);
-		for (size_t i = 0; i < sizeof known / sizeof *known && !fine; i++)
-			fine = json_equals(&walk.key, known[i]);
-		if (fine)
-			continue;
-		for (size_t i = 0; i < sizeof not_served / sizeof *not_served; i++) {
-			if (json_equals(&walk.key, not_served[i]))
-				return error_set(err, ERR_UNSUPPORTED,
-				    "%s is not served", not_served[i]);
-		}
-		return error_set(err, ERR_INPUT,
-		    "expected %s, filter, limit, offset, with_payload, with_vector, "
-		    "score_threshold, params; not %.*s",
-		    own_names[query->form], walk.key.len < 60 ? (int)walk.key.len : 60,
-		    walk.key.text);
-	}
-	return 0;
-}
 
 int
 api_query_read(struct api_query *query, const struct json *root,
@@ -146,7 +110,7 @@ api_query_read(struct api_query *query, const struct json *root,
 {
 	query->form = form;
 	query->root = *root;
-	if (check_members(query, err) || read_limits(query, config, err) ||
+	if (api_members(root, members[form], err) || read_limits(query, config, err) ||
 	    api_select_read(&query->select, root, err))
 		return -1;
 	return form == API_QUERY_NEW   ? read_new(query, err)

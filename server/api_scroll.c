@@ -17,7 +17,7 @@
  * full.  So a page costs what it walks over, not what the collection has.
  */
 #define LIMIT_DEFAULT 10
-#define LOOK_IDS 64 /* between looks at the clock */
+#define LOOK_IDS 8 /* between looks at the clock */
 
 struct scroll {
 	struct collection *collection;
@@ -130,6 +130,16 @@ add_points(struct scroll *scroll, const struct api *api, struct error *err)
 	return 1;
 }
 
+/* Of the filter, and then of the page: 1 = go on, 0 = it is done, -1. */
+static int
+take_step(struct scroll *scroll, const struct api *api, struct error *err)
+{
+	int more =
+	    api_filter_narrow(&scroll->filter, scroll->collection, scroll->txn, err);
+
+	return more != 0 ? more : add_points(scroll, api, err);
+}
+
 static int
 finish(struct http_request *request, struct scroll *scroll, struct error *err)
 {
@@ -160,11 +170,11 @@ walk(struct pool_task *task, unsigned worker)
 	struct scroll *scroll = request->state;
 	struct error err;
 	uint64_t start_ns = clock_ns();
-	int more = api_wanted(request, &err) == 0 ? 1 : -1;
+	int more = api_filter_in_time(&scroll->filter, request, &err) == 0 ? 1 : -1;
 	(void)worker;
 
 	while (more > 0 && clock_since(start_ns) < API_STEP_S)
-		more = add_points(scroll, request->context, &err);
+		more = take_step(scroll, request->context, &err);
 	if (more > 0)
 		http_continue(request, walk);
 	else if (more < 0 || finish(request, scroll, &err))
@@ -175,13 +185,14 @@ static int
 read_page(struct scroll *scroll, const struct json *root, const struct config *config,
     struct error *err)
 {
+	static const char *const members[] = {"limit", "offset", "filter", "order_by",
+	    "with_payload", "with_vector", "with_vectors", NULL};
 	struct json value;
 
 	scroll->limit = LIMIT_DEFAULT;
 	scroll->select.payload = true;
-	if (json_member(root, "shard_key", &value) && value.type != JSON_NULL)
-		return error_set(err, ERR_UNSUPPORTED, "shard_key is not served");
-	if (api_order_read(&scroll->order, root, err))
+	if (api_members(root, members, err) ||
+	    api_order_read(&scroll->order, root, err))
 		return -1;
 	if (json_member(root, "limit", &value) && value.type != JSON_NULL &&
 	    api_count(
@@ -209,12 +220,8 @@ prepare(struct http_request *request, struct scroll *scroll, struct error *err)
 	scroll->collection = api_collection_now(request, &scroll->txn, err);
 	if (!scroll->collection ||
 	    api_select_check(&scroll->select, scroll->collection, err) ||
-	    api_filter_read(&scroll->filter, &root, scroll->collection, err))
-		return -1;
-	if (api_order_begin(&scroll->order, scroll->collection, scroll->txn, err))
-		return -1;
-	if (scroll->filter.filter &&
-	    api_filter_narrow(&scroll->filter, scroll->collection, scroll->txn, err))
+	    api_filter_read(&scroll->filter, &root, request, scroll->collection, err) ||
+	    api_order_begin(&scroll->order, scroll->collection, scroll->txn, err))
 		return -1;
 	return api_coder_init(&scroll->coder, api, scroll->collection, NULL, err);
 }

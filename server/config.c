@@ -55,6 +55,9 @@ static const struct key keys[] = {
 	"N  requests being answered; more get 429"},
     {"request_timeout_s", NUMBER, AT(request_timeout_s), "60", 1, 86400,
 	"N  to receive a whole request, and to send its answer"},
+    {"filter_timeout_s", NUMBER, AT(filter_timeout_s), "60", 1, 86400,
+	"N  for a request until its filters have found their rows, or a page its "
+	"points"},
     {"idle_timeout_s", NUMBER, AT(idle_timeout_s), "60", 1, 86400,
 	"N  without a request on an open connection"},
     {"stop_timeout_s", NUMBER, AT(stop_timeout_s), "10", 0, 3600,

@@ -35,6 +35,7 @@ struct config {
 	uint64_t max_connections;
 	uint64_t max_in_flight; /* requests being answered */
 	uint64_t request_timeout_s;
+	uint64_t filter_timeout_s;
 	uint64_t idle_timeout_s;
 	uint64_t stop_timeout_s;
 	uint64_t max_points_per_request;

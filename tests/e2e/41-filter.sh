@@ -39,6 +39,11 @@ deep=$(printf '{"must":[%.0s' {1..10000})$(printf ']}%.0s' {1..10000})
 filter "10,000 clauses in one another" 400 "nesting" "$deep"
 wide=$(printf '{"key":"a","match":{"value":1}},%.0s' {1..10000})
 filter "10,000 conditions" 413 "1024" "{\"must\":[${wide%,}]}"
+expect "a filter that is misspelt" 400 "expected filter" POST $C/points/count '{"filtr":{}}'
+for route in count scroll; do
+	expect "shards" 501 'shard_key' POST $C/points/$route '{"shard_key":"a"}'
+done
+expect "a filter that is misspelt" 400 'filter, order_by' POST $C/points/scroll '{"filtr":{}}'
 expect "nothing is gone" 200 '"count":3' POST $C/points/count
 expect "past the end" 200 '"points":[]' POST $Q '{"query":[1,0,0,0],"offset":10000,"limit":10000}'
 expect "past the end" 200 '"points":[],"next_page_offset":null' POST $C/points/scroll '{"offset":4}'

@@ -374,6 +374,20 @@ def check_hang_up():
     same(ask("POST", "/collections/long/points/count")["count"], 5000)
 
 
+def check_timeout():
+    """A filter that takes longer than asked for is ended, and the answer names its keys."""
+    make("late")
+    put("late", [{"id": i, "vector": vector(), "payload": {"text": "x" * 4000}} for i in range(4000)])
+    slow = {"should": [{"key": "text", "match": {"text": f"y{i}"}} for i in range(1000)]}
+    for route, body in (("count", {}), ("query", {"query": vector()}), ("scroll", {}), ("delete", {})):
+        start = time.time()
+        answer = ask("POST", f"/collections/late/points/{route}?timeout=1", {"filter": slow, **body}, 503)
+        same("filter_timeout_s" in answer["status"]["error"] and "text" in answer["status"]["error"], True, answer)
+        assert time.time() - start >= 1
+    same(ask("POST", "/collections/late/points/count")["count"], 4000)
+    ask("POST", "/collections/late/points/count?timeout=0", {"filter": slow}, 400)
+
+
 def check_turns(most):
     make("turns")
     put("turns", [{"id": i, "vector": vector(), "payload": {"n": i}} for i in range(5000)])
@@ -408,5 +422,6 @@ check_passages()
 check_scroll_while_writing()
 kept_points = check_delete_while_writing(False) + check_delete_while_writing(True)
 check_hang_up()
+check_timeout()
 print(f"SEED={seed}: {checks} checks; {some_filters} filters took some points and left some; {kept_points} points kept")
 sys.exit(0 if checks > 1600 else 1)

@@ -6,6 +6,7 @@
  *  - of a point with passages its first row's payload counts, whichever row was hit;
  *  - a request that nobody waits for ends between two steps, and a failed allocation
  *    ends it wherever it is, with nothing left behind;
+ *  - it ends after filter_timeout_s, or the request's own timeout, too;
  *  - what filters have cost is told once a key, only where payloads had to be read.
  */
 #include <semaphore.h>
@@ -18,6 +19,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "server/api_filter.h"
 #include "tests/support/guard.h"
 #include "tests/support/rig.h"
@@ -31,9 +33,11 @@ static const uint8_t wire[8] = {1, 2, 3, 4, 5, 6, 7, 8};
 
 /* A server with one worker, as far as it is asked here; and a request. */
 static struct rig rig;
+static struct config config;
 static struct api api;
 static struct collection *c;
 static struct http_request request;
+static char no_query[] = "";
 static struct api_filter filter;
 static sem_t done;
 
@@ -45,9 +49,11 @@ setup(void **state)
 
 	rig_open(&rig, rig_new_dir(), 0);
 	c = rig_create(&rig, &settings);
-	api = (struct api){.db = rig.db, .pool = pool_new(1, &err)};
+	config = (struct config){.filter_timeout_s = 60};
+	api = (struct api){.config = &config, .db = rig.db, .pool = pool_new(1, &err)};
 	assert_non_null(api.pool);
-	request = (struct http_request){.context = &api};
+	request = (struct http_request){
+	    .context = &api, .query = no_query, .start_ns = clock_ns()};
 	sem_init(&done, 0, 0);
 	return 0;
 }
@@ -90,7 +96,7 @@ read_filter(const char *text)
 	struct error err;
 
 	assert_int_equal(json_check(&root, text, strlen(text), &err), 0);
-	assert_int_equal(api_filter_read(&filter, &root, c, &err), 0);
+	assert_int_equal(api_filter_read(&filter, &root, &request, c, &err), 0);
 }
 
 static void
@@ -303,6 +309,51 @@ test_given_up_among_indexes(void **state)
 	free(text);
 }
 
+/* The filter by_a of a request that began so many seconds ago. */
+static void
+find_late(uint64_t seconds, const char *query)
+{
+	char text[40];
+
+	snprintf(text, sizeof text, "%s", query);
+	request.query = text;
+	request.start_ns = clock_ns() - seconds * UINT64_C(1000000000);
+	read_filter(by_a);
+	find();
+	assert_null(filter.txn);
+}
+
+/* Indexes and payloads are read in steps, and what they have found so far is let go. */
+static void
+test_too_late(void **state)
+{
+	(void)state;
+	struct json root;
+	struct error err;
+
+	put(1, "{\"a\":1}", 0);
+	find_late(50, "");
+	assert_int_equal(filter.err.code, ERR_NONE);
+	api_filter_free(&filter);
+	find_late(61, "timeout=70");
+	assert_int_equal(filter.err.code, ERR_UNAVAILABLE);
+	assert_non_null(strstr(filter.err.text, " 60 s (filter_timeout_s"));
+	api_filter_free(&filter);
+	find_late(8, "wait=true&timeout=7");
+	assert_int_equal(filter.err.code, ERR_UNAVAILABLE);
+	assert_non_null(strstr(filter.err.text, " 7 s "));
+	api_filter_free(&filter);
+
+	char query[] = "timeout=1.5&wait=true";
+	request.query = query;
+	assert_int_equal(json_check(&root, by_a, strlen(by_a), &err), 0);
+	assert_int_equal(api_filter_read(&filter, &root, &request, c, &err), -1);
+	assert_int_equal(err.code, ERR_INPUT);
+	assert_non_null(strstr(err.text, "not 1.5"));
+	assert_null(strstr(err.text, "wait"));
+	api_filter_free(&filter);
+}
+
 static void
 test_allocations(void **state)
 {
@@ -315,7 +366,7 @@ test_allocations(void **state)
 	for (long k = 1;; k++) {
 		assert_true(k < 100);
 		array_fail_at(k);
-		int rc = api_filter_read(&filter, &root, c, &err);
+		int rc = api_filter_read(&filter, &root, &request, c, &err);
 		if (rc == 0) {
 			find();
 			rc = filter.err.code == ERR_NONE ? 0 : -1;
@@ -367,6 +418,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_given_up, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		test_given_up_among_indexes, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_too_late, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_allocations, setup, teardown),
 	    cmocka_unit_test(test_notes),
 	};

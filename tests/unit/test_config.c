@@ -52,6 +52,7 @@ test_defaults(void **state)
 	assert_int_equal(config.max_body_bytes, 32 << 20);
 	assert_int_equal(config.max_connections, 1024);
 	assert_int_equal(config.request_timeout_s, 60);
+	assert_int_equal(config.filter_timeout_s, 60);
 	assert_int_equal(config.max_points_per_request, 10000);
 	assert_int_equal(config.max_text_bytes, 64 << 10);
 	assert_int_equal(config.max_texts_bytes, 256 << 20);
