@@ -52,7 +52,7 @@ for program in "$obj"/tests/unit/test_* "$obj"/tests/property/prop_*; do
 	case $program in *.o | *.d | *'*') continue ;; esac
 	run "${program#"$obj"/}" "$program"
 done
-for script in 16-stress 40-race; do
+for script in 16-stress 40-race 44-progressive; do
 	run "tests/e2e/$script.sh" env BIN="$obj" OBJ="$obj" SAN=thread bash "tests/e2e/$script.sh"
 done
 echo "$passed passed, $failed failed"
