@@ -17,8 +17,9 @@ thread_init(struct flat_thread *t)
 	    array_new_aligned((size_t)FLAT_BATCH_MAX * FLAT_STRIDE, sizeof *t->dots);
 	t->some_dots = array_new_aligned(STORE_CHUNK_ROWS, sizeof *t->some_dots);
 	t->found = array_new_aligned(STORE_CHUNK_ROWS, sizeof *t->found);
+	t->listed = array_new(FLAT_LISTED_MAX, sizeof *t->listed);
 	t->work = array_new_aligned(DISTANCE_WORK_BYTES, 1);
-	return t->dots && t->some_dots && t->found && t->work ? 0 : -1;
+	return t->dots && t->some_dots && t->found && t->listed && t->work ? 0 : -1;
 }
 
 struct flat_scratch *
@@ -75,6 +76,7 @@ flat_scratch_free(struct flat_scratch *scratch)
 		free(scratch->threads[t].dots);
 		free(scratch->threads[t].some_dots);
 		free(scratch->threads[t].found);
+		free(scratch->threads[t].listed);
 		free(scratch->threads[t].work);
 	}
 	if (!scratch->beside)
@@ -185,22 +187,33 @@ thread_number(void)
 #endif
 }
 
+/* Chunks first .. end - 1 of all parts. */
+static void
+scan_chunks(struct flat_scratch *s, struct flat_thread *t, size_t first, size_t end)
+{
+	for (size_t part = 0; part < s->snapshot->n_parts; part++) {
+		for (size_t at = first; s->n_sparse < s->n && at < end; at++)
+			flat_scan_chunk(s, part, at, t);
+		for (size_t i = 0; s->n_sparse > 0 && i < s->n; i++)
+			if (s->sparse[i])
+				flat_scan_few(s, part, i, first, end, t);
+	}
+}
+
 /* Chunks as they come: a thread that the system holds up delays nobody. */
 static void
 scan_on(struct flat_scratch *s, struct flat_thread *t, flat_enough *enough, void *arg)
 {
-	const struct store_snapshot *snapshot = s->snapshot;
-	/* Of few queries a chunk is soon done. */
-	const size_t n = s->n > 4 ? 1 : 4;
+	const size_t n_chunks = s->snapshot->n_chunks;
+	/* Of few queries, or rows, a chunk is soon done. */
+	const size_t n = s->n_sparse == s->n ? 32 : s->n > 4 ? 1 : 4;
 
 	do {
-		size_t at = atomic_fetch_add(&s->next, n), end = at + n;
-		for (; at < end && at < snapshot->n_chunks; at++)
-			for (size_t part = 0; part < snapshot->n_parts; part++)
-				if (snapshot->parts[part].chunks[at])
-					flat_scan_chunk(s, part, at, t);
-		if (at < end)
+		size_t first = atomic_fetch_add(&s->next, n);
+		if (first >= n_chunks)
 			return;
+		size_t end = first + n < n_chunks ? first + n : n_chunks;
+		scan_chunks(s, t, first, end);
 	} while (!enough || !enough(arg));
 }
 

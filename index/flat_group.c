@@ -28,9 +28,11 @@ is_sparse(const struct row_set *rows, size_t n_slots)
 static void
 choose_queries(struct flat_scratch *s)
 {
+	s->n_sparse = 0;
 	for (size_t i = 0; i < s->n; i++) {
 		const struct flat_search *search = &s->searches[i];
 		s->sparse[i] = is_sparse(search->rows, s->snapshot->n_slots);
+		s->n_sparse += s->sparse[i];
 		for (size_t p = 0; p < s->snapshot->n_parts; p++) {
 			const struct store_part *part = &s->snapshot->parts[p];
 			const size_t at = p * s->n + i;

@@ -14,11 +14,15 @@
  * the same few lines of the first-level cache. */
 #define FLAT_STRIDE (STORE_CHUNK_ROWS + DISTANCE_ROWS)
 
+#define FLAT_LISTED_MAX (2 * STORE_CHUNK_ROWS)
+
 /* What a thread works with. */
 struct flat_thread {
 	int32_t *dots;      /* (FLAT_BATCH_MAX, FLAT_STRIDE) */
 	int32_t *some_dots; /* (STORE_CHUNK_ROWS) */
 	struct hit *found;  /* (STORE_CHUNK_ROWS) */
+	uint32_t *listed; /* (FLAT_LISTED_MAX): slots that a search is still to meet */
+	size_t n_listed;
 	void *work;         /* DISTANCE_WORK_BYTES */
 	struct heap *heaps; /* (n searches), of the pass that steps */
 };
@@ -51,6 +55,7 @@ struct flat_scratch {
 	size_t active;      /* threads that take part */
 	struct flat_part parts[STORE_PARTS_MAX];
 	bool *sparse; /* (n): of few rows */
+	size_t n_sparse;
 
 	/* (parts, n): the query that meets every row: the search's own, or one of
 	 * `coarse`. */
@@ -78,8 +83,13 @@ bool flat_grow(void *array, size_t n, size_t size);
  * passed over.  ERR_MEMORY. */
 int flat_group_searches(struct flat_scratch *scratch, struct error *err);
 
-/* One chunk of a part against every query, by one thread. */
+/* One chunk of a part against every query of a group, by one thread. */
 void flat_scan_chunk(
     struct flat_scratch *scratch, size_t part, size_t chunk, struct flat_thread *t);
+
+/* The rows that a search of few has in chunks first .. end - 1 of a part, by one
+ * thread. */
+void flat_scan_few(struct flat_scratch *scratch, size_t part, size_t search,
+    size_t first, size_t end, struct flat_thread *t);
 
 #endif /* INDEX_FLAT_INTERNAL_H */

@@ -62,20 +62,21 @@ live_rows(uint16_t *live, const struct flat_search *search, const struct piece *
 	return live;
 }
 
-/* list := the rows of a piece that count, ascending; *n_blocks := those that have any.
- */
+/* list := the slots of a piece's rows that count, ascending; *n_blocks := the blocks
+ * that have any. */
 static size_t
-list_rows(uint16_t list[STORE_CHUNK_ROWS], size_t *n_blocks, const struct piece *p,
+list_rows(uint32_t list[STORE_CHUNK_ROWS], size_t *n_blocks, const struct piece *p,
     const uint16_t *live)
 {
+	const size_t first = p->first_row + p->begin * DISTANCE_ROWS;
 	size_t n = 0;
 
 	*n_blocks = 0;
 	for (size_t b = 0; b < p->end - p->begin; b++) {
 		*n_blocks += live[b] != 0;
 		for (uint32_t rest = live[b]; rest; rest &= rest - 1)
-			list[n++] =
-			    (uint16_t)(b * DISTANCE_ROWS + (size_t)__builtin_ctz(rest));
+			list[n++] = (uint32_t)(first + b * DISTANCE_ROWS +
+					       (size_t)__builtin_ctz(rest));
 	}
 	return n;
 }
@@ -110,74 +111,92 @@ struct few {
 	uint8_t *codes;
 };
 
-/* Row j of few := a row of the piece, while the codes of another are fetched. */
-static void
-bring(struct few *few, size_t j, const struct piece *p, size_t row, size_t next)
+static const struct store_chunk *
+chunk_of(const struct store_part *part, uint32_t slot)
 {
-	const size_t block_bytes = distance_block_bytes(p->part->shape);
-	const uint8_t *from = codes_of(p) + row / DISTANCE_ROWS * block_bytes;
-	const uint8_t *fetched = codes_of(p) + next / DISTANCE_ROWS * block_bytes;
-	const struct distance_rows rows = rows_of(p, NULL);
+	return part->chunks[slot / STORE_CHUNK_ROWS];
+}
 
-	from += 4 * (row % DISTANCE_ROWS);
+/* The codes of a slot's block. */
+static const uint8_t *
+block_of(const struct store_part *part, uint32_t slot)
+{
+	return chunk_of(part, slot)->codes + slot % STORE_CHUNK_ROWS / DISTANCE_ROWS *
+						 distance_block_bytes(part->shape);
+}
+
+/* Row j of few := that in a slot, while another is fetched. */
+static void
+bring(struct few *few, size_t j, const struct store_part *part, uint32_t slot,
+    uint32_t next)
+{
+	const size_t block_bytes = distance_block_bytes(part->shape);
+	const struct store_chunk *chunk = chunk_of(part, slot);
+	const uint8_t *from = block_of(part, slot) + 4 * (slot % DISTANCE_ROWS);
+	const uint8_t *fetched = block_of(part, next);
+	const size_t row = slot % STORE_CHUNK_ROWS;
+
+	__builtin_prefetch(chunk_of(part, next)->factor + next % STORE_CHUNK_ROWS);
 	for (size_t w = 0; w < block_bytes; w += 64) {
 		__builtin_prefetch(fetched + w);
 		memcpy(few->codes + 4 * j + w, from + w, 4);
 	}
-	few->factor[j] = rows.factor[row];
-	if (rows.norm2)
-		few->norm2[j] = rows.norm2[row];
-	if (rows.place)
-		few->place[j] = rows.place[row];
+	few->factor[j] = chunk->factor[row];
+	if (chunk->norm2)
+		few->norm2[j] = chunk->norm2[row];
+	if (chunk->place)
+		few->place[j] = chunk->place[row];
 }
 
-/* Rows of a piece, of which hardly any two are in one block. */
+/* The listed rows, of which hardly any two are in one block. */
 static void
-scan_few(const struct flat_scratch *scratch, struct flat_thread *t, size_t i,
-    const struct distance_query *q, const struct piece *p, const uint16_t *list,
-    size_t n)
+scan_listed(
+    const struct flat_scratch *scratch, struct flat_thread *t, size_t i, size_t number)
 {
+	const struct store_part *part = &scratch->snapshot->parts[number];
+	const struct distance_query *q = &scratch->searches[i].query[number];
 	struct few few = {.codes = t->work};
 	struct heap *heap = &t->heaps[i];
 
-	for (size_t begin = 0, m; begin < n; begin += m) {
-		m = n - begin < DISTANCE_ROWS ? n - begin : DISTANCE_ROWS;
+	for (size_t begin = 0, m; begin < t->n_listed; begin += m) {
+		const uint32_t *slots = t->listed + begin;
+		const size_t left = t->n_listed - begin;
+		m = left < DISTANCE_ROWS ? left : DISTANCE_ROWS;
 		for (size_t j = 0; j < m; j++)
-			bring(&few, j, p, list[begin + j],
-			    list[begin + j + 1 < n ? begin + j + 1 : begin + j]);
+			bring(&few, j, part, slots[j], slots[j + 1 < left ? j + 1 : j]);
 		const uint16_t live = (uint16_t)((1u << m) - 1);
+		const struct store_chunk *any = chunk_of(part, *slots);
 		const struct distance_rows rows = {&live, few.factor,
-		    p->chunk->norm2 ? few.norm2 : NULL,
-		    p->chunk->place ? few.place : NULL};
+		    any->norm2 ? few.norm2 : NULL, any->place ? few.place : NULL};
 		distance_dots(scratch->kernel, t->some_dots, q, few.codes, 1);
 		size_t found = distance_select(scratch->kernel, t->found, t->some_dots,
 		    q, &rows, 1, NULL, heap_threshold(heap));
-		for (size_t j = 0; j < found; j++) {
-			size_t row = list[begin + t->found[j].slot] + p->first_row +
-				     p->begin * DISTANCE_ROWS;
-			heap_push(heap, (struct hit){t->found[j].score, (uint32_t)row});
-		}
+		for (size_t j = 0; j < found; j++)
+			heap_push(heap,
+			    (struct hit){t->found[j].score, slots[t->found[j].slot]});
 	}
+	t->n_listed = 0;
 }
 
 /* To bring so many rows together takes as long as to meet a block. */
 #define ROWS_A_BLOCK 4
 
-/* The whole codes of a piece's rows against the query of search i; blocks without a row
- * that counts are passed over. */
+/* The whole codes of a piece's rows against the query of search i: blocks that have
+ * one, or, if they have few, the rows are listed for scan_listed. */
 static void
 scan_some(const struct flat_scratch *scratch, struct flat_thread *t, size_t i,
     size_t part, const struct piece *p, const uint16_t *live)
 {
 	const struct distance_query *q = &scratch->searches[i].query[part];
-	uint16_t list[STORE_CHUNK_ROWS];
-	size_t n_blocks, n = list_rows(list, &n_blocks, p, live);
-	size_t together = n / ROWS_A_BLOCK + n / DISTANCE_ROWS + 1;
+	size_t n_blocks, n = list_rows(t->listed + t->n_listed, &n_blocks, p, live);
 
-	if (n_blocks > together)
-		scan_few(scratch, t, i, q, p, list, n);
-	else
+	if (n_blocks <= n / ROWS_A_BLOCK + n / DISTANCE_ROWS) {
 		scan_blocks(scratch, t, i, q, p, live);
+		return;
+	}
+	t->n_listed += n;
+	if (t->n_listed > FLAT_LISTED_MAX - STORE_CHUNK_ROWS)
+		scan_listed(scratch, t, i, part);
 }
 
 /* Plane 0 of a chunk has met a coarse query: the whole codes of what survives. */
@@ -195,8 +214,10 @@ scan_survivors(const struct flat_scratch *scratch, struct flat_thread *t, size_t
 		uint32_t row = t->found[j].slot;
 		survivors[row / DISTANCE_ROWS] |= (uint16_t)(1u << row % DISTANCE_ROWS);
 	}
-	if (n > 0)
+	if (n > 0) {
 		scan_some(scratch, t, i, part, p, survivors);
+		scan_listed(scratch, t, i, part);
+	}
 }
 
 /* dots (batch.n, FLAT_STRIDE) := of the chunk's blocks, which are those of the piece,
@@ -220,32 +241,30 @@ meet(const struct flat_scratch *scratch, struct flat_thread *t,
 		    g->batch.queries[j], blocks, p->end);
 }
 
-/* What is read first of the chunk that comes next (NULL is fine): where few rows of
- * each count, to wait for it takes a while. */
-static void
-fetch_chunk(const struct store_chunk *chunk)
+static struct piece
+piece_of(const struct store_snapshot *snapshot, size_t part, size_t at)
 {
-	for (size_t at = 0; at < sizeof *chunk; at += 64)
-		__builtin_prefetch((const uint8_t *)chunk + at);
+	const size_t rows_left = snapshot->n_slots - at * STORE_CHUNK_ROWS;
+	const size_t n_blocks = (rows_left + DISTANCE_ROWS - 1) / DISTANCE_ROWS;
+
+	return (struct piece){
+	    .part = &snapshot->parts[part],
+	    .chunk = snapshot->parts[part].chunks[at],
+	    .first_row = at * STORE_CHUNK_ROWS,
+	    .end = n_blocks < STORE_CHUNK_BLOCKS ? n_blocks : STORE_CHUNK_BLOCKS,
+	};
 }
 
 void
 flat_scan_chunk(
     struct flat_scratch *scratch, size_t part, size_t at, struct flat_thread *t)
 {
-	const struct store_snapshot *snapshot = scratch->snapshot;
 	const struct flat_part *groups = &scratch->parts[part];
-	const size_t rows_left = snapshot->n_slots - at * STORE_CHUNK_ROWS;
-	const size_t n_blocks = (rows_left + DISTANCE_ROWS - 1) / DISTANCE_ROWS;
-	const struct piece p = {
-	    .part = &snapshot->parts[part],
-	    .chunk = snapshot->parts[part].chunks[at],
-	    .first_row = at * STORE_CHUNK_ROWS,
-	    .end = n_blocks < STORE_CHUNK_BLOCKS ? n_blocks : STORE_CHUNK_BLOCKS,
-	};
+	const struct piece p = piece_of(scratch->snapshot, part, at);
 	uint16_t words[STORE_CHUNK_BLOCKS];
 
-	fetch_chunk(at + 1 < snapshot->n_chunks ? p.part->chunks[at + 1] : NULL);
+	if (!p.chunk)
+		return;
 	for (size_t n = groups->first; n < groups->first + groups->n; n++) {
 		const struct flat_group *g = &scratch->groups[n];
 		meet(scratch, t, g, &p);
@@ -262,8 +281,54 @@ flat_scan_chunk(
 				    scratch, t, i, q, &p, dots, live, &p.chunk->bounds);
 		}
 	}
-	for (size_t i = 0; i < scratch->n; i++)
-		if (scratch->sparse[i])
-			scan_some(scratch, t, i, part, &p,
-			    live_rows(words, &scratch->searches[i], &p));
+}
+
+/* Whether a set has a row in a chunk. */
+static bool
+has_rows(const struct row_set *rows, size_t chunk)
+{
+	const size_t first = chunk * STORE_CHUNK_BLOCKS;
+	unsigned any = 0;
+
+	for (size_t w = 0; first < rows->n_words && w < STORE_CHUNK_BLOCKS; w++)
+		any |= rows->words[first + w];
+	return any != 0;
+}
+
+/* The next chunk from `at` on, before end, in which the search has rows; end: none. */
+static size_t
+next_chunk(const struct flat_search *search, const struct store_part *part, size_t at,
+    size_t end)
+{
+	while (at < end && !(part->chunks[at] && has_rows(search->rows, at)))
+		at++;
+	return at;
+}
+
+/* What is read first of a chunk: where few rows of each count, to wait for it takes a
+ * while. */
+static void
+fetch_chunk(const struct store_chunk *chunk)
+{
+	for (size_t at = 0; at < sizeof *chunk; at += 64)
+		__builtin_prefetch((const uint8_t *)chunk + at);
+}
+
+void
+flat_scan_few(struct flat_scratch *scratch, size_t number, size_t i, size_t first,
+    size_t end, struct flat_thread *t)
+{
+	const struct flat_search *search = &scratch->searches[i];
+	const struct store_part *part = &scratch->snapshot->parts[number];
+	uint16_t words[STORE_CHUNK_BLOCKS];
+
+	for (size_t at = next_chunk(search, part, first, end), next; at < end;
+	     at = next) {
+		const struct piece p = piece_of(scratch->snapshot, number, at);
+		next = next_chunk(search, part, at + 1, end);
+		if (next < end)
+			fetch_chunk(part->chunks[next]);
+		scan_some(scratch, t, i, number, &p, live_rows(words, search, &p));
+	}
+	scan_listed(scratch, t, i, number);
 }

@@ -26,6 +26,25 @@ fail:
 	return NULL;
 }
 
+#define AHEAD 8 /* chunks that are fetched: each lies elsewhere */
+
+static void
+fetch_live(const struct store_chunk *chunk)
+{
+	const uint8_t *live = (const uint8_t *)chunk->live;
+
+	for (size_t at = 0; at < sizeof chunk->live; at += 64)
+		__builtin_prefetch(live + at);
+	__builtin_prefetch(live + sizeof chunk->live - 1);
+}
+
+static void
+add_live(uint16_t words[STORE_CHUNK_BLOCKS], const struct store_chunk *chunk)
+{
+	for (size_t w = 0; w < STORE_CHUNK_BLOCKS; w++)
+		words[w] |= chunk->live[w];
+}
+
 struct row_set *
 row_set_live(const struct store_snapshot *snapshot, struct error *err)
 {
@@ -33,10 +52,14 @@ row_set_live(const struct store_snapshot *snapshot, struct error *err)
 
 	for (size_t p = 0; set && p < snapshot->n_parts; p++) {
 		struct store_chunk *const *chunks = snapshot->parts[p].chunks;
-		for (size_t c = 0; c < set->n_words / STORE_CHUNK_BLOCKS; c++)
-			for (size_t w = 0; chunks[c] && w < STORE_CHUNK_BLOCKS; w++)
-				set->words[c * STORE_CHUNK_BLOCKS + w] |=
-				    chunks[c]->live[w];
+		const size_t n = set->n_words / STORE_CHUNK_BLOCKS;
+		for (size_t c = 0; c < n; c++) {
+			if (c + AHEAD < n && chunks[c + AHEAD])
+				fetch_live(chunks[c + AHEAD]);
+			if (chunks[c])
+				add_live(
+				    set->words + c * STORE_CHUNK_BLOCKS, chunks[c]);
+		}
 	}
 	return set;
 }
@@ -98,6 +121,21 @@ row_set_count(const struct row_set *set)
 	for (size_t w = 0; w < set->n_words; w++)
 		n += (size_t)__builtin_popcount(set->words[w]);
 	return n;
+}
+
+size_t
+row_set_count_to(const struct row_set *set, size_t most)
+{
+	size_t n = 0;
+	uint64_t words;
+
+	/* Whole chunks: a multiple of four words. */
+	for (size_t w = 0; w < set->n_words && n < most; w += 4) {
+		memcpy(&words, set->words + w, sizeof words);
+		if (words)
+			n += (size_t)__builtin_popcountll(words);
+	}
+	return n < most ? n : most;
 }
 
 bool

@@ -62,6 +62,9 @@ void row_set_and_not(struct row_set *set, const struct row_set *other);
 
 size_t row_set_count(const struct row_set *set);
 
+/* The same, but `most` when that is reached: soon done for few rows or for many. */
+size_t row_set_count_to(const struct row_set *set, size_t most);
+
 /* *slot := the first row of the set at or behind *slot; false if there is none.  To
  * walk a set: slot = 0, then while true: slot + 1. */
 bool row_set_next(const struct row_set *set, uint32_t *slot);

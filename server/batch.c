@@ -142,16 +142,35 @@ acquire(struct pass *pass)
 	} while (same < pass->n);
 }
 
+/* Whether the pass has work for a team. */
+static bool
+wants_team(const struct pass *pass, const struct store_snapshot *s)
+{
+	size_t all = 0, a_row = 1, bytes = 0;
+
+	for (size_t p = 0; p < s->n_parts; p++) {
+		size_t words = distance_words(s->parts[p].shape);
+		all += s->parts[p].n_live * words * 4;
+		a_row = words > a_row ? words : a_row;
+	}
+	a_row *= 64; /* of a single row, each word is in a line of its own */
+	for (size_t i = 0; i < pass->n && bytes < TEAM_BYTES; i++) {
+		const struct row_set *rows = pass->searches[i].rows;
+		size_t few =
+		    rows ? a_row * row_set_count_to(rows, all / a_row + 1) : all;
+		bytes += few < all ? few : all;
+	}
+	return bytes >= TEAM_BYTES;
+}
+
 /* Threads for the pass. */
 static size_t
 choose(
     const struct batch *batch, const struct pass *pass, const struct store_snapshot *s)
 {
-	size_t bytes = 0, n_hits = 0, threads = batch->options.threads;
+	size_t n_hits = 0, threads = batch->options.threads;
 
-	for (size_t p = 0; p < s->n_parts; p++)
-		bytes += s->parts[p].n_live * distance_words(s->parts[p].shape) * 4;
-	if (bytes * pass->n < TEAM_BYTES)
+	if (!wants_team(pass, s))
 		return 1;
 	for (size_t i = 0; i < pass->n; i++)
 		n_hits += pass->searches[i].k;

@@ -99,6 +99,20 @@ if [ $screen = term ]; then
 	echo c >$out/go # Debian's begins in a debugger, and wants a terminal
 	start="script -qc '$bochs -q -f $out/bochsrc -rc $out/go' /dev/null"
 fi
+# What it draws there must be read, or it stands still when nothing more fits in.
+drain() {
+	local terminal=""
+	while [ -z "$terminal" ]; do
+		sleep 1
+		terminal=$(sed -n 's/.*connected to screen "\([^"]*\)".*/\1/p' $out/screen)
+	done
+	exec cat "$terminal" >/dev/null
+}
+: >$out/screen
+if [ $screen = term ]; then
+	drain &
+	trap 'kill $! 2>/dev/null || true' EXIT
+fi
 timeout "${MINUTES:-120}m" bash -c "$start" </dev/null >$out/screen 2>&1 || true
 
 tr -d '\r' <$out/serial | sed -n '/^level /,$p'

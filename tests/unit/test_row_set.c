@@ -30,6 +30,9 @@ check(const struct row_set *set, const bool *twin)
 	}
 	assert_false(row_set_next(set, &slot));
 	assert_int_equal(row_set_count(set), n);
+	assert_int_equal(row_set_count_to(set, n + 1), n);
+	assert_int_equal(row_set_count_to(set, n), n);
+	assert_int_equal(row_set_count_to(set, n / 2), n / 2);
 	assert_false(row_set_has(set, set->n_slots));
 }
 
