@@ -1,7 +1,7 @@
 /*
- * How fast linear layers run: 2 operations a multiply-add, against what vpdpbusd does
- * without memory (the peak of AVX-512; AVX2 has no such instruction and is shown
- * against the same).  Hot is the mean of 384x384, 384->1536 and 1536->384, each again
+ * How fast linear layers run: 2 operations a multiply-add, against the most of the
+ * instruction set: what vpdpbusd does without memory (tiles are shown against the same),
+ * of AVX2 what bench_limits has for bytes.  Hot is the mean of 384x384, 384->1536 and 1536->384, each again
  * and again; a model is 6 layers of 4 x 384x384, 384->1536 and 1536->384 one after the
  * other, so that weights come from where they fit.  Times are processor time.
  */
@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "bench/harness.h"
+#include "bench/limits.h"
 
 #define DIMS 384
 #define WIDE 1536
@@ -110,6 +111,27 @@ rate(struct bench *b, const struct linear_kernel *kernel, size_t first, size_t n
 }
 
 static void
+print_rate(double rate, double peak_rate)
+{
+	printf(" %5.0f ", rate * 1e-9);
+	if (peak_rate > 0)
+		printf("%3.0f%% |", 100 * rate / peak_rate);
+	else
+		printf("   - |");
+}
+
+/* The most that a level can do; 0: unknown. */
+static double
+peak(enum cpu_level level)
+{
+	const struct limits *limits = limits_find(level);
+
+	if (level != CPU_AVX2)
+		return harness_dot_rate();
+	return limits ? 2 * limits_rate(limits->products, NULL, 0) : 0;
+}
+
+static void
 print_row(struct bench *b, const struct linear_kernel *kernel, size_t tokens,
     double peak_rate)
 {
@@ -120,8 +142,9 @@ print_row(struct bench *b, const struct linear_kernel *kernel, size_t tokens,
 	printf("| %-7s | %-7s | %6zu |", linear_form_name(b->layer->form), kernel->name,
 	    tokens);
 	for (size_t i = 0; i < 3; i++)
-		printf(" %5.0f %3.0f%% |", hot[i] * 1e-9, 100 * hot[i] / peak_rate);
-	printf(" %5.0f %3.0f%% |\n", model * 1e-9, 100 * model / peak_rate);
+		print_rate(hot[i], peak_rate);
+	print_rate(model, peak_rate);
+	printf("\n");
 	fflush(stdout);
 }
 
@@ -134,21 +157,21 @@ main(void)
 	    LINEAR_TERNARY, LINEAR_INT8, LINEAR_FLOAT};
 	static const size_t tokens[] = {1, 2, 4, 8, 16, 32, 128, TOKENS_MAX};
 	static struct bench b;
-	double peak_rate;
 
 	harness_check_simd("bench_linear");
 	bench_init(&b);
-	peak_rate = harness_dot_rate();
 	printf("linear layers: 10^9 operations a second of processor time, and the "
-	       "share of vpdpbusd's peak (%.0f);\nhot: one matrix again and again; "
-	       "model: all matrices of 6 layers in turn\n"
+	       "share of what the instruction\nset does for bytes at most (vpdpbusd "
+	       "%.0f, AVX2 %.0f); hot: one matrix again and again; model: all\n"
+	       "matrices of 6 layers in turn; over 100%% is another way\n"
 	       "| form    | kernel  | tokens | 384x384    | 384->1536  | 1536->384  | "
 	       "model      |\n",
-	    peak_rate * 1e-9);
+	    harness_dot_rate() * 1e-9, peak(CPU_AVX2) * 1e-9);
 	for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
 		set_form(&b, forms[f]);
 		for (size_t l = 0; l < sizeof levels / sizeof *levels; l++) {
 			const struct linear_kernel *kernel = linear_find(levels[l]);
+			const double peak_rate = kernel ? peak(levels[l]) : 0;
 			for (size_t t = 0; kernel && t < sizeof tokens / sizeof *tokens;
 			     t++)
 				print_row(&b, kernel, tokens[t], peak_rate);
