@@ -1,9 +1,10 @@
 /*
  * How fast linear layers run: 2 operations a multiply-add, against the most of the
- * instruction set: what vpdpbusd does without memory (tiles are shown against the same),
- * of AVX2 what bench_limits has for bytes.  Hot is the mean of 384x384, 384->1536 and 1536->384, each again
- * and again; a model is 6 layers of 4 x 384x384, 384->1536 and 1536->384 one after the
- * other, so that weights come from where they fit.  Times are processor time.
+ * instruction set: what vpdpbusd does without memory (tiles are shown against the
+ * same), of AVX2 what bench_limits has for bytes.  Hot is the mean of 384x384,
+ * 384->1536 and 1536->384, each again and again; a model is 6 layers of 4 x 384x384,
+ * 384->1536 and 1536->384 one after the other, so that weights come from where they
+ * fit.  Times are processor time.
  */
 #include <stdio.h>
 #include <stdlib.h>
