@@ -19,6 +19,7 @@ enum error_code {
 	ERR_UNSUPPORTED, /* a known wish that is not served */
 	ERR_FULL,        /* no space left to store it */
 	ERR_UNAVAILABLE, /* stopping, or the store is broken: nothing is written */
+	ERR_TIMEOUT,     /* it took longer than it may: the same again will, too */
 	ERR_FORMAT,      /* a file is not what it should be */
 	ERR_MEMORY,      /* an allocation failed */
 	ERR_IO,          /* the system refused a read, a write, a socket */

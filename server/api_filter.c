@@ -124,10 +124,9 @@ api_filter_in_time(const struct api_filter *filter, const struct http_request *r
 		return 0;
 	struct text keys = {0};
 	print_keys(&keys, &filter->cost);
-	error_set(err, ERR_UNAVAILABLE,
-	    "filter: expected to be done within %.0f s (filter_timeout_s, or timeout "
-	    "of "
-	    "the request)%s%s",
+	error_set(err, ERR_TIMEOUT,
+	    "filter: expected to be done within %.0f s (filter_timeout_s, or the "
+	    "request's timeout)%s%s",
 	    filter->limit_s,
 	    keys.n > 0 ? "; an index would help with " : "; ask for less at once",
 	    keys.n > 0 && !keys.failed ? keys.bytes : "");

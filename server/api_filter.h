@@ -68,7 +68,7 @@ int api_filter_narrow(struct api_filter *filter, const struct collection *collec
     struct db_txn *txn, struct error *err);
 
 /* 0 while somebody waits for what the filter is for and it has not taken too long; else
- * ERR_UNAVAILABLE, with the keys that payloads are read for. */
+ * ERR_UNAVAILABLE, or ERR_TIMEOUT with the keys that payloads are read for. */
 int api_filter_in_time(const struct api_filter *filter,
     const struct http_request *request, struct error *err);
 

@@ -60,6 +60,7 @@ http_status(enum error_code code)
 	    [ERR_UNSUPPORTED] = 501,
 	    [ERR_FULL] = 507,
 	    [ERR_UNAVAILABLE] = 503,
+	    [ERR_TIMEOUT] = 408,
 	    [ERR_FORMAT] = 500,
 	    [ERR_MEMORY] = 503,
 	    [ERR_IO] = 500,

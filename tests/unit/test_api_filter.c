@@ -336,11 +336,11 @@ test_too_late(void **state)
 	assert_int_equal(filter.err.code, ERR_NONE);
 	api_filter_free(&filter);
 	find_late(61, "timeout=70");
-	assert_int_equal(filter.err.code, ERR_UNAVAILABLE);
+	assert_int_equal(filter.err.code, ERR_TIMEOUT);
 	assert_non_null(strstr(filter.err.text, " 60 s (filter_timeout_s"));
 	api_filter_free(&filter);
 	find_late(8, "wait=true&timeout=7");
-	assert_int_equal(filter.err.code, ERR_UNAVAILABLE);
+	assert_int_equal(filter.err.code, ERR_TIMEOUT);
 	assert_non_null(strstr(filter.err.text, " 7 s "));
 	api_filter_free(&filter);
 
