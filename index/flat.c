@@ -204,9 +204,7 @@ scan_chunks(struct flat_scratch *s, struct flat_thread *t, size_t first, size_t 
 static void
 scan_on(struct flat_scratch *s, struct flat_thread *t, flat_enough *enough, void *arg)
 {
-	const size_t n_chunks = s->snapshot->n_chunks;
-	/* Of few queries, or rows, a chunk is soon done. */
-	const size_t n = s->n_sparse == s->n ? 32 : s->n > 4 ? 1 : 4;
+	const size_t n_chunks = s->snapshot->n_chunks, n = s->unit;
 
 	do {
 		size_t first = atomic_fetch_add(&s->next, n);

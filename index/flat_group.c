@@ -7,6 +7,9 @@
  * to take it into a batch while fewer than one of so many has a row. */
 #define SPARSE_SHARE 4
 
+/* Blocks that a thread meets until it looks whether that is enough for now. */
+#define UNIT_BLOCKS 1024
+
 static int
 no_memory(struct error *err)
 {
@@ -22,6 +25,39 @@ is_sparse(const struct row_set *rows, size_t n_slots)
 	for (size_t w = 0; rows && w < rows->n_words; w++)
 		n += rows->words[w] != 0;
 	return rows && n * DISTANCE_ROWS * SPARSE_SHARE < n_slots;
+}
+
+/* Blocks with a row of the set in those FLAT_FEW_CHUNKS chunks that have most. */
+static size_t
+busiest(const struct row_set *rows)
+{
+	const size_t range = FLAT_FEW_CHUNKS * STORE_CHUNK_BLOCKS;
+	size_t most = 0;
+
+	for (size_t first = 0; first < rows->n_words; first += range) {
+		size_t left = rows->n_words - first, n = 0;
+		for (size_t w = 0; w < range && w < left; w++)
+			n += rows->words[first + w] != 0;
+		most = n > most ? n : most;
+	}
+	return most;
+}
+
+/* Chunks that a thread takes at once: of few queries, or rows, one is soon done, but
+ * every thread is to have some. */
+static size_t
+unit(const struct flat_scratch *s)
+{
+	const size_t share = s->snapshot->n_chunks / (4 * s->active) + 1;
+	size_t n_blocks = 0, n = s->n > 4 ? 1 : 4;
+
+	if (s->n_sparse == s->n) {
+		for (size_t i = 0; i < s->n; i++)
+			n_blocks += busiest(s->searches[i].rows);
+		n = FLAT_FEW_CHUNKS * UNIT_BLOCKS / (n_blocks + 1) + 1;
+		n = n < FLAT_FEW_CHUNKS ? n : FLAT_FEW_CHUNKS;
+	}
+	return n < share ? n : share;
 }
 
 /* scanning := of every search and part; coarse ones are made on the way. */
@@ -165,6 +201,7 @@ flat_group_searches(struct flat_scratch *s, struct error *err)
 	if (reserve(s, err) != 0)
 		return -1;
 	choose_queries(s);
+	s->unit = unit(s);
 	for (size_t p = 0; p < s->snapshot->n_parts; p++) {
 		s->parts[p] = (struct flat_part){n_groups, 0};
 		group_part(s, p, s->order + p * s->n);

@@ -16,6 +16,9 @@
 
 #define FLAT_LISTED_MAX (2 * STORE_CHUNK_ROWS)
 
+/* The most chunks that rows of a set are brought together from. */
+#define FLAT_FEW_CHUNKS 32
+
 /* What a thread works with. */
 struct flat_thread {
 	int32_t *dots;      /* (FLAT_BATCH_MAX, FLAT_STRIDE) */
@@ -56,6 +59,7 @@ struct flat_scratch {
 	struct flat_part parts[STORE_PARTS_MAX];
 	bool *sparse; /* (n): of few rows */
 	size_t n_sparse;
+	size_t unit; /* chunks that a thread takes at once */
 
 	/* (parts, n): the query that meets every row: the search's own, or one of
 	 * `coarse`. */
@@ -80,7 +84,7 @@ struct flat_scratch {
 bool flat_grow(void *array, size_t n, size_t size);
 
 /* Every query into a group, where its set of rows is not so small that most blocks are
- * passed over.  ERR_MEMORY. */
+ * passed over; and how the threads share the work.  ERR_MEMORY. */
 int flat_group_searches(struct flat_scratch *scratch, struct error *err);
 
 /* One chunk of a part against every query of a group, by one thread. */

@@ -182,7 +182,8 @@ scan_listed(
 #define ROWS_A_BLOCK 4
 
 /* The whole codes of a piece's rows against the query of search i: blocks that have
- * one, or, if they have few, the rows are listed for scan_listed. */
+ * one, or, if they have few, the rows are listed: behind the last piece scan_listed
+ * must be called. */
 static void
 scan_some(const struct flat_scratch *scratch, struct flat_thread *t, size_t i,
     size_t part, const struct piece *p, const uint16_t *live)

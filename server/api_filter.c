@@ -87,6 +87,12 @@ begin_walk(struct api_filter *filter, const struct collection *collection,
 	return filter->walk ? 0 : -1;
 }
 
+void
+api_filter_hold(struct api_filter *filter, const struct collection *collection)
+{
+	filter->snapshot = store_acquire(collection_store(collection));
+}
+
 int
 api_filter_narrow(struct api_filter *filter, const struct collection *collection,
     struct db_txn *txn, struct error *err)
@@ -95,12 +101,10 @@ api_filter_narrow(struct api_filter *filter, const struct collection *collection
 
 	if (!filter->filter || (filter->rows && !filter->walk))
 		return 0;
-	if (filter->walk) {
+	if (filter->walk)
 		more = filter_walk_narrow(filter->walk, err);
-	} else {
-		filter->snapshot = store_acquire(collection_store(collection));
+	else
 		more = begin_walk(filter, collection, txn, err) == 0 ? 1 : -1;
-	}
 	if (more <= 0)
 		end_finding(filter);
 	return more;
@@ -125,10 +129,10 @@ api_filter_in_time(const struct api_filter *filter, const struct http_request *r
 	struct text keys = {0};
 	print_keys(&keys, &filter->cost);
 	error_set(err, ERR_TIMEOUT,
-	    "filter: expected to be done within %.0f s (filter_timeout_s, or the "
-	    "request's timeout)%s%s",
-	    filter->limit_s,
-	    keys.n > 0 ? "; an index would help with " : "; ask for less at once",
+	    "%s: expected to be done within %.0f s (filter_timeout_s, or the request's "
+	    "timeout); %s%s",
+	    filter->filter ? "filter" : "page", filter->limit_s,
+	    keys.n > 0 ? "make an index of " : "ask for less, or at a quieter time",
 	    keys.n > 0 && !keys.failed ? keys.bytes : "");
 	text_free(&keys);
 	return -1;
@@ -139,7 +143,7 @@ begin(struct api_filter *filter)
 {
 	struct api *api = filter->request->context;
 
-	filter->snapshot = store_acquire(collection_store(filter->collection));
+	api_filter_hold(filter, filter->collection);
 	filter->txn = db_begin_read(api->db, &filter->err);
 	if (!filter->txn ||
 	    begin_walk(filter, filter->collection, filter->txn, &filter->err) != 0)

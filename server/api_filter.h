@@ -61,6 +61,9 @@ void api_filter_find(struct api_filter *filter, const struct collection *collect
     struct http_request *request,
     void (*next)(struct pool_task *task, unsigned worker));
 
+/* Before the transaction for api_filter_narrow begins: acquire the snapshot. */
+void api_filter_hold(struct api_filter *filter, const struct collection *collection);
+
 /* A step towards rows := what indexes leave, a superset of those that match in the
  * transaction: 1 = go on with the same, 0 = they are found, or there is no filter; -1
  * as filter_walk_new. */

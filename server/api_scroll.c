@@ -209,17 +209,38 @@ read_page(struct scroll *scroll, const struct json *root, const struct config *c
 	return api_select_read(&scroll->select, root, err);
 }
 
+/* The collection, its snapshot, and behind that the transaction of this moment. */
+static int
+begin(struct http_request *request, struct scroll *scroll, struct error *err)
+{
+	struct collection *before = api_collection(request, err);
+
+	if (!before)
+		return -1;
+	api_filter_hold(&scroll->filter, before);
+	scroll->collection = api_collection_now(request, &scroll->txn, err);
+	/* Not the one that was deleted meanwhile. */
+	bool same = scroll->collection &&
+		    collection_store(scroll->collection) == collection_store(before);
+	if (!same)
+		api_filter_free(&scroll->filter);
+	collection_release(before);
+	if (scroll->collection && !same)
+		return error_set(err, ERR_UNAVAILABLE,
+		    "the collection was deleted and made anew just now: try again");
+	return scroll->collection ? 0 : -1;
+}
+
 static int
 prepare(struct http_request *request, struct scroll *scroll, struct error *err)
 {
 	struct api *api = request->context;
 	struct json root;
 
-	if (api_body(&root, request, err) || read_page(scroll, &root, api->config, err))
+	if (api_body(&root, request, err) ||
+	    read_page(scroll, &root, api->config, err) || begin(request, scroll, err))
 		return -1;
-	scroll->collection = api_collection_now(request, &scroll->txn, err);
-	if (!scroll->collection ||
-	    api_select_check(&scroll->select, scroll->collection, err) ||
+	if (api_select_check(&scroll->select, scroll->collection, err) ||
 	    api_filter_read(&scroll->filter, &root, request, scroll->collection, err) ||
 	    api_order_begin(&scroll->order, scroll->collection, scroll->txn, err))
 		return -1;

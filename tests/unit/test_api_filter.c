@@ -208,9 +208,8 @@ slow_filter(void)
 }
 
 static void
-test_given_up(void **state)
+put_long_payloads(void)
 {
-	(void)state;
 	char payload[500];
 	memset(payload, 'x', sizeof payload);
 	memcpy(payload, "{\"t\":\"", 6);
@@ -227,7 +226,15 @@ test_given_up(void **state)
 	}
 	assert_int_equal(rig_upsert(&rig, c, points, POINTS, &err), 0);
 	free(points);
+}
+
+static void
+test_given_up(void **state)
+{
 	char *text = slow_filter();
+	(void)state;
+
+	put_long_payloads();
 	read_filter(text);
 	find();
 	assert_int_equal(filter.err.code, ERR_NONE);
@@ -323,7 +330,35 @@ find_late(uint64_t seconds, const char *query)
 	assert_null(filter.txn);
 }
 
-/* Indexes and payloads are read in steps, and what they have found so far is let go. */
+/* Time is over in the middle of a walk, which began a step and a half before that;
+ * where the machine was busy then it has not begun: again. */
+static void
+test_too_late_between_steps(void **state)
+{
+	char *text = slow_filter();
+	(void)state;
+
+	put_long_payloads();
+	for (int attempt = 0;; attempt++) {
+		assert_true(attempt < 100);
+		request.start_ns = clock_ns() - UINT64_C(60000000000) +
+				   (uint64_t)(1.5 * API_STEP_S * 1e9);
+		read_filter(text);
+		find();
+		assert_null(filter.txn);
+		assert_null(filter.walk);
+		assert_null(filter.live);
+		assert_true(filter.cost.n_payloads < POINTS);
+		assert_int_equal(filter.err.code, ERR_TIMEOUT);
+		bool began = filter.cost.n_payloads > 0;
+		assert_true(!began || strstr(filter.err.text, "an index of t"));
+		api_filter_free(&filter);
+		if (began)
+			break;
+	}
+	free(text);
+}
+
 static void
 test_too_late(void **state)
 {
@@ -419,6 +454,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		test_given_up_among_indexes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_too_late, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		test_too_late_between_steps, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_allocations, setup, teardown),
 	    cmocka_unit_test(test_notes),
 	};
