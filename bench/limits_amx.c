@@ -10,7 +10,7 @@
 static double
 multiply(uint64_t *sink, const uint8_t *at, size_t bytes, size_t rounds)
 {
-	_Alignas(64) int32_t sums[256];
+	_Alignas(64) int32_t sums[256] = {0};
 
 	amx_configure((const uint8_t[8]){16, 16, 16, 16, 16, 16, 16, 16});
 	AMX_ZERO(0);
@@ -32,7 +32,8 @@ multiply(uint64_t *sink, const uint8_t *at, size_t bytes, size_t rounds)
 	AMX_STORE(0, sums, 64);
 	__asm__ volatile("tilerelease" : :);
 	*sink += (uint32_t)sums[0];
-	return 4.0 * 16 * 16 * 64 * (double)(bytes / 4096) * (double)rounds;
+	const size_t pages = bytes / 4096;
+	return 4.0 * 16 * 16 * 64 * (double)pages * (double)rounds;
 }
 
 static double

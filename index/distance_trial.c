@@ -61,8 +61,8 @@ static bool
 same_reached_at(const struct trial *t, const struct distance_kernel *kernel,
     const int32_t *dots, size_t n_blocks)
 {
-	_Alignas(64) float factor[ROWS], norm2[ROWS];
-	struct code_place place[ROWS];
+	_Alignas(64) float factor[ROWS] = {0}, norm2[ROWS] = {0};
+	struct code_place place[ROWS] = {{0, 0}};
 	uint16_t want[DISTANCE_BATCH_BLOCKS], got[DISTANCE_BATCH_BLOCKS];
 	const struct distance_rows rows = {NULL, factor, norm2, place};
 	struct distance_query q = t->query[0];

@@ -72,14 +72,15 @@ flat_scratch_free(struct flat_scratch *scratch)
 {
 	if (!scratch)
 		return;
-	for (size_t t = 0; !scratch->beside && t < scratch->n_threads; t++) {
+	const bool own = !scratch->beside && scratch->threads;
+	for (size_t t = 0; own && t < scratch->n_threads; t++) {
 		free(scratch->threads[t].dots);
 		free(scratch->threads[t].some_dots);
 		free(scratch->threads[t].found);
 		free(scratch->threads[t].listed);
 		free(scratch->threads[t].work);
 	}
-	if (!scratch->beside)
+	if (own)
 		free(scratch->threads);
 	free(scratch->groups);
 	free(scratch->heaps);

@@ -288,7 +288,9 @@ progressive_learn(struct progressive *p, const struct distance_kernel *kernel,
 		struct lesson l = {
 		    .kernel = kernel, .of = &snapshot->parts[i], .q = &queries[i]};
 		struct part *part = exact >> i & 1 ? begin(p, snapshot, i) : NULL;
-		l.norm = part ? length(l.q) : 0;
+		if (!part)
+			continue;
+		l.norm = length(l.q);
 		if (l.norm <= 0)
 			continue;
 		coarsen(&l.coarse, l.q, 1);

@@ -192,8 +192,9 @@ main(int argc, char **argv)
 	load.ef = argv[5];
 	map_queries(&load, argv[3], strtoull(argv[4], NULL, 10));
 	size_t n_connections = strtoull(argv[6], NULL, 10);
-	load.ms = malloc(SAMPLES_MAX * sizeof *load.ms);
-	if (!load.ms || load.vector_size > 65536 || n_connections > CONNECTIONS_MAX) {
+	bool fits = load.vector_size <= 65536 && n_connections <= CONNECTIONS_MAX;
+	load.ms = fits ? malloc(SAMPLES_MAX * sizeof *load.ms) : NULL;
+	if (!load.ms) {
 		fprintf(stderr,
 		    "redis_load: expected at most %d connections, vectors of "
 		    "64 KiB, and 40 MB of memory\n",

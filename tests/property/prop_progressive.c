@@ -279,7 +279,7 @@ change(struct world *w)
 		run(w, w->hits, w->progressive, QUERIES);
 		found += check(w, n);
 	}
-	assert_true(found > 0.93 * (4.0 * QUERIES * K));
+	assert_true((double)found > 0.93 * (4.0 * QUERIES * K));
 }
 
 static void
@@ -319,7 +319,7 @@ play(struct world *w, const struct distance_kernel *kernel, size_t threads)
 		row_set_free(w->set);
 		w->set = NULL;
 	}
-	assert_true(found > 0.97 * (double)all);
+	assert_true((double)found > 0.97 * (double)all);
 	teach(w); /* if a check has told that it is to be learned anew */
 	draw_queries(w);
 	run(w, w->exact, NULL, QUERIES);

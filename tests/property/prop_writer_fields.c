@@ -115,9 +115,10 @@ model_set(cJSON *value, const char *const *parts, const cJSON *members)
 static void
 model_delete(cJSON *value, const char *const *parts)
 {
+	const char *part = *parts;
 	bool last = !parts[1];
 
-	if (**parts == '[') {
+	if (part && *part == '[') {
 		for (int i = 0; cJSON_IsArray(value) && i < cJSON_GetArraySize(value);
 		     i++)
 			if (!last && is_at(*parts, i))
@@ -284,7 +285,7 @@ static void
 change_payloads(struct game *g)
 {
 	struct planned p;
-	size_t is[8], affected, there = 0;
+	size_t is[8] = {0}, affected, there = 0;
 	struct point_id ids[8];
 	struct error err;
 

@@ -318,8 +318,7 @@ score_of(const struct distance_query *q, const uint8_t *wire, float factor)
 	memset(block, 0, sizeof block);
 	distance_pack(block, 0, wire, q->shape);
 	distance_dots(distance_best(), dots, q, block, 1);
-	const struct distance_bounds any = {
-	    -INFINITY, INFINITY, 0, INFINITY, -INFINITY};
+	const struct distance_bounds any = {-INFINITY, INFINITY, -INFINITY};
 	assert_int_equal(
 	    distance_select(distance_best(), found, dots, q, &rows, 1, &any, -INFINITY),
 	    1);

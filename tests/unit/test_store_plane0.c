@@ -47,7 +47,7 @@ check(const struct store_snapshot *s, bool with)
 			struct store_chunk *c = part->chunks[slot / STORE_CHUNK_ROWS];
 			if (slot % STORE_CHUNK_ROWS == 0 && c && part->shape.bits > 1)
 				n += with == (c->plane0 != NULL);
-			if (store_part(s, slot) != (int)p || !c->plane0)
+			if (store_part(s, slot) != (int)p || !c || !c->plane0)
 				continue;
 			size_t r = slot % STORE_CHUNK_ROWS, b = r / DISTANCE_ROWS;
 			assert_true(part->shape.bits > 1);
